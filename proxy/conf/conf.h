@@ -1,0 +1,155 @@
+/* conf.h - the effective configuration as an immutable, counted snapshot.
+ * Made by the main thread at start and on SIGHUP from files, environment and flags; each request pins the one it began with.
+ * Nothing in it changes after conf_load; any thread may read it while it holds a reference. */
+#pragma once
+
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/socket.h>
+
+#include "base/err.h"
+#include "base/str.h"
+#include "conf/opt.h"
+
+enum { CONF_MODELS_MAX = 250, CONF_TABLES_MAX = 16 };
+
+/* WHERE on the command line: PORT (127.0.0.1 and ::1, two addresses), ADDR:PORT, [IPv6]:PORT, unix:/path. */
+struct conf_where {
+    const char *text;                /* this one address in canonical form: "127.0.0.1:6333", "[::1]:6333", "unix:/run/q.sock" */
+    struct sockaddr_storage address;
+    socklen_t n_address;
+    bool optional;                   /* the ::1 half of a bare PORT: no IPv6 on the host is no error */
+};
+
+struct conf_server {                 /* http://HOST:PORT of an upstream group; no path */
+    const char *url;                 /* canonical: "http://127.0.0.1:6334" */
+    const char *host;                /* without brackets */
+    uint16_t port;
+};
+
+struct conf_group {
+    const char *name;
+    struct conf_server *server;
+    unsigned n_servers;
+};
+
+/* quiver.yaml, the part that belongs to no plugin. Rows in conf/quiver_opts.c; dotted keys as in the comments. */
+struct conf_process {
+    struct opt_texts listen;          /* listen: WHERE or a list; default 6333 */
+    const char *api;                  /* api: WHERE or off; default 8000 */
+    uint64_t workers;                 /* workers: 0 = one per core */
+    const char *pid_file;             /* pid */
+    const char *redis_url;            /* redis.url: redis://[user:password@]host:port/db, unix:/path[?db=N&...], off (default) */
+    bool redis_shared;                /* redis.shared: default true */
+    uint64_t redis_budget;            /* redis.budget: what a look may cost before it is a miss, 2 ms */
+    uint64_t redis_connect_timeout;   /* redis.connect_timeout: 500 ms */
+    uint64_t redis_max_entry;         /* redis.max_entry: bytes, 1 MiB */
+    uint64_t quarantine;              /* coherence.quarantine: 60 s */
+    uint64_t alias_poll;              /* coherence.alias_poll: 5 s */
+    const char *api_key;              /* upstream.api_key, or upstream.api_key_file, or QUIVER_UPSTREAM_API_KEY (secret) */
+    const char *api_key_file;
+    uint64_t connect_timeout;         /* upstream.connect_timeout: 1 s */
+    uint64_t queue_timeout;           /* upstream.queue_timeout: 5 s */
+    uint64_t read_timeout;            /* upstream.first_byte_timeout: 65 s, reads */
+    uint64_t write_timeout;           /* upstream.write_timeout: 0 = none; first byte of answers to writes, snapshots, collection operations */
+    uint64_t body_timeout;            /* upstream.body_timeout: 30 s between bytes of an answer that has begun (snapshots too) */
+    uint64_t idle_timeout;            /* upstream.idle_timeout: 4 s, below Qdrant's 5 */
+    uint64_t resolve_interval;        /* upstream.resolve_interval: 30 s */
+    uint64_t head_timeout;            /* limits.head_timeout: 10 s */
+    uint64_t client_body_timeout;     /* limits.body_timeout: 30 s */
+    uint64_t client_write_timeout;    /* limits.write_timeout: 30 s */
+    uint64_t keep_alive;              /* limits.keep_alive: 75 s */
+    uint64_t drain_timeout;           /* limits.drain_timeout: 30 s */
+    uint64_t hold_body;               /* limits.hold_body: 32 MiB */
+    uint64_t hold_total;              /* limits.hold_total: 256 MiB */
+    uint64_t max_connections;         /* limits.connections: clients, whole process; default 10000 */
+    bool access_on;                   /* derived from log.access != off */
+    const char *access_log;           /* log.access: off | stderr | /path */
+    unsigned log_level;               /* log.level: error warn info debug (as enum log_level) */
+};
+
+/* Per model, the part that belongs to no plugin. Rows in conf/model_opts.c. */
+struct conf_model_base {
+    struct opt_texts collections;     /* optimizations: collections: names and globs (*, ?); default: the model's own name */
+    const char *upstream;             /* optimizations: upstream: group's name; default "default" */
+    uint64_t vector_size;             /* optimizations: vector_size */
+    unsigned index_type;              /* indexing (accepted in optimizations too): index_type HNSW | flat */
+    uint64_t index_m, index_ef_construct; /* index_params: {m, ef_construct} */
+    uint64_t full_scan_threshold, indexing_threshold; /* KB as Qdrant's */
+    /* quantization wish (type none|scalar|product|binary|turbo, ...), on_disk, segment numbers: kept, dumped and shown; used by later parts */
+    unsigned quantization_type;
+    uint64_t on_disk;                 /* 0 unset, 1 false, 2 true */
+    uint64_t segment_number, max_segment_size, optimizer_threads;
+    uint64_t batch_size;              /* tuning: batch_size */
+    uint64_t memory_limit;            /* tuning: memory_limit (bytes) */
+    uint64_t connections;             /* tuning: connections: upstream connections per server, all workers; default 32 */
+    uint64_t queue;                   /* tuning: queue: requests that may wait per worker; default 1024 */
+    uint64_t queue_timeout;           /* tuning: queue_timeout; 0 = upstream.queue_timeout */
+    uint64_t read_timeout, write_timeout; /* tuning: first_byte_timeout, write_timeout; 0 = the process's */
+    uint64_t target_p50;              /* tuning: target.p50 (duration), target.ops, target.hit_rate, target.recall */
+    uint64_t target_ops;
+    double target_hit_rate, target_recall;
+};
+
+struct conf_model {
+    const char *name;                 /* model[0] is "default": what no model claims */
+    unsigned index;                   /* in conf.model */
+    unsigned group;                   /* index in conf.group */
+    unsigned metrics_id;              /* set by the owner after load through conf_set_metrics_ids */
+    struct conf_model_base base;
+    void *part[CONF_TABLES_MAX];      /* part[i]: the struct filled by conf_sources.model_table[i] */
+};
+
+struct conf {
+    _Atomic unsigned n_refs;
+    unsigned generation;              /* 1, 2, ...: set by the owner */
+    struct conf_process process;
+    void *process_part[CONF_TABLES_MAX]; /* filled by conf_sources.process_table[i] */
+    struct conf_where *listen;
+    unsigned n_listen;
+    struct conf_where *api;           /* n_api 0: off */
+    unsigned n_api;
+    struct conf_group *group;
+    unsigned n_groups;
+    struct conf_model *model;
+    unsigned n_models;
+    /* private: arena, route tables */
+    struct conf_private *private_;
+};
+
+/* Flags of the command line; NULL, 0 or -1 where not given. */
+struct conf_flags {
+    const char *path;                 /* -c */
+    const char *const *listen; unsigned n_listen;
+    const char *api;
+    const char *const *upstream; unsigned n_upstream;
+    const char *redis;
+    int cache, rewrite;               /* -1 not given, 0 off, 1 on: set the process options "cache.enabled" and "rewrite.enabled" */
+    int workers;                      /* -1 not given */
+    const char *pid_file;
+};
+
+struct conf_sources {
+    struct conf_flags flags;
+    char *const *environment;         /* environ */
+    const struct opt_table *const *model_table; unsigned n_model_tables;     /* plugins' per-model tables */
+    const struct opt_table *const *process_table; unsigned n_process_tables; /* plugins' process-wide tables */
+};
+
+/* Reads, merges (flags over environment over files), checks. NULL with "file:line: key: what was found, what would be right" in err.
+ * One reference for the caller. */
+struct conf *conf_load(const struct conf_sources *, struct err *);
+struct conf *conf_get(struct conf *);
+void conf_put(struct conf **);
+
+/* The model whose collection patterns claim this name: exact beats longer glob beats shorter; model[0] if none. Never NULL; no allocation. */
+const struct conf_model *conf_model_of(const struct conf *, struct str collection);
+const struct conf_model *conf_model_named(const struct conf *, struct str model); /* NULL if there is none */
+
+/* The effective configuration as YAML that -c FILE accepts (one document; secrets as "(set)" in a comment, not as values). */
+void conf_dump(const struct conf *, const struct conf_sources *, FILE *out);
+
+/* The reference of all options as Markdown tables, from the tables (for conf/README.md and the test that keeps it true). */
+void conf_reference(const struct conf_sources *, FILE *out);
