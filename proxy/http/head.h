@@ -74,13 +74,13 @@ struct http_head {
     struct str raw;                      /* the whole head */
     struct str method, target;           /* requests */
     struct str path, query;              /* target cut at the first '?'; query.p == NULL if there is no '?' */
-    unsigned status;                     /* responses: 100..599 (999 at most) */
+    unsigned status;                     /* responses: 100..599, never 101 */
     struct str reason;                   /* responses, may be empty */
     unsigned minor;                      /* HTTP/1.minor: 0 or 1 */
     enum http_framing framing;
-    uint64_t length;                     /* bytes of body if framing is HTTP_BODY_LENGTH */
+    uint64_t length;                     /* bytes of body if framing is HTTP_BODY_LENGTH (0 for "Content-Length: 0"), else 0 */
     bool keep_alive;                     /* what version and Connection say about this connection */
-    bool expect_continue;                /* requests, 1.1 only */
+    bool expect_continue;                /* requests, 1.1 only: waits for a 100 before it sends its body (false without one) */
     bool is_head_method;                 /* requests: method is HEAD */
     unsigned n_fields;
     struct http_field field[HTTP_FIELDS_MAX];
@@ -90,16 +90,16 @@ struct http_head {
 
 enum http_result {
     HTTP_MORE,    /* no complete head yet: read on */
-    HTTP_DONE,    /* *head_n bytes were the head */
+    HTTP_DONE,    /* *head_n bytes were the head; *scanned is 0 again */
     HTTP_REFUSED, /* refuse->status, refuse->why */
 };
 
 struct http_refusal {
-    unsigned status;  /* requests: 400, 414, 431, 501, 505; responses: always 502 */
-    char why[160];    /* one sentence for the answer's body and the log: what was found, what would be right */
+    unsigned status;  /* requests: 400, 414, 417, 431, 501, 505; responses: always 502 */
+    char why[160];    /* one sentence for the answer's body and the log: what was found, what would be right; never a field's value */
 };
 
-/* Parses the head at the start of in[0..n). `scanned` remembers between calls how far the end of the head was looked for (start at 0),
+/* Parses the head at the start of in[0..n), whose slices then lie in `in`. `scanned` remembers between calls how far the end of the head was looked for (start at 0),
  * so that a dripped head costs linear time; HTTP_MORE is also refused early (431, 414) once the limits are passed.
  * A leading CRLF before a request line is skipped once (RFC 9112 §2.2) and counted in *head_n. */
 enum http_result http_parse_request(const char *in, size_t n, size_t *scanned, struct http_head *, size_t *head_n,
@@ -121,6 +121,9 @@ static inline struct str http_value(const struct http_head *h, enum http_field_i
     const struct http_field *f = http_field(h, id);
     return f ? f->value : STR_NONE;
 }
+
+/* Cuts the next element that is not empty off a comma-separated list, blanks trimmed, commas in quoted strings kept; false at the end. */
+bool http_list_item(struct str *rest, struct str *item);
 
 /* True if a comma-separated list field with this id (any of its lines) has the token, ASCII case-insensitive; parameters after ';' or '='
  * are not part of the token compared. */
