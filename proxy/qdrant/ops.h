@@ -63,3 +63,7 @@ void route_of(struct arena *, struct str method, struct str raw_path, struct rou
 
 /* The value of a query parameter, decoded as serde_urlencoded would ('+' is a blank); false if absent. *n_found counts all occurrences. */
 bool query_param(struct arena *, struct str query, struct str name, struct str *value, unsigned *n_found);
+
+/* The query string with its parameters (as written, empty ones dropped) in byte order, joined by '&': for keys, where order means
+ * nothing. Slice of query, or arena. */
+struct str query_canonical(struct arena *, struct str query);
