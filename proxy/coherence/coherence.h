@@ -1,0 +1,170 @@
+/* coherence.h - may a cache answer? The only code that knows.
+ *
+ * An answer depends on names (collections, and "@names" for the list of collections and aliases). Each name has a token that never comes
+ * back and may be held by writes. A write opens its names before its first byte goes upstream and closes them before its answer's first byte
+ * goes to the client; a read looks before it goes anywhere, and whatever is stored or served is bound to the fingerprint of the tokens that
+ * look saw. So a store needs no check and nothing is deleted to be right: what is old is simply never looked for again.
+ *
+ * Two places remember tokens and holds: cells in the process (a fixed table of atomics) and, where configured, Redis. A look may serve
+ * only what both allow; see coherence_worker_open for what happens while Redis is away.
+ *
+ * Threads: struct coherence is one for the process and safe from any thread. A struct coherence_worker belongs to the thread of its loop, and so
+ * do the looks and write holds started with it. Nothing calls back before it returned: a wake comes from an event or a letter of that loop, records
+ * into the caller's memory first and is never sent after a cancel. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/blob.h"
+#include "base/list.h"
+#include "base/str.h"
+#include "coherence/fingerprint.h"
+#include "conf/conf.h"
+#include "io/loop.h"
+#include "io/redis.h"
+#include "qdrant/reply.h"
+
+enum { COHERENCE_NAMES_MAX = 18, COHERENCE_SECRET = 192 };
+
+struct coherence;        /* per process */
+struct coherence_worker; /* per thread */
+
+/* The names that an answer or a write depends on; slices of the caller's, needed only during the call they are given to. */
+struct coherence_names {
+    unsigned n;
+    bool all; /* more names than fit: a write to everything, an answer that nobody may cache */
+    struct str name[COHERENCE_NAMES_MAX];
+};
+
+/* Adds a name unless it is there; sets all when there is no room. */
+void coherence_names_add(struct coherence_names *, struct str name);
+
+struct coherence *coherence_new(void);
+void coherence_free(struct coherence **); /* after the last worker was closed */
+
+/* Opens this thread's part, and its connections to Redis where conf names one (they come up by themselves, with backoff).
+ * Redis is away until it is connected, was found fit (a primary that evicts nothing without a TTL) and knows all that this process could not
+ * tell it. redis.shared: while it is away nothing may be served or stored. Not shared: the cells alone decide over memory at all times. */
+struct coherence_worker *coherence_worker_open(struct coherence *, struct loop *, const struct conf *);
+/* After a reload. Connections stay unless where or how to connect changed. */
+void coherence_worker_configure(struct coherence_worker *, const struct conf *);
+/* Looks and holds of this worker must have ended. Clears the pointer. */
+void coherence_worker_close(struct coherence_worker **);
+
+/* The 192-byte secret of cache keys: this process's own, or with Redis the one kept there. The version counts up whenever it changes: a key
+ * made under another version finds nothing. Any thread. */
+unsigned coherence_secret_version(const struct coherence *);
+unsigned coherence_secret(struct coherence *, unsigned char out[COHERENCE_SECRET]); /* returns its version */
+
+/* ---- reads ---- */
+
+enum look_result {
+    LOOK_NONE,    /* not looked, or looking */
+    LOOK_CLEAR,   /* what carries this fingerprint may be served, what is read from now on may be stored under it */
+    LOOK_HELD,    /* a write is open or unproven: neither serve nor store */
+    LOOK_AWAY,    /* Redis is needed but away or over its budget: neither serve nor store */
+};
+
+struct look_entry {
+    struct str model; /* the model's name: part of the key's name in Redis */
+    struct str key;   /* text of at most 96 bytes, e.g. the cache key in hexadecimal */
+};
+
+struct name_id {
+    uint64_t hi, lo;
+};
+
+struct look {
+    enum look_result result;
+    bool alone;                     /* cells alone decide over memory: no Redis, or not shared */
+    bool has_redis;                 /* redis_fingerprint is set: entries in Redis may be fetched and stored */
+    struct fingerprint fingerprint; /* for the memory store */
+    struct fingerprint redis_fingerprint; /* for entries in Redis */
+    struct blob *entry;             /* found in Redis under these tokens, or NULL; the look's until taken (set it NULL) */
+    /* private */
+    struct coherence_worker *worker;
+    unsigned n;                     /* names, "everything" first */
+    struct name_id name[COHERENCE_NAMES_MAX + 1];
+    struct fingerprint guess;       /* what the entry was asked under */
+    bool guessed, ensured;
+    struct look_entry wanted;
+    uint64_t due;
+    struct redis_op tokens_op, entry_op;
+    bool tokens_known, entry_known;
+    void (*wake)(void *arg);
+    void *arg;
+};
+
+/* Looks at the cells, at once. Returns and sets look->result: LOOK_HELD, or LOOK_CLEAR. With look->alone set a LOOK_CLEAR is final for
+ * the memory store; otherwise it must be confirmed by look_redis before anything is served or stored. Begins a new look: *look may be
+ * uninitialised memory, but not a look that is under way. */
+enum look_result look_cells(struct coherence_worker *, struct look *, const struct coherence_names *);
+
+/* After look_cells said LOOK_CLEAR: asks Redis for tokens and holds and, if wanted is given (its bytes stay until the look has ended), for that entry
+ * in the same round trip. True: finished at once (no Redis, or away). False: wake(arg) comes later, within redis.budget plus a loop turn. */
+bool look_redis(struct look *, const struct look_entry *wanted, void (*wake)(void *), void *arg);
+
+/* Both in one. */
+bool look_start(struct coherence_worker *, struct look *, const struct coherence_names *, const struct look_entry *wanted,
+                void (*wake)(void *), void *arg);
+
+/* After LOOK_CLEAR with has_redis, when the entry was not asked for at first: fetches it under the tokens already looked up. Same returns. */
+bool look_fetch(struct look *, const struct look_entry *wanted, void (*wake)(void *), void *arg);
+
+/* Stops waiting and drops the entry; fine for a look that is finished, cancelled or all zero. The fingerprints stay. */
+void look_cancel(struct look *);
+
+/* Puts an answer into Redis under the tokens of a look taken before the read was sent; a no-op without them. Copies what it needs, never waits: dropped
+ * when too much is under way. The TTL in microseconds gets up to 10 % taken off at random. True: sent. */
+bool coherence_store(struct coherence_worker *, const struct look *, const struct look_entry *, struct str bytes, uint64_t ttl_usec);
+
+/* ---- writes ---- */
+
+struct write_hold {
+    bool rejection_is_final; /* set by the owner before close: wait=true on a one-shard collection, so PROOF_REJECTED means done */
+    bool told;               /* the last open or close was confirmed by Redis, or there is no Redis */
+    /* private */
+    bool open;
+    struct coherence_worker *worker;
+    struct link link;        /* worker's running writes */
+    unsigned n;
+    struct name_id name[COHERENCE_NAMES_MAX];
+    uint64_t id[2];
+    uint64_t renew_at;
+    uint64_t waited;         /* microseconds spent waiting for Redis by this write so far; bounded */
+    uint64_t waits_since, waits_until;
+    struct redis_op op;
+    bool closing, done_proof;
+    uint64_t held_until;
+    void (*wake)(void *arg);
+    void *arg;
+};
+
+/* Before a write's first byte goes upstream. *hold is zeroed by this call; it must stay where it is until coherence_close has finished or
+ * coherence_cancel was called. True: confirmed, or nothing to wait for: go on. False: wake(arg) comes, within 1 s for open and close together;
+ * then go on. An outage delays each write at most for its own first second. */
+bool coherence_open(struct coherence_worker *, struct write_hold *, const struct coherence_names *, void (*wake)(void *), void *arg);
+
+/* When the answer is known, before its first byte goes to the client; same returns. Without a proof the names stay held for coherence.quarantine.
+ * No-op (true) if hold is not open. */
+bool coherence_close(struct write_hold *, enum write_proof, void (*wake)(void *), void *arg);
+
+/* The owner goes away: closes without a proof and without waiting, from any state; the hold may be freed at once. No-op if not open. After a
+ * coherence_close that is still waiting it only stops the waiting: what that close said stands. */
+void coherence_cancel(struct write_hold *);
+
+/* ---- figures, for metrics and tests ---- */
+
+struct coherence_stats {              /* written by the worker's thread only */
+    uint64_t opens, closes, unproven; /* writes; those closed without a proof */
+    uint64_t given_up;                /* opens and closes that went on without Redis */
+    uint64_t overflows;               /* too much untold: everything was invalidated */
+    uint64_t looks, held, away;       /* looks that asked Redis; results */
+    uint64_t guesses, guesses_right;  /* entries asked for in the first round trip */
+    uint64_t stores, stores_dropped;
+};
+
+const struct coherence_stats *coherence_worker_stats(const struct coherence_worker *);
+const struct redis_stats *coherence_redis_stats(const struct coherence_worker *, unsigned which); /* 0 looks and writes, 1 stores; NULL: none */
+bool coherence_redis_ready(const struct coherence_worker *); /* Redis answers and is used */

@@ -1,0 +1,82 @@
+/* redis.h - one connection to a Redis, kept up by itself; the only user of hiredis.
+ * Owner and thread: the loop it was opened on; no locks. A callback (done, ready, away) runs as an event of that loop, never before the call
+ * that caused it has returned: it records and wakes. SIGPIPE must be ignored by the process (hiredis writes with write(2)).
+ *
+ * A connection is ready when it is connected, has said who it is (AUTH, SELECT, CLIENT SETNAME) and has answered INFO. When it is lost it comes
+ * back by itself after 50 ms to 1 s, growing, with jitter. Five commands in a row over their budget open the breaker: everything in flight fails
+ * at once and a new connection is the probe. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/list.h"
+#include "base/str.h"
+#include "io/loop.h"
+
+/* Where a Redis is: redis://[[user]:password@]host[:port][/db] or unix:/path[?db=N&user=U&password=P] (also unix:///path). */
+struct redis_target {
+    char host[256]; /* or the socket's path */
+    char user[128], password[256]; /* "" none; never logged */
+    unsigned port;  /* 0: a unix socket */
+    unsigned db;
+};
+bool redis_target_parse(const char *url, struct redis_target *, struct err *);
+
+/* A reply, good during the callback that gets it. */
+struct redis_value;
+enum redis_kind { REDIS_IS_NIL, REDIS_IS_TEXT, REDIS_IS_NUMBER, REDIS_IS_LIST, REDIS_IS_ERROR };
+enum redis_kind redis_kind(const struct redis_value *);
+struct str redis_text(const struct redis_value *);       /* text, status or error; else STR_NONE */
+int64_t redis_number(const struct redis_value *);
+unsigned redis_count(const struct redis_value *);        /* members of a list; else 0 */
+const struct redis_value *redis_item(const struct redis_value *, unsigned i); /* i < redis_count */
+
+/* A command under way; embedded in its owner. */
+struct redis_flight;
+struct redis_op {
+    struct redis_flight *flight; /* NULL: not under way */
+    void (*done)(struct redis_op *, const struct redis_value *); /* NULL: no answer (time is up, connection lost) */
+};
+
+struct redis_info {           /* from INFO at the last connect */
+    char run_id[48];
+    bool primary;             /* role:master */
+    bool evicts_any;          /* maxmemory-policy allkeys-*, with a maxmemory set or not */
+    char policy[32];
+};
+
+struct redis_conf {
+    struct redis_target target;
+    const char *name;         /* for CLIENT SETNAME and log lines: letters, digits, '-'; lives as long as the connection */
+    uint64_t connect_timeout; /* microseconds; also the budget of the handshake */
+    unsigned max_ops;         /* in flight; 0: 1024 */
+    size_t max_bytes;         /* of commands in flight; 0: 16 MiB */
+};
+
+struct redis_stats {
+    uint64_t ops, timeouts, failures, refused; /* commands sent; over budget; lost with the connection; not sent (away, over a bound) */
+    uint64_t connects, connect_failures, breaker_opens;
+};
+
+struct redis;
+
+/* ready: usable; the info is there. Return false: not fit to be used; it is then asked again every 5 s by a new connection.
+ * away: was ready and is no more; sent after the done of all that was in flight. Both may be NULL. */
+struct redis *redis_open(struct loop *, const struct redis_conf *, bool (*ready)(void *arg), void (*away)(void *arg), void *arg);
+void redis_close(struct redis **); /* no callbacks any more, not even for what is in flight; clears the pointer */
+
+bool redis_ready(const struct redis *);
+const struct redis_info *redis_info(const struct redis *);
+const struct redis_stats *redis_stats(const struct redis *);
+const char *redis_fault(const struct redis *); /* why it is not ready, one sentence; "" if it is */
+
+/* Sends a command of argc words (binary safe, copied). False: not sent, done will not come. due: absolute, monotonic microseconds. op->done is
+ * called exactly once unless redis_abandon comes first; a reply that comes after due is dropped. */
+bool redis_send(struct redis *, struct redis_op *op, unsigned argc, const struct str *argv, uint64_t due,
+                void (*done)(struct redis_op *, const struct redis_value *));
+void redis_abandon(struct redis_op *); /* the owner no longer cares; no-op if not under way */
+
+/* Gives the connection up and makes a new one at once: whoever it is connected to is not the one wanted. Not from within a callback. */
+void redis_reconnect(struct redis *);
