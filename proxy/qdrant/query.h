@@ -65,3 +65,7 @@ struct edit {
 
 /* Scans the body of op (op->body tells its shape). rules NULL or !rules->any: facts only. One pass; cost is linear; vectors are skipped. */
 void query_scan(struct arena *, const struct op *, struct str body, const struct rewrite_rules *rules, struct query_facts *out);
+
+/* The body with its edits done, in one piece: body itself when there are none, else arena. For logs, tools and tests; a request sends
+ * slices. */
+struct str query_edited(struct arena *, struct str body, const struct query_facts *);
