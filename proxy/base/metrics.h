@@ -47,6 +47,12 @@ enum metrics_scraped {
     MS_COUNT
 };
 
+enum metrics_derived {
+#define DERIVED(id, ...) MD_##id,
+#include "base/metrics.def"
+    MD_COUNT
+};
+
 struct metrics_model; /* a model's part of a block: made by the writing thread when it first counts for the model */
 
 struct metrics {
@@ -56,8 +62,8 @@ struct metrics {
     struct metrics_model *_Atomic model[METRICS_MODELS_MAX];
 };
 
-/* Main thread, before any metrics_open: the labels of `operation`, indexed by the op of metrics_request. The names are kept, not copied;
- * n_ops <= METRICS_OPS_MAX. metrics_fini frees all blocks; nobody counts any more. */
+/* Main thread, before any metrics_open: the labels of `operation`, indexed by the op of metrics_request. The names are
+ * kept, not copied; n_ops <= METRICS_OPS_MAX. metrics_fini frees all blocks; nobody counts any more. */
 void metrics_init(unsigned n_ops, const char *const *op_names);
 void metrics_fini(void);
 
@@ -88,20 +94,22 @@ static inline void metrics_gauge_set(struct metrics *m, enum metrics_gauge id, i
 /* M_REFUSED_<status>, M_REFUSED_OTHER for a status without a row. */
 void metrics_refused(struct metrics *, unsigned status);
 
-/* The number of a model's name, the same for the life of the process (copied; any thread, takes a lock: when configuration is loaded).
- * Once METRICS_MODELS_MAX - 1 names are known, all others share the model "other". */
+/* The number of a model's name, the same for the life of the process (the name is copied; any thread; takes a lock, so
+ * call it when configuration is loaded). Once METRICS_MODELS_MAX - 1 names are known, all others share the model "other". */
 unsigned metrics_model(const char *name);
 
 void metrics_model_add(struct metrics *, unsigned model, enum metrics_model_counter, uint64_t n);
 void metrics_model_gauge_add(struct metrics *, unsigned model, enum metrics_model_gauge, int64_t n);
 void metrics_model_hist(struct metrics *, unsigned model, enum metrics_model_hist, uint64_t usec);
 
-/* A request that is over: model_requests_total{model,operation,status} and MH_TOTAL. A status outside 100..599 shows as "none" (no answer). */
+/* A request that is over: model_requests_total{model,operation,status} and MH_TOTAL. A status outside 100..599 shows as
+ * "none" (no answer). */
 void metrics_request(struct metrics *, unsigned model, unsigned op, unsigned status, uint64_t usec_total);
 
-/* Values that are asked for when the page is made. fn runs on the thread that renders and calls metrics_emit any number of times; label is the
- * value of the row's label (ignored if it has none). NULL takes it away. Main thread, before the first render. Those that base can answer
- * itself (log, build, uptime, process, allocator) are set by metrics_init. */
+/* Values that are asked for when the page is made. fn runs on the thread that renders and calls metrics_emit any number
+ * of times; label is the value of the row's label (ignored if it has none). NULL takes it away. Any thread; once it
+ * returns, the old fn does not run any more. Those that base can answer itself (log, build, uptime, process, allocator)
+ * are set by metrics_init. */
 struct metrics_out;
 void metrics_scrape(enum metrics_scraped, void (*fn)(struct metrics_out *, void *arg), void *arg);
 void metrics_emit(struct metrics_out *, const char *label, double value);
@@ -113,7 +121,7 @@ uint64_t metrics_model_sum(unsigned model, enum metrics_model_counter);
 int64_t metrics_model_gauge_sum(unsigned model, enum metrics_model_gauge);
 void metrics_model_hist_sum(unsigned model, enum metrics_model_hist, struct hist_sum *); /* adds */
 uint64_t metrics_requests_sum(unsigned model, unsigned op, unsigned status);
-double metrics_hit_rate(unsigned model); /* 0..1: hits of all stores / lookups; model METRICS_MODELS_MAX: all models */
+double metrics_hit_rate(unsigned model); /* 0..1: hits of all stores / lookups; METRICS_MODELS_MAX: of all models */
 
-/* Prometheus text format 0.0.4. Any thread; one at a time. */
+/* Prometheus text format 0.0.4. Any thread; takes a lock, so that one renders at a time. */
 void metrics_render(FILE *out);
