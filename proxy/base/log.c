@@ -140,14 +140,15 @@ static void out_put(struct out *out, struct str part)
     }
 }
 
-/* Everything logged before is in the outs. */
+/* Everything logged before is in the outs. Coming from "off", what is there was logged for the new target. */
 static void access_change(void)
 {
     struct out *out = &logs.out[KIND_ACCESS];
     if (!logs.change)
         return;
     logs.change = false;
-    out_flush(out);
+    if (out->fd >= 0)
+        out_flush(out);
     if (out->fd > STDERR_FILENO)
         close(out->fd);
     out->fd = logs.next_fd;
