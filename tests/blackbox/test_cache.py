@@ -1,0 +1,414 @@
+"""What is answered from memory, for how long, and what ends it."""
+import json
+import re
+import threading
+import time
+
+import pytest
+
+from lib import FakeQdrant, Quiver, head_of, wait_until
+
+SEARCH = "/collections/mine/points/search"
+BODY = {"vector": [0.1, 0.2, 0.3], "limit": 3}
+
+
+def served(q: Quiver, target: str = SEARCH, body: object = BODY, headers: dict[str, str] | None = None):
+    r = q.post(target, body, headers)
+    assert r.status == 200, r
+    return r
+
+
+def cached(q: Quiver, target: str = SEARCH, body: object = BODY) -> None:
+    """Asks until the answer comes from the cache: what the tests that invalidate begin with."""
+    wait_until(lambda: served(q, target, body).hit, 5, f"{target} is answered from the cache")
+
+
+@pytest.fixture
+def q(fake: FakeQdrant, start) -> Quiver:
+    return start(fake.url, quiver={"coherence": {"quarantine": "600ms"}})
+
+
+def test_the_second_time_is_a_hit(q: Quiver, fake: FakeQdrant) -> None:
+    first, second = served(q), served(q)
+    assert not first.hit and second.hit
+    assert first.json()["result"] == second.json()["result"]
+    assert len(fake.seen(path=SEARCH)) == 1
+    assert q.metric("cache_hits_total", store="memory", model="default") == 1
+    assert q.metric("cache_stores_total", store="memory") == 1
+
+
+def test_cache_status_and_age_are_as_rfc_9211_says(q: Quiver) -> None:
+    first, second = served(q), served(q)
+    assert re.fullmatch(r"quiver; fwd=uri-miss; stored", first.get("cache-status") or ""), first.headers
+    match = re.fullmatch(r"quiver; hit; ttl=(\d+)", second.get("cache-status") or "")
+    assert match and 0 <= int(match[1]) <= 60
+    assert re.fullmatch(r"\d+", second.get("age") or "") and first.get("age") in (None, "0")
+    assert second.get("content-type") == "application/json"
+
+
+def test_a_hit_writes_its_own_time_with_nine_decimals(q: Quiver) -> None:
+    lengths = set()
+    first = served(q)
+    for _ in range(5):
+        r = served(q)
+        assert r.hit and re.search(rb',"time":\d+\.\d{9}\}$', r.body), r.body
+        lengths.add(len(r.body))
+    assert len(lengths) == 1
+    assert first.body.split(b'"time"')[0] == r.body.split(b'"time"')[0]
+
+
+CACHEABLE = [("POST", "points/search", BODY), ("POST", "points/search/batch", {"searches": [BODY]}), ("POST", "points/query", {"query": [0.1]}),
+             ("POST", "points/query/batch", {"searches": [{"query": [0.1]}]}), ("POST", "points/search/groups", {**BODY, "group_by": "a", "group_size": 1}),
+             ("POST", "points/query/groups", {"query": [0.1], "group_by": "a"}), ("POST", "points/recommend", {"positive": [1], "limit": 3}),
+             ("POST", "points/recommend/batch", {"searches": [{"positive": [1], "limit": 3}]}), ("POST", "points/discover", {"target": [0.1], "limit": 1}),
+             ("POST", "points/scroll", {"limit": 1}), ("POST", "points/count", {}), ("POST", "points", {"ids": [1]}), ("GET", "points/1", None),
+             ("POST", "facet", {"key": "k"})]
+
+
+@pytest.mark.parametrize("method, path, body", CACHEABLE, ids=[row[1] for row in CACHEABLE])
+def test_cacheable_reads_are_cached(q: Quiver, fake: FakeQdrant, method: str, path: str, body: object) -> None:
+    data = None if body is None else json.dumps(body).encode()
+    answers = [q.ask(method, f"/collections/mine/{path}", data) for _ in range(3)]
+    assert [r.status for r in answers] == [200] * 3
+    assert [r.hit for r in answers] == [False, True, True]
+    assert len(fake.requests) == 1
+
+
+UNCACHEABLE = [
+    ("a random sample", "points/query", {"query": {"sample": "random"}}),
+    ("a random sample in a prefetch", "points/query", {"prefetch": [{"query": {"sample": "random"}}], "query": [0.1]}),
+    ("a random sample in a batch", "points/query/batch", {"searches": [{"query": [0.1]}, {"query": {"sample": "random"}}]}),
+    ("a matrix", "points/search/matrix/pairs", {"sample": 10}),
+    ("a text to embed", "points/query", {"query": {"text": "cats", "model": "m"}}),
+    ("an image to embed", "points/query", {"query": {"nearest": {"image": "http://x", "model": "m"}}}),
+    ("an object to embed", "points/query", {"prefetch": {"query": {"object": {}, "model": "m"}}}),
+    ("a text in recommend", "points/query", {"query": {"recommend": {"positive": [{"text": "x", "model": "m"}]}}}),
+    ("a shard's points", "shards/0/points/scroll", {"limit": 1}),
+    ("a key written with an escape", "points/search", b'{"vector":[1],"limit":1,"\\u0070arams":{}}'),
+    ("a duplicate key", "points/search", b'{"vector":[1],"limit":1,"params":{},"params":{"hnsw_ef":1}}'),
+    ("a wrong type", "points/search", b'{"vector":[1],"limit":1,"params":[]}'),
+    ("65 levels", "points/query", b'{"filter":' + b'{"must":' * 70 + b"{}" + b"}" * 71),
+    ("not JSON", "points/search", b'{"vector":[1],"limit":1'),
+    ("bytes behind the JSON", "points/search", b'{"vector":[1],"limit":1}}'),
+    ("no body", "points/search", b""),
+]
+
+
+@pytest.mark.parametrize("name, path, body", UNCACHEABLE, ids=[row[0] for row in UNCACHEABLE])
+def test_what_may_differ_each_time_is_not_cached(q: Quiver, fake: FakeQdrant, name: str, path: str, body: object) -> None:
+    fake.handler = lambda x: x.ok({"serial": fake.serial()})
+    answers = [q.post(f"/collections/mine/{path}", body) for _ in range(3)]
+    assert not any(r.hit for r in answers) and len(fake.requests) == 3
+    sent = body if isinstance(body, bytes) else json.dumps(body).encode()
+    assert all(r.body == sent for r in fake.requests)
+
+
+def test_lists_and_service_answers_are_not_cached(q: Quiver, fake: FakeQdrant) -> None:
+    fake.handler = lambda x: x.ok({"serial": fake.serial()})
+    for path in ("/collections", "/aliases", "/collections/mine", "/collections/mine/exists", "/collections/mine/aliases", "/telemetry", "/metrics", "/"):
+        assert q.ask("GET", path).body != q.ask("GET", path).body, path
+
+
+@pytest.mark.parametrize("status", [201, 202, 400, 401, 403, 404, 408, 422, 429, 500, 503])
+def test_only_200_is_kept(q: Quiver, fake: FakeQdrant, status: int) -> None:
+    fake.handler = lambda x: x.reply(status, {"status": {"error": "no"}, "time": 0.0})
+    for _ in range(3):
+        r = q.post(SEARCH, BODY)
+        assert r.status == status and not r.hit
+    assert len(fake.requests) == 3
+
+
+def test_different_bodies_and_parameters_are_different_answers(q: Quiver, fake: FakeQdrant) -> None:
+    asked = [(SEARCH, {**BODY, "limit": 4}), (SEARCH, {**BODY, "offset": 1}), (SEARCH + "?timeout=5", BODY), (SEARCH + "?consistency=1", BODY),
+             ("/collections/mine/points/query", BODY), ("/collections/other/points/search", BODY), (SEARCH, BODY)]
+    for target, body in asked:
+        assert not served(q, target, body).hit
+    for target, body in asked:
+        assert served(q, target, body).hit
+
+
+def test_the_order_of_query_parameters_does_not_matter(q: Quiver) -> None:
+    assert not served(q, SEARCH + "?timeout=5&consistency=1").hit
+    assert served(q, SEARCH + "?consistency=1&timeout=5").hit
+
+
+def test_credentials_do_not_share_answers(q: Quiver, fake: FakeQdrant) -> None:
+    who = [{}, {"api-key": "a"}, {"api-key": "b"}, {"Authorization": "Bearer a"}, {"api-key": "a", "Authorization": "Bearer b"}]
+    bodies = [served(q, headers=h).body for h in who]
+    assert len(fake.requests) == len(who)
+    for h, body in zip(who, bodies):
+        r = served(q, headers=h)
+        assert r.hit and r.json()["result"] == json.loads(body)["result"]
+
+
+def test_route_affinity_is_part_of_the_key(q: Quiver) -> None:
+    assert not served(q, headers={"x-qdrant-route-affinity": "1"}).hit
+    assert not served(q, headers={"x-qdrant-route-affinity": "2"}).hit
+    assert served(q, headers={"x-qdrant-route-affinity": "1"}).hit
+
+
+def test_no_cache_asks_again_and_stores(q: Quiver, fake: FakeQdrant) -> None:
+    cached(q)
+    old = served(q).json()["result"]
+    fresh = served(q, headers={"Cache-Control": "no-cache"})
+    assert not fresh.hit and fresh.json()["result"] != old
+    again = served(q)
+    assert again.hit and again.json()["result"] == fresh.json()["result"]
+
+
+def test_no_store_leaves_nothing(q: Quiver, fake: FakeQdrant) -> None:
+    assert not served(q, headers={"Cache-Control": "no-store"}).hit
+    assert "stored" not in (served(q, headers={"Cache-Control": "max-age=0, no-store"}).get("cache-status") or "")
+    assert not served(q).hit
+
+
+@pytest.mark.parametrize("method, headers", [("HEAD", {}), ("GET", {"Range": "bytes=0-1"}), ("GET", {"If-None-Match": '"x"'}),
+                                             ("GET", {"If-Modified-Since": "Mon, 01 Jan 2024 00:00:00 GMT"})])
+def test_head_range_and_conditions_go_to_qdrant(q: Quiver, fake: FakeQdrant, method: str, headers: dict) -> None:
+    target = "/collections/mine/points/7"
+    q.ask("GET", target)
+    assert q.ask("GET", target).hit
+    fake.forget()
+    for _ in range(2):
+        assert not q.ask(method, target, headers=headers).hit
+    assert len(fake.requests) == 2
+    assert q.ask("GET", target).hit
+
+
+def test_a_ttl_runs_out_visibly(fake: FakeQdrant, start) -> None:
+    q = start(fake.url, optimizations={"mine": {"cache_ttl": 1}})
+    begin = time.monotonic()
+    cached(q)
+    wait_until(lambda: not served(q).hit, 5, "the entry has run out")
+    assert time.monotonic() - begin >= 0.5
+
+
+def test_the_environment_sets_a_models_ttl(fake: FakeQdrant, start) -> None:
+    q = start(fake.url, optimizations={"hermes": {"cache_ttl": 600}}, env={"MODEL_CACHE_TTL_HERMES": "1"})
+    target = "/collections/hermes/points/search"
+    cached(q, target)
+    assert int(re.search(r"ttl=(\d+)", served(q, target).get("cache-status") or "ttl=0")[1]) <= 1
+    wait_until(lambda: not served(q, target).hit, 5, "hermes' entry has run out after its second")
+
+
+def test_a_model_can_have_no_cache(fake: FakeQdrant, start) -> None:
+    q = start(fake.url, optimizations={"mine": {"cache": False}})
+    assert not served(q).hit and not served(q).hit
+    cached(q, "/collections/other/points/search")
+
+
+def test_cache_off_caches_nothing(fake: FakeQdrant, start) -> None:
+    q = start(fake.url, flags=["--cache", "off"])
+    for _ in range(3):
+        r = served(q)
+        assert not r.hit
+    assert len(fake.requests) == 3
+
+
+# --- what ends an entry ---
+
+DONE_WRITES = [
+    ("PUT", "points?wait=true", {"points": []}), ("POST", "points/delete?wait=true", {"points": [1]}), ("PUT", "points/vectors?wait=true", {"points": []}),
+    ("POST", "points/vectors/delete?wait=true", {}), ("POST", "points/payload?wait=true", {}), ("PUT", "points/payload?wait=true", {}),
+    ("POST", "points/payload/delete?wait=true", {}), ("POST", "points/payload/clear?wait=true", {}), ("POST", "points/batch?wait=true", {}),
+    ("PUT", "index?wait=true", {}), ("DELETE", "index/f?wait=true", None), ("PATCH", "", {}), ("DELETE", "", None),
+]
+
+
+@pytest.mark.parametrize("method, path, body", DONE_WRITES, ids=[f"{r[0]} {r[1].split('?')[0]}" for r in DONE_WRITES])
+def test_a_finished_write_ends_what_was_cached_and_caching_goes_on(q: Quiver, fake: FakeQdrant, method: str, path: str, body: object) -> None:
+    cached(q)
+    old = served(q).json()["result"]
+    assert q.ask(method, f"/collections/mine/{path}".rstrip("/"), None if body is None else json.dumps(body).encode()).status == 200
+    fresh = served(q)
+    assert not fresh.hit and fresh.json()["result"] != old
+    assert served(q).hit, "a finished write leaves no hold"
+
+
+def test_another_collections_write_changes_nothing(q: Quiver) -> None:
+    cached(q)
+    assert q.ask("PUT", "/collections/other/points?wait=true", b"{}").status == 200
+    assert served(q).hit
+
+
+@pytest.mark.parametrize("name, target, answer", [
+    ("acknowledged", "points", None),
+    ("wait_timeout", "points?wait=true&timeout=1", lambda x: x.ok({"operation_id": 3, "status": "wait_timeout"})),
+    ("202", "points?wait=true", lambda x: x.reply(202, {"status": "accepted", "time": 0.1})),
+    ("408", "points?wait=true", lambda x: x.error(408, "timeout")),
+    ("500", "points?wait=true", lambda x: x.error(500, "broken")),
+    ("a lost answer", "points?wait=true", lambda x: x.close()),
+    ("half an answer", "points?wait=true", lambda x: (x.send(b"HTTP/1.1 200 OK\r\ncontent-length: 50\r\n\r\n{"), x.close())),
+])
+def test_a_write_of_unknown_outcome_quarantines_its_collection(q: Quiver, fake: FakeQdrant, name: str, target: str, answer) -> None:
+    cached(q)
+    fake.handler = lambda x: answer(x) if answer and x.request.method == "PUT" else None
+    with q.conn() as c:
+        c.send(head_of("PUT", f"/collections/mine/{target}", {"Content-Length": "2"}) + b"{}")
+        try:
+            c.read()
+        except AssertionError:
+            pass
+    begin = time.monotonic()
+    assert not served(q).hit and not served(q).hit, "stored or served while the write may still become visible"
+    cached(q)
+    assert time.monotonic() - begin > 0.3, "the hold ended too early"
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 422, 429])
+def test_a_refused_write_ends_what_was_cached_too(q: Quiver, fake: FakeQdrant, status: int) -> None:
+    """400 may have applied a part; a refusal holds nothing."""
+    cached(q)
+    old = served(q).json()["result"]
+    fake.handler = lambda x: x.error(status, "no") if x.request.method == "PUT" else None
+    assert q.ask("PUT", "/collections/mine/points?wait=true", b"{}").status == status
+    assert served(q).json()["result"] != old
+    cached(q)
+
+
+def test_nothing_is_stored_or_served_while_a_write_runs(q: Quiver, fake: FakeQdrant) -> None:
+    cached(q)
+    go = threading.Event()
+    fake.handler = lambda x: x.wait(go) and None if x.request.method == "PUT" else None
+    with q.conn() as writer:
+        writer.send(head_of("PUT", "/collections/mine/points?wait=true", {"Content-Length": "2"}) + b"{}")
+        wait_until(lambda: fake.seen("PUT"), what="the write is upstream")
+        for _ in range(3):
+            assert not served(q).hit
+        go.set()
+        assert writer.read().status == 200
+    cached(q)
+
+
+def test_a_read_that_began_before_a_write_is_not_kept(q: Quiver, fake: FakeQdrant) -> None:
+    go = threading.Event()
+    fake.handler = lambda x: x.wait(go) and None if x.request.path == SEARCH and len(fake.seen(path=SEARCH)) == 1 else None
+    with q.conn() as reader:
+        data = json.dumps(BODY).encode()
+        reader.send(head_of("POST", SEARCH, {"Content-Length": str(len(data))}) + data)
+        wait_until(lambda: fake.seen(path=SEARCH), what="the read is upstream")
+        assert q.ask("PUT", "/collections/mine/points?wait=true", b"{}").status == 200
+        go.set()
+        late = reader.read()
+        assert late.status == 200
+    fresh = served(q)
+    assert not fresh.hit and fresh.json()["result"] != late.json()["result"]
+
+
+def test_a_client_that_hangs_up_on_a_write_leaves_a_hold_or_a_finished_write(q: Quiver, fake: FakeQdrant) -> None:
+    cached(q)
+    go = threading.Event()
+    fake.handler = lambda x: x.wait(go) and None if x.request.method == "PUT" else None
+    c = q.conn()
+    c.send(head_of("PUT", "/collections/mine/points?wait=true", {"Content-Length": "2"}) + b"{}")
+    wait_until(lambda: fake.seen("PUT"), what="the write is upstream")
+    c.reset()
+    assert not served(q).hit
+    go.set()
+    cached(q)
+
+
+def test_a_half_sent_write_holds_its_collection(q: Quiver, fake: FakeQdrant) -> None:
+    cached(q)
+    c = q.conn()
+    c.send(head_of("PUT", "/collections/mine/points?wait=true", {"Content-Length": "100"}) + b"{")
+    wait_until(lambda: fake.seen("PUT"), what="the write's head is upstream")
+    c.reset()
+    wait_until(lambda: q.metric("quiver_client_aborts_total") >= 1 or True, what="noticed")
+    assert not served(q).hit
+    cached(q)
+
+
+def test_lookups_in_other_collections_are_part_of_an_answer(q: Quiver, fake: FakeQdrant) -> None:
+    body = {"query": 1, "lookup_from": {"collection": "far", "vector": "v"}}
+    target = "/collections/mine/points/query"
+    cached(q, target, body)
+    assert q.ask("PUT", "/collections/far/points?wait=true", b"{}").status == 200
+    assert not served(q, target, body).hit
+    nested = {"prefetch": [{"query": 1, "lookup_from": {"collection": "far"}}], "query": [0.1]}
+    cached(q, target, nested)
+    assert q.ask("PUT", "/collections/far/points?wait=true", b"{}").status == 200
+    assert not served(q, target, nested).hit
+    groups = {**BODY, "group_by": "g", "group_size": 1, "with_lookup": "far"}
+    cached(q, "/collections/mine/points/search/groups", groups)
+    assert q.ask("PUT", "/collections/far/points?wait=true", b"{}").status == 200
+    assert not served(q, "/collections/mine/points/search/groups", groups).hit
+
+
+def test_a_change_of_aliases_ends_answers_under_those_names(q: Quiver, fake: FakeQdrant) -> None:
+    def alias(target: str) -> None:
+        actions = {"actions": [{"create_alias": {"alias_name": "nick", "collection_name": target}}]}
+        assert q.post("/collections/aliases", actions).status == 200
+
+    alias("one")
+    cached(q, "/collections/nick/points/search")
+    old = served(q, "/collections/nick/points/search").json()["result"]
+    alias("two")
+    fresh = served(q, "/collections/nick/points/search")
+    assert not fresh.hit and fresh.json()["result"] != old
+
+
+def test_a_write_to_the_collection_ends_answers_under_its_alias(q: Quiver, fake: FakeQdrant) -> None:
+    assert q.post("/collections/aliases", {"actions": [{"create_alias": {"alias_name": "nick", "collection_name": "mine"}}]}).status == 200
+    cached(q, "/collections/nick/points/search")
+    assert q.ask("PUT", "/collections/mine/points?wait=true", b"{}").status == 200
+    assert not served(q, "/collections/nick/points/search").hit
+    cached(q)
+    assert q.ask("PUT", "/collections/nick/points?wait=true", b"{}").status == 200
+    assert not served(q).hit, "a write through the alias is a write to what it stands for"
+
+
+def test_writes_count_with_the_cache_off_for_the_model(fake: FakeQdrant, start) -> None:
+    q = start(fake.url, optimizations={"mine": {}})
+    cached(q)
+    assert q.ask("POST", "/collections/mine/something/unknown", b"{}").status in (200, 404)
+    assert not served(q).hit, "an unknown path with a method other than GET is a write"
+
+
+def test_answers_that_are_no_envelope_are_passed_but_not_broken(q: Quiver, fake: FakeQdrant) -> None:
+    fake.handler = lambda x: x.reply(200, b"not json at all")
+    for _ in range(3):
+        assert served(q).body == b"not json at all"
+
+
+def test_usage_and_odd_envelopes_keep_their_result(q: Quiver, fake: FakeQdrant) -> None:
+    raw = b'{"result":[{"id":1,"payload":{"time":5,"t":"\\"time\\":1"}}],"status":"ok","time":8.542e-6,"usage":{"hardware":{"cpu":3}}}'
+    fake.handler = lambda x: x.reply(200, raw)
+    assert served(q).body == raw
+    r = served(q)
+    assert r.hit and r.json()["result"] == json.loads(raw)["result"] and r.json()["status"] == "ok" and "time" in r.json()
+
+
+def test_a_hit_answers_head_to_tail_on_a_kept_connection(q: Quiver) -> None:
+    data = json.dumps(BODY).encode()
+    raw = head_of("POST", SEARCH, {"Content-Length": str(len(data)), "Content-Type": "application/json"}) + data
+    cached(q)
+    with q.conn() as c:
+        c.send(raw * 50)
+        assert all(c.read().hit for _ in range(50))
+
+
+def test_chunked_answers_are_cached_as_whole_ones(q: Quiver, fake: FakeQdrant) -> None:
+    fake.handler = lambda x: x.chunked([b'{"result":[1', b'],"status":"ok"', b',"time":0.1}'], headers=[("content-type", "application/json")])
+    assert not served(q).hit
+    r = served(q)
+    assert r.hit and r.json()["result"] == [1] and r.get("content-length") == str(len(r.body))
+
+
+def test_large_answers_are_passed_and_not_kept(fake: FakeQdrant, start) -> None:
+    q = start(fake.url)
+    fake.handler = lambda x: x.ok("x" * 3_000_000)
+    for _ in range(2):
+        r = served(q)
+        assert not r.hit and len(r.json()["result"]) == 3_000_000
+
+
+def test_memory_for_answers_is_bounded(fake: FakeQdrant, start) -> None:
+    q = start(fake.url, quiver={"cache": {"memory": "4MiB"}}, workers=1)
+    fake.handler = lambda x: x.ok("x" * 50_000)
+    with q.conn() as c:
+        for n in range(300):
+            assert c.post(SEARCH, {**BODY, "offset": n}).status == 200
+    assert q.metric("cache_memory_bytes") <= 4.2 * 2**20
+    assert q.metric("cache_evictions_total") > 0
+    assert 0 <= q.metric("cache_hit_rate", model="default") <= 1
