@@ -131,3 +131,6 @@ bool http_list_has(const struct http_head *, enum http_field_id, struct str toke
 
 /* "OK" for 200; "" for a status without a known phrase. */
 const char *http_reason(unsigned status);
+
+/* Copies a head and the bytes under it: `bytes` has room for from->raw.n and outlives *to. Only the fields in use are copied. */
+void http_head_copy(struct http_head *to, const struct http_head *from, char *bytes);

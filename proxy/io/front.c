@@ -12,7 +12,6 @@
 
 enum {
     LINGER_BYTES = 1 << 20,   /* how much of an unwanted body is read away after an answer */
-    READ_AHEAD = 64 * 1024,   /* of pipelined requests while one is answered */
 };
 #define LINGER_USEC (2 * SEC)
 
@@ -120,13 +119,27 @@ static bool linger(struct client *c, enum rbuf_result got)
     return c->linger_bytes <= LINGER_BYTES;
 }
 
+/* While a request is with its owner nothing is received: pipelined requests wait in the kernel. But a hang-up is seen at once. */
+static void watch_hang_up(struct client *c)
+{
+    char byte;
+    ssize_t n = recv(c->fd, &byte, 1, MSG_PEEK);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
+    set_reading(c, false);
+    c->eof = n == 0;
+    c->dead = n < 0;
+    if (n <= 0)
+        wake_owner(c);
+}
+
 static void on_readable(evutil_socket_t fd, short what, void *arg)
 {
     struct client *c = arg;
     bool drained = true;
     (void)what;
-    if (c->state == CLIENT_BUSY && !c->waits_for_body && c->in.end - c->in.start >= READ_AHEAD) {
-        set_reading(c, false); /* enough read ahead; a hang-up is then seen when the answer is sent */
+    if (c->state == CLIENT_BUSY && !c->waits_for_body) {
+        watch_hang_up(c);
         return;
     }
     enum rbuf_result got = rbuf_recv(&c->in, (int)fd, &drained);
@@ -138,8 +151,7 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
     switch (got) {
     case RBUF_GOT:
         if (c->state == CLIENT_BUSY) {
-            if (c->waits_for_body)
-                timer_set(&c->timer, c->front->loop->now + c->front->limits.body);
+            timer_set(&c->timer, c->front->loop->now + c->front->limits.body);
             wake_owner(c);
         } else {
             loop_wake(c->front->loop, &c->work);
@@ -208,6 +220,7 @@ static void begin_body(struct client *c, const struct http_head *head)
     c->body_bad = false;
     c->must_continue = head->expect_continue;
     c->waits_for_body = false;
+    c->slice_left = 0;
     c->body_done = head->framing == HTTP_BODY_NONE || (head->framing == HTTP_BODY_LENGTH && head->length == 0);
     if (head->framing == HTTP_BODY_CHUNKED)
         chunk_init(&c->chunk);
@@ -251,29 +264,9 @@ static void work(struct task *task)
     f->hooks.request(c, &f->scratch, f->hooks.arg);
 }
 
-static struct str moved(struct str s, const char *from, char *to)
-{
-    return s.p ? (struct str){to + (s.p - from), s.n} : s;
-}
-
 void client_take_head(struct client *c, const struct http_head *from, char *bytes, struct http_head *to)
 {
-    const char *old = from->raw.p;
-    memcpy(bytes, old, from->raw.n);
-    memcpy(to, from, offsetof(struct http_head, field));
-    memcpy(to->field, from->field, from->n_fields * sizeof from->field[0]);
-    memcpy(to->first, from->first, sizeof from->first);
-    memcpy(to->count, from->count, sizeof from->count);
-    to->raw = moved(to->raw, old, bytes);
-    to->method = moved(to->method, old, bytes);
-    to->target = moved(to->target, old, bytes);
-    to->path = moved(to->path, old, bytes);
-    to->query = moved(to->query, old, bytes);
-    for (unsigned i = 0; i < to->n_fields; i++) {
-        to->field[i].name = moved(to->field[i].name, old, bytes);
-        to->field[i].value = moved(to->field[i].value, old, bytes);
-        to->field[i].line = moved(to->field[i].line, old, bytes);
-    }
+    http_head_copy(to, from, bytes);
     if (c->in.start == c->in.end)
         rbuf_drop(&c->in);
 }
@@ -298,14 +291,18 @@ static enum body_result wait_for_body(struct client *c)
     return BODY_WAIT;
 }
 
+static void waited_for_body(struct client *c)
+{
+    if (c->waits_for_body)
+        timer_set(&c->timer, NEVER);
+    c->waits_for_body = false;
+}
+
 static void body_over(struct client *c)
 {
     c->body_done = true;
     c->must_continue = false;
-    if (c->waits_for_body)
-        timer_set(&c->timer, NEVER);
-    c->waits_for_body = false;
-    set_reading(c, true);
+    waited_for_body(c);
 }
 
 static enum body_result next_chunk(struct client *c, struct str *slice)
@@ -313,12 +310,18 @@ static enum body_result next_chunk(struct client *c, struct str *slice)
     for (;;) {
         struct str bytes = rbuf_bytes(&c->in);
         size_t used = 0;
+        if (c->slice_left) { /* decoded, not all used yet */
+            *slice = (struct str){bytes.p, c->slice_left};
+            return BODY_SLICE;
+        }
         if (bytes.n == 0)
             return wait_for_body(c);
         switch (chunk_decode(&c->chunk, bytes, &used, slice)) {
         case CHUNK_DATA:
             /* The slice stays in the buffer until it is used: what lies before it may go. */
             c->in.start += used - slice->n;
+            c->slice_left = slice->n;
+            waited_for_body(c);
             return BODY_SLICE;
         case CHUNK_MORE:
             rbuf_consume(&c->in, used);
@@ -347,6 +350,7 @@ enum body_result client_body(struct client *c, struct str *slice)
         return wait_for_body(c);
     if (slice->n > c->body_left)
         slice->n = c->body_left;
+    waited_for_body(c);
     return BODY_SLICE;
 }
 
@@ -357,9 +361,9 @@ void client_body_used(struct client *c, size_t n)
         c->body_left -= n;
         if (c->body_left == 0)
             body_over(c);
+    } else {
+        c->slice_left -= n;
     }
-    if (!c->body_done && !c->eof && !c->dead)
-        set_reading(c, true);
 }
 
 enum body_result client_body_whole(struct client *c, struct str *whole)
@@ -371,9 +375,7 @@ enum body_result client_body_whole(struct client *c, struct str *whole)
         return wait_for_body(c);
     }
     *whole = (struct str){c->in.base + c->in.start, n};
-    if (c->waits_for_body)
-        timer_set(&c->timer, NEVER);
-    c->waits_for_body = false;
+    waited_for_body(c);
     c->must_continue = false;
     return BODY_END;
 }

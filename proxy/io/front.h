@@ -52,7 +52,8 @@ struct client {
     struct task work;             /* the next pipelined request, outside of anybody's call */
     struct task *owner;           /* woken on each event while CLIENT_BUSY */
     enum http_framing framing;    /* of the request's body */
-    uint64_t body_left;
+    uint64_t body_left;           /* HTTP_BODY_LENGTH */
+    size_t slice_left;            /* HTTP_BODY_CHUNKED: decoded and not used yet */
     struct chunk_decoder chunk;
     bool body_done, body_bad, must_continue, waits_for_body;
     uint64_t n_requests, linger_until;

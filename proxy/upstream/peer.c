@@ -1,0 +1,197 @@
+#include "upstream/peer.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netdb.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+
+#define BACKOFF_FIRST (50 * MSEC)
+#define BACKOFF_MOST (2 * SEC)
+
+static struct {
+    pthread_mutex_t lock;
+    pthread_cond_t rung;
+    pthread_t thread;
+    bool running, stop, kicked;
+    uint64_t interval;
+    struct peer *_Atomic peers;
+} resolver = {.lock = PTHREAD_MUTEX_INITIALIZER, .rung = PTHREAD_COND_INITIALIZER};
+
+static void publish(struct peer *peer, const struct peer_addresses *found)
+{
+    struct peer_addresses *now = atomic_load_explicit(&peer->addresses, memory_order_relaxed);
+    if (now && now->n == found->n && memcmp(now->at, found->at, sizeof now->at[0] * now->n) == 0)
+        return;
+    struct peer_addresses *copy = mem_alloc(sizeof *copy);
+    *copy = *found;
+    copy->older = now;
+    atomic_store_explicit(&peer->addresses, copy, memory_order_release);
+}
+
+static bool resolve_literal(struct peer *peer)
+{
+    struct peer_addresses found = {0};
+    struct sockaddr_in *v4 = (struct sockaddr_in *)&found.at[0].address;
+    struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)&found.at[0].address;
+    if (inet_pton(AF_INET, peer->host, &v4->sin_addr) == 1) {
+        v4->sin_family = AF_INET;
+        v4->sin_port = htons(peer->port);
+        found.at[0].n = sizeof *v4;
+    } else if (inet_pton(AF_INET6, peer->host, &v6->sin6_addr) == 1) {
+        v6->sin6_family = AF_INET6;
+        v6->sin6_port = htons(peer->port);
+        found.at[0].n = sizeof *v6;
+    } else {
+        return false;
+    }
+    found.n = 1;
+    publish(peer, &found);
+    return true;
+}
+
+static void resolve(struct peer *peer)
+{
+    struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM}, *list = NULL;
+    struct peer_addresses found = {0};
+    char port[8];
+    struct in6_addr probe;
+    if (inet_pton(AF_INET, peer->host, &probe) == 1 || inet_pton(AF_INET6, peer->host, &probe) == 1)
+        return;
+    snprintf(port, sizeof port, "%u", peer->port);
+    int why = getaddrinfo(peer->host, port, &hints, &list);
+    if (why != 0) {
+        if (!atomic_load(&peer->addresses))
+            log_warn("resolve_failed", "upstream=%s why=\"%s\"", peer->url, gai_strerror(why));
+        return; /* a known address is better than none */
+    }
+    for (struct addrinfo *a = list; a && found.n < PEER_ADDRESSES_MAX; a = a->ai_next) {
+        memcpy(&found.at[found.n].address, a->ai_addr, a->ai_addrlen);
+        found.at[found.n++].n = a->ai_addrlen;
+    }
+    freeaddrinfo(list);
+    if (found.n)
+        publish(peer, &found);
+}
+
+struct peer *peer_get(const char *url, const char *host, uint16_t port)
+{
+    for (struct peer *peer = atomic_load(&resolver.peers); peer; peer = peer->next)
+        if (strcmp(peer->url, url) == 0)
+            return peer;
+    struct peer *peer = mem_zalloc(sizeof *peer);
+    peer->url = mem_strdup(url);
+    peer->host = mem_strdup(host);
+    peer->port = port;
+    if (!resolve_literal(peer))
+        resolver_kick();
+    peer->next = atomic_load(&resolver.peers);
+    atomic_store(&resolver.peers, peer);
+    return peer;
+}
+
+bool peer_address(struct peer *peer, struct sockaddr_storage *address, socklen_t *n)
+{
+    struct peer_addresses *list = atomic_load_explicit(&peer->addresses, memory_order_acquire);
+    if (!list)
+        return false;
+    unsigned turn = atomic_load_explicit(&peer->turn, memory_order_relaxed) % list->n;
+    *address = list->at[turn].address;
+    *n = list->at[turn].n;
+    return true;
+}
+
+unsigned peer_n_addresses(const struct peer *peer)
+{
+    struct peer_addresses *list = atomic_load_explicit(&peer->addresses, memory_order_acquire);
+    return list ? list->n : 0;
+}
+
+void peer_failed(struct peer *peer, uint64_t now)
+{
+    unsigned n = atomic_fetch_add(&peer->n_failed, 1);
+    uint64_t wait = BACKOFF_FIRST << (n < 6 ? n : 6);
+    atomic_fetch_add(&peer->turn, 1);
+    atomic_store(&peer->down_until, now + (wait < BACKOFF_MOST ? wait : BACKOFF_MOST));
+    if (n == 0)
+        log_warn("upstream_down", "upstream=%s", peer->url);
+    resolver_kick();
+}
+
+void peer_good(struct peer *peer)
+{
+    if (atomic_load_explicit(&peer->n_failed, memory_order_relaxed) && atomic_exchange(&peer->n_failed, 0))
+        log_info("upstream_up", "upstream=%s", peer->url);
+    if (!atomic_load_explicit(&peer->answered, memory_order_relaxed))
+        atomic_store(&peer->answered, true);
+}
+
+bool peer_is_down(const struct peer *peer, uint64_t now)
+{
+    return atomic_load_explicit(&peer->n_failed, memory_order_relaxed) &&
+           now < atomic_load_explicit(&peer->down_until, memory_order_relaxed);
+}
+
+static void *resolver_main(void *arg)
+{
+    (void)arg;
+    pthread_mutex_lock(&resolver.lock);
+    while (!resolver.stop) {
+        resolver.kicked = false;
+        pthread_mutex_unlock(&resolver.lock);
+        for (struct peer *peer = atomic_load(&resolver.peers); peer; peer = peer->next)
+            resolve(peer);
+        pthread_mutex_lock(&resolver.lock);
+        struct timespec until;
+        clock_gettime(CLOCK_REALTIME, &until);
+        until.tv_sec += (time_t)(resolver.interval / SEC) + 1;
+        while (!resolver.stop && !resolver.kicked &&
+               pthread_cond_timedwait(&resolver.rung, &resolver.lock, &until) != ETIMEDOUT)
+            ;
+        if (!resolver.stop && resolver.kicked) { /* at most two rounds a second, however often connects fail */
+            clock_gettime(CLOCK_REALTIME, &until);
+            until.tv_nsec += 500 * 1000 * 1000;
+            until.tv_sec += until.tv_nsec / 1000000000;
+            until.tv_nsec %= 1000000000;
+            while (!resolver.stop && pthread_cond_timedwait(&resolver.rung, &resolver.lock, &until) != ETIMEDOUT)
+                ;
+        }
+    }
+    pthread_mutex_unlock(&resolver.lock);
+    return NULL;
+}
+
+void resolver_start(uint64_t interval)
+{
+    resolver.interval = interval;
+    resolver.stop = false;
+    resolver.running = pthread_create(&resolver.thread, NULL, resolver_main, NULL) == 0;
+}
+
+void resolver_stop(void)
+{
+    if (!resolver.running)
+        return;
+    pthread_mutex_lock(&resolver.lock);
+    resolver.stop = true;
+    pthread_cond_broadcast(&resolver.rung);
+    pthread_mutex_unlock(&resolver.lock);
+    pthread_join(resolver.thread, NULL);
+    resolver.running = false;
+}
+
+void resolver_kick(void)
+{
+    pthread_mutex_lock(&resolver.lock); /* held for nanoseconds: the resolver lets go of it while it resolves */
+    if (!resolver.kicked)
+        pthread_cond_broadcast(&resolver.rung);
+    resolver.kicked = true;
+    pthread_mutex_unlock(&resolver.lock);
+}

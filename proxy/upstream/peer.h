@@ -1,0 +1,47 @@
+/* peer.h - one upstream server: where it is and whether it answers. Process-wide, lives until the end, one per URL.
+ * Names are resolved by a thread of its own (getaddrinfo blocks), at the start, on reload, after a failed connect and at an interval;
+ * everybody else reads an atomic pointer to an immutable list. */
+#pragma once
+
+#include <netinet/in.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+enum { PEER_ADDRESSES_MAX = 8 };
+
+struct peer_addresses {
+    struct peer_addresses *older; /* replaced ones are kept: a reader may still look, and they change rarely */
+    unsigned n;
+    struct {
+        struct sockaddr_storage address;
+        socklen_t n;
+    } at[PEER_ADDRESSES_MAX];
+};
+
+struct peer {
+    struct peer *next;
+    char *url, *host;
+    uint16_t port;
+    _Atomic(struct peer_addresses *) addresses; /* NULL: not resolved yet */
+    _Atomic unsigned turn;                      /* which address the next connect takes: moved by failures */
+    _Atomic unsigned n_failed;                  /* connects that failed since the last good one */
+    _Atomic uint64_t down_until;                /* others of the group are preferred until then */
+    _Atomic bool answered;                      /* a connect has ever succeeded */
+};
+
+/* The peer of this URL, made when it is new. Main thread. */
+struct peer *peer_get(const char *url, const char *host, uint16_t port);
+
+/* The address to connect to; false while the name has not resolved. Any thread. */
+bool peer_address(struct peer *, struct sockaddr_storage *, socklen_t *n);
+unsigned peer_n_addresses(const struct peer *);
+void peer_failed(struct peer *, uint64_t now); /* a connect failed: next address, back off, resolve anew */
+void peer_good(struct peer *);
+bool peer_is_down(const struct peer *, uint64_t now);
+
+/* Starts the resolver's thread. usec between rounds; peers that are literal addresses are done at once by peer_get. */
+void resolver_start(uint64_t interval);
+void resolver_stop(void);
+void resolver_kick(void); /* any thread: resolve soon */

@@ -1,0 +1,334 @@
+#include "upstream/pool.h"
+
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/ensure.h"
+#include "base/mem.h"
+
+#define HEAD_START MSEC /* how much longer another worker's first must have waited to be served before our own */
+
+static void set_event(struct event *event, bool *armed, bool on)
+{
+    if (*armed == on)
+        return;
+    *armed = on;
+    ensure((on ? event_add(event, NULL) : event_del(event)) == 0);
+}
+
+static void publish_idle(struct pool *p)
+{
+    struct slots_worker *mine = &p->slots->worker[p->host->worker];
+    unsigned before = atomic_load_explicit(&mine->n_idle, memory_order_relaxed);
+    atomic_store(&mine->n_idle, (unsigned)p->idle.n);
+    metrics_model_gauge_add(p->host->metrics, p->slots->metrics_id, MG_POOL_IDLE, (int64_t)p->idle.n - (int64_t)before);
+}
+
+static void publish_waiting(struct pool *p)
+{
+    struct link *k = list_first(&p->waiters);
+    slots_wait_since(p->slots, p->host->worker, k ? LIST_OF(pool_wait, link, k)->since : 0);
+}
+
+/* Closes the socket; the slot is the caller's to give or to use again. */
+static void uconn_free(struct uconn *c)
+{
+    struct pool *p = c->pool;
+    event_del(&c->read_event);
+    event_del(&c->write_event);
+    rbuf_drop(&c->in);
+    close(c->fd);
+    if (link_used(&c->link)) {
+        list_remove(&p->idle, &c->link);
+        publish_idle(p);
+    }
+    metrics_model_gauge_add(p->host->metrics, p->slots->metrics_id, MG_POOL_CONNECTIONS, -1);
+    free(c);
+}
+
+static void uconn_close(struct uconn *c)
+{
+    struct slots *slots = c->pool->slots;
+    uconn_free(c);
+    slots_give(slots);
+}
+
+static void on_readable(evutil_socket_t fd, short what, void *arg)
+{
+    struct uconn *c = arg;
+    bool drained;
+    (void)what;
+    if (!c->owner) { /* idle: an end, or an answer nobody asked for (Qdrant's 408): dead in both cases */
+        uconn_close(c);
+        return;
+    }
+    switch (rbuf_recv(&c->in, (int)fd, &drained)) {
+    case RBUF_GOT:
+        break;
+    case RBUF_AGAIN:
+        return;
+    case RBUF_FULL:
+        set_event(&c->read_event, &c->reading, false);
+        return;
+    case RBUF_EOF:
+        c->eof = true;
+        set_event(&c->read_event, &c->reading, false);
+        break;
+    case RBUF_ERROR:
+        c->dead = true;
+        set_event(&c->read_event, &c->reading, false);
+        break;
+    }
+    loop_wake(c->pool->host->loop, c->owner);
+}
+
+static void on_writable(evutil_socket_t fd, short what, void *arg)
+{
+    struct uconn *c = arg;
+    (void)fd, (void)what;
+    set_event(&c->write_event, &c->writing, false);
+    if (c->owner)
+        loop_wake(c->pool->host->loop, c->owner);
+}
+
+/* A new connection on a slot that the caller holds; NULL if there is no address or no descriptor: the slot stays the caller's. */
+static struct uconn *uconn_open(struct pool *p)
+{
+    struct sockaddr_storage address;
+    socklen_t n;
+    int on = 1;
+    if (!peer_address(p->slots->peer, &address, &n))
+        return NULL;
+    int fd = socket(address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return NULL;
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    struct uconn *c = mem_zalloc(sizeof *c);
+    c->pool = p;
+    c->fd = fd;
+    c->in.pool = &p->host->buffers;
+    c->since = p->host->loop->now;
+    c->connecting = true;
+    ensure(event_assign(&c->read_event, p->host->loop->base, fd, EV_READ | EV_PERSIST, on_readable, c) == 0);
+    ensure(event_assign(&c->write_event, p->host->loop->base, fd, EV_WRITE | EV_PERSIST, on_writable, c) == 0);
+    metrics_model_gauge_add(p->host->metrics, p->slots->metrics_id, MG_POOL_CONNECTIONS, 1);
+    metrics_add(p->host->metrics, M_UPSTREAM_CONNECTS, 1);
+    if (connect(fd, (struct sockaddr *)&address, n) != 0 && errno != EINPROGRESS)
+        c->dead = true;
+    else
+        set_event(&c->write_event, &c->writing, true);
+    return c;
+}
+
+bool uconn_connected(struct uconn *c)
+{
+    int why = 0;
+    socklen_t n = sizeof why;
+    if (!c->connecting)
+        return true;
+    if (c->dead || c->writing)
+        return false;
+    if (getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &why, &n) != 0 || why != 0) {
+        c->dead = true;
+        return false;
+    }
+    c->connecting = false;
+    peer_good(c->pool->slots->peer);
+    set_event(&c->read_event, &c->reading, true);
+    return true;
+}
+
+void uconn_want_write(struct uconn *c, bool on)
+{
+    set_event(&c->write_event, &c->writing, on);
+}
+
+void uconn_resume_read(struct uconn *c)
+{
+    if (!c->eof && !c->dead && !c->connecting)
+        set_event(&c->read_event, &c->reading, true);
+}
+
+static void on_retire(void *arg)
+{
+    struct pool *p = arg;
+    uint64_t now = clock_usec();
+    struct link *k;
+    while ((k = list_first(&p->idle))) {
+        struct uconn *c = LIST_OF(uconn, link, k);
+        if (now < c->since + p->host->idle_timeout) {
+            timer_set(&p->retire, c->since + p->host->idle_timeout);
+            return;
+        }
+        uconn_close(c);
+    }
+}
+
+struct pool *pool_of(struct pool_host *host, struct slots *slots)
+{
+    struct slots_worker *mine = &slots->worker[host->worker];
+    struct pool *p = atomic_load_explicit(&mine->pool, memory_order_relaxed);
+    if (p)
+        return p;
+    p = mem_zalloc(sizeof *p);
+    p->host = host;
+    p->slots = slots;
+    list_init(&p->idle);
+    list_init(&p->waiters);
+    timer_init(&p->retire, host->loop, on_retire, p);
+    p->next = host->pools;
+    host->pools = p;
+    atomic_store(&mine->pool, p);
+    return p;
+}
+
+void pools_close(struct pool_host *host)
+{
+    while (host->pools) {
+        struct pool *p = host->pools;
+        host->pools = p->next;
+        struct link *k;
+        while ((k = list_first(&p->idle)))
+            uconn_free(LIST_OF(uconn, link, k));
+        timer_fini(&p->retire);
+        free(p);
+    }
+    rbuf_pool_fini(&host->buffers);
+}
+
+static struct uconn *lend(struct uconn *c, struct task *owner)
+{
+    c->owner = owner;
+    return c;
+}
+
+static struct uconn *take_idle(struct pool *p)
+{
+    struct link *k = list_last(&p->idle); /* the warmest */
+    if (!k)
+        return NULL;
+    struct uconn *c = LIST_OF(uconn, link, k);
+    list_remove(&p->idle, k);
+    publish_idle(p);
+    return c;
+}
+
+enum pool_result pool_ask(struct pool *p, struct pool_wait *w, unsigned queue_max, bool fresh, struct task *owner)
+{
+    *w = (struct pool_wait){.owner = owner, .since = p->host->loop->now};
+    if (fresh && p->idle.n) /* the others of its age are likely dead as well, and it needs their slot */
+        uconn_close(take_idle(p));
+    if (!list_first(&p->waiters)) {
+        struct uconn *c = fresh ? NULL : take_idle(p);
+        if (c) {
+            metrics_add(p->host->metrics, M_UPSTREAM_REUSED, 1);
+        } else if (slots_take(p->slots)) {
+            c = uconn_open(p);
+            if (!c) {
+                slots_give(p->slots);
+                return POOL_FAILED;
+            }
+        }
+        if (c) {
+            w->conn = lend(c, owner);
+            return POOL_LENT;
+        }
+    }
+    if (p->waiters.n >= queue_max)
+        return POOL_FULL;
+    list_push(&p->waiters, &w->link);
+    metrics_model_gauge_add(p->host->metrics, p->slots->metrics_id, MG_QUEUE_LENGTH, 1);
+    publish_waiting(p);
+    if (slots_take(p->slots)) /* one was given back before the others could see us wait */
+        pool_granted(p);
+    else
+        slots_ask_idle(p->slots, p->host->worker);
+    return POOL_WAIT;
+}
+
+static struct pool_wait *pop_waiter(struct pool *p)
+{
+    struct link *k = list_pop(&p->waiters);
+    if (!k)
+        return NULL;
+    metrics_model_gauge_add(p->host->metrics, p->slots->metrics_id, MG_QUEUE_LENGTH, -1);
+    publish_waiting(p);
+    return LIST_OF(pool_wait, link, k);
+}
+
+static void deliver(struct pool *p, struct pool_wait *w, struct uconn *c)
+{
+    w->conn = c ? lend(c, w->owner) : NULL;
+    w->failed = c == NULL;
+    loop_wake(p->host->loop, w->owner);
+}
+
+void pool_granted(struct pool *p)
+{
+    struct pool_wait *w = pop_waiter(p);
+    struct uconn *c = w ? uconn_open(p) : NULL;
+    if (w)
+        deliver(p, w, c);
+    if (!c)
+        slots_give(p->slots);
+}
+
+void pool_give_idle(struct pool *p)
+{
+    struct link *k = list_first(&p->idle);
+    if (k)
+        uconn_close(LIST_OF(uconn, link, k));
+}
+
+void pool_leave(struct pool *p, struct pool_wait *w)
+{
+    if (link_used(&w->link)) {
+        list_remove(&p->waiters, &w->link);
+        metrics_model_gauge_add(p->host->metrics, p->slots->metrics_id, MG_QUEUE_LENGTH, -1);
+        publish_waiting(p);
+    }
+    if (w->conn)
+        pool_release(&w->conn, w->conn->connecting ? CONN_CLOSE : CONN_REUSE);
+}
+
+void pool_release(struct uconn **slot, enum conn_fate fate)
+{
+    struct uconn *c = *slot;
+    struct pool *p = c->pool;
+    *slot = NULL;
+    c->owner = NULL;
+    bool over_limit = atomic_load_explicit(&p->slots->n_open, memory_order_relaxed) >
+                      atomic_load_explicit(&p->slots->limit, memory_order_relaxed);
+    if (fate == CONN_CLOSE || c->eof || c->dead || c->connecting || c->in.end != c->in.start || over_limit) {
+        struct link *first = list_first(&p->waiters);
+        uint64_t mine = first ? LIST_OF(pool_wait, link, first)->since : 0;
+        uconn_free(c);
+        if (mine && !over_limit && !slots_other_waits(p->slots, p->host->worker, mine, HEAD_START))
+            pool_granted(p); /* the slot stays here */
+        else
+            slots_give(p->slots);
+        return;
+    }
+    struct link *first = list_first(&p->waiters);
+    uint64_t mine = first ? LIST_OF(pool_wait, link, first)->since : 0;
+    if (slots_other_waits(p->slots, p->host->worker, mine, HEAD_START)) {
+        uconn_close(c); /* a socket belongs to its worker's loop: the slot travels, the socket does not */
+        return;
+    }
+    c->n_served++;
+    uconn_want_write(c, false);
+    uconn_resume_read(c);
+    if (first) {
+        deliver(p, pop_waiter(p), c);
+        return;
+    }
+    c->since = p->host->loop->now;
+    list_push(&p->idle, &c->link);
+    publish_idle(p);
+    timer_set(&p->retire, LIST_OF(uconn, link, list_first(&p->idle))->since + p->host->idle_timeout);
+    if (slots_other_waits(p->slots, p->host->worker, 0, 0)) /* began to wait before it could see that we have an idle one */
+        uconn_close(c);
+}

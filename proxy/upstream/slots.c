@@ -1,0 +1,125 @@
+#include "upstream/slots.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "upstream/pool.h"
+
+static struct slots *all;
+static struct loop *loops[SLOTS_WORKERS_MAX];
+
+struct slot_letter {
+    struct letter letter;
+    struct pool *pool;
+};
+
+void slots_set_loop(unsigned worker, struct loop *loop)
+{
+    loops[worker] = loop;
+}
+
+struct slots *slots_get(const char *model, struct peer *peer, unsigned limit, unsigned metrics_id)
+{
+    struct slots *s;
+    for (s = all; s; s = s->next)
+        if (s->peer == peer && strcmp(s->model, model) == 0)
+            break;
+    if (!s) {
+        s = aligned_alloc(64, (sizeof *s + 63) / 64 * 64);
+        memset(s, 0, sizeof *s);
+        s->model = mem_strdup(model);
+        s->peer = peer;
+        s->metrics_id = metrics_id;
+        s->next = all;
+        all = s;
+    }
+    atomic_store(&s->limit, limit);
+    return s;
+}
+
+bool slots_take(struct slots *s)
+{
+    unsigned n = atomic_load(&s->n_open);
+    while (n < atomic_load_explicit(&s->limit, memory_order_relaxed))
+        if (atomic_compare_exchange_weak(&s->n_open, &n, n + 1))
+            return true;
+    return false;
+}
+
+static void open_grant(struct letter *letter)
+{
+    struct slot_letter *l = (struct slot_letter *)letter;
+    struct pool *pool = l->pool;
+    free(l);
+    pool_granted(pool);
+}
+
+static void open_ask(struct letter *letter)
+{
+    struct slot_letter *l = (struct slot_letter *)letter;
+    struct pool *pool = l->pool;
+    free(l);
+    pool_give_idle(pool);
+}
+
+static void post(struct slots *s, unsigned worker, void (*open)(struct letter *))
+{
+    struct slot_letter *l = mem_zalloc(sizeof *l);
+    l->letter.open = open;
+    l->pool = atomic_load(&s->worker[worker].pool);
+    loop_post(loops[worker], &l->letter);
+}
+
+static int longest_waiter(const struct slots *s)
+{
+    uint64_t oldest = 0;
+    int who = -1;
+    for (int i = 0; i < SLOTS_WORKERS_MAX; i++) {
+        uint64_t since = atomic_load(&s->worker[i].waiting_since);
+        if (since && (!oldest || since < oldest)) {
+            oldest = since;
+            who = i;
+        }
+    }
+    return who;
+}
+
+void slots_give(struct slots *s)
+{
+    for (;;) {
+        int who = longest_waiter(s);
+        if (who >= 0 && atomic_load(&s->n_open) <= atomic_load(&s->limit)) {
+            post(s, (unsigned)who, open_grant);
+            return;
+        }
+        atomic_fetch_sub(&s->n_open, 1);
+        /* Somebody may have begun to wait between the look and the subtraction: look again, for nobody else will. */
+        if (longest_waiter(s) < 0 || !slots_take(s))
+            return;
+    }
+}
+
+void slots_wait_since(struct slots *s, unsigned worker, uint64_t since)
+{
+    atomic_store(&s->worker[worker].waiting_since, since);
+}
+
+bool slots_other_waits(const struct slots *s, unsigned worker, uint64_t mine, uint64_t lead)
+{
+    for (unsigned i = 0; i < SLOTS_WORKERS_MAX; i++) {
+        uint64_t since = i == worker ? 0 : atomic_load(&s->worker[i].waiting_since);
+        if (since && (!mine || since + lead < mine))
+            return true;
+    }
+    return false;
+}
+
+void slots_ask_idle(struct slots *s, unsigned worker)
+{
+    for (unsigned i = 0; i < SLOTS_WORKERS_MAX; i++)
+        if (i != worker && atomic_load(&s->worker[i].n_idle)) {
+            post(s, i, open_ask);
+            return;
+        }
+}

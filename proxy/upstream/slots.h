@@ -1,0 +1,51 @@
+/* slots.h - how many connections one model may have open to one server, over all workers, idle ones included: one atomic.
+ * A worker without a slot publishes since when its first request waits; who gives a slot back hands it to the longest waiter by mail.
+ * Process-wide, one per (model, server), lives until the end, so that limits hold over reloads. Any thread unless said otherwise. */
+#pragma once
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "io/loop.h"
+#include "upstream/peer.h"
+
+enum { SLOTS_WORKERS_MAX = 64 }; /* loops that may hold pools: the workers and the control thread */
+
+struct pool;
+
+struct slots_worker { /* one writer each; a cache line of its own */
+    _Alignas(64) _Atomic uint64_t waiting_since; /* 0: nobody waits */
+    _Atomic unsigned n_idle;
+    struct pool *_Atomic pool;
+};
+
+struct slots {
+    struct slots *next;
+    char *model;
+    unsigned metrics_id;
+    struct peer *peer;
+    _Atomic unsigned limit;
+    _Atomic unsigned n_open;
+    struct slots_worker worker[SLOTS_WORKERS_MAX];
+};
+
+/* The loops by worker number, so that slots know where to post. Main thread, before the first pool. */
+void slots_set_loop(unsigned worker, struct loop *);
+
+/* Main thread. The limit counts from now on; connections above a lowered one close as they come back. */
+struct slots *slots_get(const char *model, struct peer *, unsigned limit, unsigned metrics_id);
+
+bool slots_take(struct slots *); /* one more connection may be opened */
+
+/* A connection was closed, or a grant is not needed: the slot goes to the longest waiter or is free. */
+void slots_give(struct slots *);
+
+/* A worker's queue changed: since when its head waits; 0 if nobody does. Own worker only. */
+void slots_wait_since(struct slots *, unsigned worker, uint64_t since);
+
+/* Another worker whose head has waited more than `lead` microseconds longer than since `mine` (0: nobody waits here). */
+bool slots_other_waits(const struct slots *, unsigned worker, uint64_t mine, uint64_t lead);
+
+/* Asks one other worker that has idle connections to close one. */
+void slots_ask_idle(struct slots *, unsigned worker);
