@@ -35,12 +35,23 @@ struct conf_group {
     unsigned n_servers;
 };
 
+/* redis.url taken apart; on false: off. Either host and port or path. Escapes are decoded; unset parts are NULL. */
+struct conf_redis {
+    bool on;
+    const char *host; /* a name or an address, without brackets */
+    uint16_t port;
+    const char *path; /* of a Unix socket */
+    const char *user, *password;
+    unsigned db;
+};
+
 /* quiver.yaml, the part that belongs to no plugin. Rows in conf/quiver_opts.c; dotted keys as in the comments. */
 struct conf_process {
     struct opt_texts listen;          /* listen: WHERE or a list; default 6333 */
     const char *api;                  /* api: WHERE or off; default 8000 */
     uint64_t workers;                 /* workers: 0 = one per core */
     const char *pid_file;             /* pid */
+    struct conf_redis redis;          /* derived from redis_url */
     const char *redis_url;            /* redis.url: redis://[user:password@]host:port/db, unix:/path[?db=N&...], off (default) */
     bool redis_shared;                /* redis.shared: default true */
     uint64_t redis_budget;            /* redis.budget: what a look may cost before it is a miss, 2 ms */
@@ -70,25 +81,30 @@ struct conf_process {
     unsigned log_level;               /* log.level: error warn info debug (as enum log_level) */
 };
 
+enum conf_quantization { QUANTIZATION_UNSET, QUANTIZATION_NONE, QUANTIZATION_SCALAR, QUANTIZATION_PRODUCT, QUANTIZATION_BINARY,
+                         QUANTIZATION_TURBO };
+enum conf_index_type { INDEX_HNSW, INDEX_FLAT };
+
 /* Per model, the part that belongs to no plugin. Rows in conf/model_opts.c. */
 struct conf_model_base {
     struct opt_texts collections;     /* optimizations: collections: names and globs (*, ?); default: the model's own name */
     const char *upstream;             /* optimizations: upstream: group's name; default "default" */
-    uint64_t vector_size;             /* optimizations: vector_size */
-    unsigned index_type;              /* indexing (accepted in optimizations too): index_type HNSW | flat */
+    uint64_t vector_size;             /* optimizations: vector_size; 0 unset */
+    unsigned index_type;              /* enum conf_index_type; indexing (accepted in optimizations too): index_type HNSW | flat */
     uint64_t index_m, index_ef_construct; /* index_params: {m, ef_construct} */
     uint64_t full_scan_threshold, indexing_threshold; /* KB as Qdrant's */
-    /* quantization wish (type none|scalar|product|binary|turbo, ...), on_disk, segment numbers: kept, dumped and shown; used by later parts */
-    unsigned quantization_type;
-    uint64_t on_disk;                 /* 0 unset, 1 false, 2 true */
+    /* What the operator wishes Qdrant to be: numbers are OPT_UNSET where there is no wish, words 0 = "unset". */
+    unsigned quantization_type;       /* enum conf_quantization */
+    unsigned quantization_always_ram; /* 0 unset, 1 false, 2 true */
+    unsigned on_disk;                 /* 0 unset, 1 false, 2 true */
     uint64_t segment_number, max_segment_size, optimizer_threads;
-    uint64_t batch_size;              /* tuning: batch_size */
-    uint64_t memory_limit;            /* tuning: memory_limit (bytes) */
+    uint64_t batch_size;              /* tuning: batch_size; 0 unset */
+    uint64_t memory_limit;            /* tuning: memory_limit (bytes); 0 unset */
     uint64_t connections;             /* tuning: connections: upstream connections per server, all workers; default 32 */
     uint64_t queue;                   /* tuning: queue: requests that may wait per worker; default 1024 */
     uint64_t queue_timeout;           /* tuning: queue_timeout; 0 = upstream.queue_timeout */
     uint64_t read_timeout, write_timeout; /* tuning: first_byte_timeout, write_timeout; 0 = the process's */
-    uint64_t target_p50;              /* tuning: target.p50 (duration), target.ops, target.hit_rate, target.recall */
+    uint64_t target_p50;              /* tuning: target.p50 (duration), target.ops; 0 unset; target.hit_rate, target.recall; NAN unset */
     uint64_t target_ops;
     double target_hit_rate, target_recall;
 };
@@ -97,7 +113,7 @@ struct conf_model {
     const char *name;                 /* model[0] is "default": what no model claims */
     unsigned index;                   /* in conf.model */
     unsigned group;                   /* index in conf.group */
-    unsigned metrics_id;              /* set by the owner after load through conf_set_metrics_ids */
+    unsigned metrics_id;              /* set by the owner after conf_load, before any other thread sees it */
     struct conf_model_base base;
     void *part[CONF_TABLES_MAX];      /* part[i]: the struct filled by conf_sources.model_table[i] */
 };

@@ -1,0 +1,52 @@
+#include "conf/tables.h"
+
+static const char *const index_types[] = {"HNSW", "flat", NULL};
+static const char *const quantizations[] = {"unset", "none", "scalar", "product", "binary", "turbo", NULL};
+static const char *const maybe[] = {"unset", "false", "true", NULL};
+
+#define M struct conf_model_base
+#define O CONF_OPTIMIZATIONS
+#define I CONF_INDEXING
+#define T CONF_TUNING
+
+static const struct opt options[] = {
+    OPT_TEXTS(M, collections, "collections", O, NULL,
+              "the collections of this model: a name or a list; * and ? match; default: the model's own name"),
+    OPT_TEXT(M, upstream, "upstream", O, "default", "the group of upstreams that serves it"),
+    OPT_UINT_UNSET(M, vector_size, "vector_size", O, "1", "65536", "dimension of its vectors"),
+
+    OPT_ENUM(M, index_type, "index_type", I, "HNSW", index_types, "HNSW, or flat for exact scans without a graph"),
+    OPT_UINT(M, index_m, "index_params.m", I, NULL, "0", "1000", "links per point in the graph"),
+    OPT_UINT(M, index_ef_construct, "index_params.ef_construct", I, NULL, "4", "100000", "candidates looked at while building"),
+    OPT_UINT(M, full_scan_threshold, "full_scan_threshold", I, NULL, "0", "1000000000",
+             "KB of vectors below which a scan is preferred to the graph"),
+    OPT_UINT(M, indexing_threshold, "indexing_threshold", I, NULL, "0", "1000000000",
+             "KB of vectors in a segment above which it is indexed"),
+    OPT_ENUM_UNSET(M, quantization_type, "quantization.type", I, quantizations, "unset leaves it as it is, none removes it"),
+    OPT_ENUM_UNSET(M, quantization_always_ram, "quantization.always_ram", I, maybe, "keep quantized vectors in memory"),
+    OPT_ENUM_UNSET(M, on_disk, "on_disk", I, maybe, "keep original vectors on disk"),
+    OPT_UINT(M, segment_number, "segment_number", I, NULL, "0", "1000", "segments to aim for; 0: by cores"),
+    OPT_UINT(M, max_segment_size, "max_segment_size", I, NULL, "1", "1000000000", "KB of vectors above which segments are not merged"),
+    OPT_UINT(M, optimizer_threads, "optimizer_threads", I, NULL, "0", "1024", "threads that build indexes; 0 stops them"),
+
+    OPT_UINT_UNSET(M, batch_size, "batch_size", T, "1", "100000", "points an upsert should carry"),
+    OPT_BYTES_UNSET(M, memory_limit, "memory_limit", T, "1MB", "1000TB", "memory that the collection may need in Qdrant"),
+    OPT_UINT(M, connections, "connections", T, "32", "1", "10000", "connections to each upstream server, over all workers"),
+    OPT_UINT(M, queue, "queue", T, "1024", "0", "1000000", "requests that may wait for a connection, per worker"),
+    OPT_USEC_UNSET(M, queue_timeout, "queue_timeout", T, "1ms", "1h", "how long they wait; 0: upstream.queue_timeout"),
+    OPT_USEC_UNSET(M, read_timeout, "first_byte_timeout", T, "1ms", "1d", "0: upstream.first_byte_timeout"),
+    OPT_USEC_UNSET(M, write_timeout, "write_timeout", T, "1ms", "7d", "0: upstream.write_timeout"),
+    OPT_USEC_UNSET(M, target_p50, "target.p50", T, "1us", "1h", "what half of the searches should stay below"),
+    OPT_UINT_UNSET(M, target_ops, "target.ops", T, "1", "1000000000", "searches per second to reach"),
+    OPT_REAL(M, target_hit_rate, "target.hit_rate", T, NULL, "0", "1", "part of repeated searches answered from the cache"),
+    OPT_REAL(M, target_recall, "target.recall", T, NULL, "0", "1", "recall@10 against an exact search"),
+};
+
+const struct opt_table conf_model_table = {
+    "quiver", options, sizeof options / sizeof *options, sizeof(struct conf_model_base), NULL,
+};
+
+const char *conf_model_env_alias(const char *key)
+{
+    return strcmp(key, "indexing_threshold") == 0 ? "INDEX_THRESHOLD" : NULL;
+}
