@@ -7,7 +7,7 @@ import copy
 
 import qdrant_edge as q
 
-from errors import FormatError, invalid, missing, wrong_input, wrong_type
+from errors import FormatError, invalid, missing, need_map, wrong_input, wrong_type
 
 DISTANCES = {"Cosine": q.Distance.Cosine, "Euclid": q.Distance.Euclid, "Dot": q.Distance.Dot,
              "Manhattan": q.Distance.Manhattan}
@@ -187,7 +187,8 @@ def create(doc: dict) -> dict:
     if doc.get("sharding_method") not in (None, "auto"):
         raise wrong_input("custom sharding needs a Qdrant server, the embedded engine has one shard")
     if doc.get("sparse_vectors"):
-        params["sparse_vectors"] = {n: sparse_params(v) for n, v in doc["sparse_vectors"].items()}
+        sparse = need_map(doc["sparse_vectors"], "a map of vectors")
+        params["sparse_vectors"] = {n: sparse_params(v) for n, v in sparse.items()}
     if not params.get("vectors") and not params.get("sparse_vectors"):
         params["vectors"] = {}
     config = {"params": params, "hnsw_config": HNSW | section(doc, "hnsw_config"),
@@ -229,9 +230,9 @@ def patch(config: dict, doc: dict) -> tuple[dict, bool]:
     quant = quantization(doc)
     if quant is not None:
         new["quantization_config"] = None if quant == "Disabled" else quant
-    for name, change in (doc.get("vectors") or {}).items():
+    for name, change in need_map(doc.get("vectors") or {}, "a map of vectors").items():
         patch_vector(dense_map(new), name, change)
-    for name, change in (doc.get("sparse_vectors") or {}).items():
+    for name, change in need_map(doc.get("sparse_vectors") or {}, "a map of vectors").items():
         sparse = new["params"].get("sparse_vectors", {})
         if name not in sparse:
             raise wrong_input(f"Not existing vector name error: {name}")

@@ -8,7 +8,7 @@ import uuid
 import numpy as np
 import qdrant_edge as q
 
-from errors import ApiError, FormatError, describe, missing, no_inference, wrong_input, wrong_type
+from errors import ApiError, FormatError, field, missing, need_list, need_map, no_inference, wrong_input, wrong_type
 
 F32 = np.float32
 # {"text": ..., "model": ...} and the like ask for inference; the same words may also name vectors.
@@ -168,23 +168,23 @@ def filter_in(doc):
 def clause(items):
     if items is None:
         return None
-    return [condition(item) for item in ([items] if type(items) is dict else items)]
+    return [condition(item) for item in ([items] if type(items) is dict else need_list(items, "conditions"))]
 
 
 def min_should(doc):
     if doc is None:
         return None
-    return q.MinShould(clause(doc.get("conditions", [])), doc.get("min_count", 0))
+    return q.MinShould(clause(field(doc, "conditions")), field(doc, "min_count"))
 
 
 def condition(doc):
     if type(doc) is not dict:
         raise wrong_type(doc, "a filter condition")
+    if "key" in doc:          # before the others: a field condition may hold is_empty and is_null itself
+        return field_condition(doc)
     for key, make in CONDITIONS.items():
         if key in doc:
             return make(doc[key])
-    if "key" in doc:
-        return field_condition(doc)
     if FILTER_KEYS & doc.keys():
         return filter_in(doc)
     raise FormatError("data did not match any variant of untagged enum Condition")
@@ -197,7 +197,8 @@ def field_condition(doc: dict):
     return q.FieldCondition(key=doc["key"], **parts)
 
 
-def match(doc: dict):
+def match(doc):
+    need_map(doc, "struct Match")
     for key, make in MATCHES.items():
         if key in doc:
             value = doc[key]
@@ -207,27 +208,38 @@ def match(doc: dict):
     raise FormatError("data did not match any variant of untagged enum Match")
 
 
-def value_range(doc: dict):
+def value_range(doc):
+    need_map(doc, "struct Range")
     bounds = {k: doc[k] for k in ("gte", "gt", "lte", "lt") if doc.get(k) is not None}
     if any(type(v) is str for v in bounds.values()):
         return q.RangeDateTime(**bounds)
     return q.RangeFloat(**bounds)
 
 
-def geo_point(doc: dict):
-    return q.GeoPoint(lon=doc["lon"], lat=doc["lat"])
+def geo_point(doc):
+    return q.GeoPoint(lon=field(doc, "lon"), lat=field(doc, "lat"))
 
 
-def geo_line(doc: dict) -> list:
-    return [geo_point(p) for p in doc["points"]]
+def geo_line(doc) -> list:
+    return [geo_point(p) for p in need_list(field(doc, "points"), "points")]
+
+
+def geo_polygon(doc):
+    interiors = [geo_line(line) for line in need_list(doc.get("interiors") or [], "interiors")]
+    return q.GeoPolygon(geo_line(field(doc, "exterior")), interiors or None)
+
+
+def values_count(doc):
+    need_map(doc, "struct ValuesCount")
+    return q.ValuesCount(**{k: doc[k] for k in ("lt", "gt", "lte", "gte") if doc.get(k) is not None})
 
 
 CONDITIONS = {
-    "is_empty": lambda d: q.IsEmptyCondition(d["key"]) if type(d) is dict else bad_condition(d),
-    "is_null": lambda d: q.IsNullCondition(d["key"]) if type(d) is dict else bad_condition(d),
+    "is_empty": lambda d: q.IsEmptyCondition(field(d, "key")),
+    "is_null": lambda d: q.IsNullCondition(field(d, "key")),
     "has_id": lambda d: q.HasIdCondition(set(id_list(d, "has_id"))),
-    "has_vector": lambda d: q.HasVectorCondition(d),
-    "nested": lambda d: q.NestedCondition(d["key"], filter_in(d["filter"])),
+    "has_vector": q.HasVectorCondition,
+    "nested": lambda d: q.NestedCondition(field(d, "key"), filter_in(field(d, "filter"))),
 }
 MATCHES = {"value": q.MatchValue, "text": q.MatchText, "text_any": q.MatchTextAny, "phrase": q.MatchPhrase,
            "prefix": q.MatchPrefix, "any": q.MatchAny, "except": q.MatchExcept, "keyword": q.MatchValue,
@@ -235,18 +247,13 @@ MATCHES = {"value": q.MatchValue, "text": q.MatchText, "text_any": q.MatchTextAn
 FIELD_PARTS = {
     "match": match,
     "range": value_range,
-    "geo_bounding_box": lambda d: q.GeoBoundingBox(geo_point(d["top_left"]), geo_point(d["bottom_right"])),
-    "geo_radius": lambda d: q.GeoRadius(geo_point(d["center"]), d["radius"]),
-    "geo_polygon": lambda d: q.GeoPolygon(geo_line(d["exterior"]),
-                                          [geo_line(i) for i in d.get("interiors") or []] or None),
-    "values_count": lambda d: q.ValuesCount(**{k: d[k] for k in ("lt", "gt", "lte", "gte") if d.get(k) is not None}),
+    "geo_bounding_box": lambda d: q.GeoBoundingBox(geo_point(field(d, "top_left")), geo_point(field(d, "bottom_right"))),
+    "geo_radius": lambda d: q.GeoRadius(geo_point(field(d, "center")), field(d, "radius")),
+    "geo_polygon": lambda d: geo_polygon(need_map(d, "struct GeoPolygon")),
+    "values_count": values_count,
     "is_empty": lambda d: d,
     "is_null": lambda d: d,
 }
-
-
-def bad_condition(value):
-    raise FormatError(f"invalid type: {describe(value)}, expected struct PayloadField")
 
 
 def also_not(condition_filter, ids: set):

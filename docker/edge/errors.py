@@ -86,6 +86,26 @@ def missing(field: str) -> FormatError:
     return FormatError(f"missing field `{field}`")
 
 
+def need_map(value, what: str) -> dict:
+    """The value if it is an object; 400 otherwise."""
+    if type(value) is not dict:
+        raise wrong_type(value, what)
+    return value
+
+
+def need_list(value, what: str) -> list:
+    if type(value) is not list:
+        raise wrong_type(value, what)
+    return value
+
+
+def field(doc, key: str):
+    """doc[key], or 400 if doc is no object or has no such key."""
+    if key not in need_map(doc, f"an object with `{key}`"):
+        raise missing(key)
+    return doc[key]
+
+
 def from_engine(exc: BaseException) -> ApiError:
     """The binding raises bare exceptions with text only; the text decides the status."""
     text = str(exc)

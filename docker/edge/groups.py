@@ -10,7 +10,7 @@ import errors
 import queries
 import reads
 import strict
-from errors import FormatError, missing, wrong_type
+from errors import FormatError, wrong_type
 
 OVERFETCH = 4
 
@@ -19,8 +19,8 @@ def grouped(kind: reads.Kind, at: str, default_limit=None, default_size=None):
     """at: the path in messages; without defaults both numbers are required, as in search/groups."""
     def handler(request):
         doc = request.doc
-        if "group_by" not in doc:
-            raise missing("group_by")
+        if type(errors.field(doc, "group_by")) is not str:
+            raise wrong_type(doc["group_by"], "a string")
         size = queries.need_limit(doc, at, default_size, key="group_size")
         limit = queries.need_limit(doc, at, default_limit)
         kind.check(doc)

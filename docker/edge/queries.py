@@ -8,7 +8,7 @@ import qdrant_edge as q
 import convert
 import errors
 from convert import filter_in, vector_in
-from errors import FormatError, invalid, missing, no_inference, wrong_input, wrong_type
+from errors import FormatError, field, invalid, missing, need_list, need_map, no_inference, wrong_input, wrong_type
 
 QUERY_LIMIT = 10
 
@@ -25,7 +25,8 @@ def check_params(doc: dict, at: str) -> dict:
     need_uint(params, "hnsw_ef")
     need_bool(params, "exact")
     need_bool(params, "indexed_only")
-    quantization = params.get("quantization") or {}
+    need_map(params.get("acorn") or {}, "struct AcornSearchParams")
+    quantization = need_map(params.get("quantization") or {}, "struct QuantizationSearchParams")
     need_bool(quantization, "ignore")
     need_bool(quantization, "rescore")
     oversampling = quantization.get("oversampling")
@@ -98,17 +99,23 @@ def check_examples(doc: dict, at: str) -> None:
 def check_query(doc: dict, at: str = "internal.") -> None:
     need_limit(doc, at, QUERY_LIMIT)
     check_params(doc, at)
-    prefetch = doc.get("prefetch")
-    if prefetch is None:
-        return
-    for child in [prefetch] if type(prefetch) is dict else prefetch:
-        if type(child) is not dict:
-            raise wrong_type(child, "struct Prefetch")
-        check_query(child, at + "prefetch.")
+    for child in prefetches(doc):
+        check_query(need_map(child, "struct Prefetch"), at + "prefetch.")
+
+
+def prefetches(doc: dict) -> list:
+    """`prefetch` may be absent, null, one object or a list of them."""
+    given = doc.get("prefetch")
+    if given is None:
+        return []
+    return [given] if type(given) is dict else need_list(given, "a prefetch or a list of them")
 
 
 def using_of(doc: dict) -> str:
-    return doc.get("using") or ""
+    using = doc.get("using") or ""
+    if type(using) is not str:
+        raise wrong_type(using, "a string")
+    return using
 
 
 class Builder:
@@ -116,9 +123,7 @@ class Builder:
         self.collection = collection
         self.lookup, self.lookup_vector = None, None
         if lookup_doc:
-            name = lookup_doc.get("collection")
-            if name is None:
-                raise missing("collection")
+            name = field(lookup_doc, "collection")
             store = collection.store
             self.lookup = store.collections.get(name) or store.collections.get(store.aliases.get(name))
             if self.lookup is None:
@@ -163,6 +168,7 @@ class Builder:
         return [self.vector(v, using) for v in values]
 
     def recommend(self, doc: dict, using: str):
+        need_map(doc, "struct RecommendInput")
         positives, negatives = self.many(doc.get("positive"), using), self.many(doc.get("negative"), using)
         strategy = doc.get("strategy") or "average_vector"
         if strategy == "average_vector":
@@ -186,6 +192,7 @@ class Builder:
         return out
 
     def discover(self, doc: dict, using: str):
+        need_map(doc, "struct DiscoverInput")
         pairs = self.pairs(doc.get("context"), using)
         if doc.get("target") is None:
             if not pairs:
@@ -239,9 +246,9 @@ STRATEGIES = {"best_score": q.Query.RecommendBestScore, "sum_scores": q.Query.Re
 
 def form_nearest(builder, doc, using, limit):
     vector = builder.vector(doc["nearest"], using)
-    mmr = doc.get("mmr")
-    if mmr is None:
+    if doc.get("mmr") is None:
         return q.Query.Nearest(vector, using or None)
+    mmr = need_map(doc["mmr"], "struct Mmr")
     diversity = mmr.get("diversity")
     diversity = 0.5 if diversity is None else diversity
     if not 0.0 <= diversity <= 1.0:
@@ -278,7 +285,7 @@ FUSIONS = {"rrf": lambda: q.Fusion.Rrf(2), "dbsf": lambda: q.Fusion.Dbsf()}
 
 
 def form_rrf(builder, doc, using, limit):
-    rrf = doc["rrf"] or {}
+    rrf = need_map(doc["rrf"] or {}, "struct Rrf")
     k = need_uint(rrf, "k")
     if k == 0:
         raise invalid("internal.query.rrf.k", 0, "1 or larger")
@@ -297,11 +304,12 @@ def form_formula(builder, doc, using, limit):
 
 def form_feedback(builder, doc, using, limit):
     doc = doc["relevance_feedback"]
-    items = [q.FeedbackItem(builder.vector(f["example"], using), f["score"]) for f in doc.get("feedback", [])]
-    naive = doc["strategy"]["naive"]
-    return q.Query.FeedbackNaive(
-        q.FeedbackNaiveQuery(builder.vector(doc["target"], using), items,
-                             q.NaiveFeedbackStrategy(naive["a"], naive["b"], naive["c"])), using or None)
+    items = [q.FeedbackItem(builder.vector(field(f, "example"), using), field(f, "score"))
+             for f in need_list(field(doc, "feedback"), "feedback")]
+    naive = field(field(doc, "strategy"), "naive")
+    strategy = q.NaiveFeedbackStrategy(*(field(naive, k) for k in "abc"))
+    target = builder.vector(field(doc, "target"), using)
+    return q.Query.FeedbackNaive(q.FeedbackNaiveQuery(target, items, strategy), using or None)
 
 
 FORMS = {
@@ -336,19 +344,19 @@ def expression(doc):
         raise FormatError("data did not match any variant of untagged enum Expression")
     key, value = next(iter(doc.items()))
     if key in LISTS:
-        return LISTS[key]([expression(v) for v in value])
+        return LISTS[key]([expression(v) for v in need_list(value, "a list of expressions")])
     if key in UNARY:
         return UNARY[key](expression(value))
     if key in DECAY:
-        target = value.get("target")
-        return E.Decay(DECAY[key], expression(value["x"]), None if target is None else expression(target),
+        target = need_map(value, "struct DecayParams").get("target")
+        return E.Decay(DECAY[key], expression(field(value, "x")), None if target is None else expression(target),
                        value.get("midpoint"), value.get("scale"))
     if key == "div":
-        return E.Div(expression(value["left"]), expression(value["right"]), value.get("by_zero_default"))
+        return E.Div(expression(field(value, "left")), expression(field(value, "right")), value.get("by_zero_default"))
     if key == "pow":
-        return E.Pow(expression(value["base"]), expression(value["exponent"]))
+        return E.Pow(expression(field(value, "base")), expression(field(value, "exponent")))
     if key == "geo_distance":
-        return E.GeoDistance(convert.geo_point(value["origin"]), value["to"])
+        return E.GeoDistance(convert.geo_point(field(value, "origin")), field(value, "to"))
     if key == "datetime":
         return E.Datetime(value)
     if key == "datetime_key":
@@ -358,12 +366,12 @@ def expression(doc):
 
 # ---- whole requests -----------------------------------------------------------------------------------------
 
-def request(collection, doc: dict, query, used_ids: set, limit: int, prefetches=None, **override):
+def request(collection, doc: dict, query, used_ids: set, limit: int, children=(), **override):
     """Fields that every read shares. `override`: with_payload and with_vector where the caller decides."""
     with_payload = override.get("with_payload", convert.payload_selector(doc.get("with_payload"), False))
     with_vector = override.get("with_vector", convert.vector_selector(doc))
     return q.QueryRequest(
-        limit=limit, offset=need_uint(doc, "offset") or 0, query=query, prefetches=prefetches or [],
+        limit=limit, offset=need_uint(doc, "offset") or 0, query=query, prefetches=list(children),
         with_vector=with_vector, with_payload=with_payload,
         filter=convert.also_not(filter_in(doc.get("filter")), used_ids),
         score_threshold=doc.get("score_threshold"), params=engine_params(doc.get("params")))
@@ -390,26 +398,20 @@ def discover(collection, doc: dict, limit: int, **override):
 
 
 def using_name(doc: dict) -> str:
+    """`using` of recommend and discover: a name, or an object that holds one."""
     using = doc.get("using") or ""
-    return using.get("name", "") if type(using) is dict else using
+    return field(using, "name") if type(using) is dict else using_of(doc)
 
 
 def universal(collection, doc: dict, limit: int, **override):
     builder = Builder(collection, doc.get("lookup_from"))
     query = builder.query(doc.get("query"), using_of(doc), limit)
-    prefetches = prefetch_list(collection, doc)
-    if prefetches and query is None:
+    children = [prefetch(collection, child) for child in prefetches(doc)]
+    if children and query is None:
         raise wrong_input("A query is needed to merge the prefetches. Can't have prefetches without defining a query.")
-    if isinstance(query, (q.Fusion.Rrf, q.Fusion.Dbsf, q.Formula)) and not prefetches:
+    if isinstance(query, (q.Fusion.Rrf, q.Fusion.Dbsf, q.Formula)) and not children:
         raise wrong_input("A fusion or formula query needs at least one prefetch")
-    return request(collection, doc, query, builder.used_ids, limit, prefetches, **override)
-
-
-def prefetch_list(collection, doc: dict) -> list:
-    children = doc.get("prefetch")
-    if not children:
-        return []
-    return [prefetch(collection, child) for child in ([children] if type(children) is dict else children)]
+    return request(collection, doc, query, builder.used_ids, limit, children, **override)
 
 
 def prefetch(collection, doc: dict):
@@ -417,6 +419,6 @@ def prefetch(collection, doc: dict):
     limit = need_limit(doc, "internal.prefetch.", QUERY_LIMIT)
     query = builder.query(doc.get("query"), using_of(doc), limit)
     return q.Prefetch(
-        limit=limit, query=query, prefetches=prefetch_list(collection, doc),
+        limit=limit, query=query, prefetches=[prefetch(collection, child) for child in prefetches(doc)],
         params=engine_params(doc.get("params")), score_threshold=doc.get("score_threshold"),
         filter=convert.also_not(filter_in(doc.get("filter")), builder.used_ids))

@@ -2,6 +2,7 @@
 import math
 import time
 
+import convert
 from errors import ApiError, bad_request
 
 
@@ -70,15 +71,14 @@ def check_node(collection, doc: dict) -> int:
     check_params(collection, doc.get("params") or {})
     cost = 1 + check_filter(collection, doc.get("filter"), "unindexed_filtering_retrieve")
     prefetch = doc.get("prefetch") or ()
-    for child in [prefetch] if isinstance(prefetch, dict) else prefetch:
-        cost += check_node(collection, child)
-    return cost
+    return cost + sum(check_node(collection, child) for child in ([prefetch] if type(prefetch) is dict else prefetch))
 
 
 def check_filter(collection, doc, unindexed_key: str) -> int:
     """Returns the number of conditions."""
     if not doc:
         return 0
+    convert.filter_in(doc)      # what is no filter at all is refused as such, before it is counted
     fields = []
     count = conditions(doc, fields)
     at_most(collection, "filter_max_conditions", count, "filter_max_conditions")

@@ -115,12 +115,11 @@ class App:
         method = scope["method"]
         if method == "OPTIONS" and "access-control-request-method" in headers:
             return Reply(b"", b"", headers=((b"access-control-allow-methods", PREFLIGHT_METHODS),))
-        segments = normalise(scope["raw_path"])
-        route, name, tail = self.router.find(method, segments)
-        if route is None:
-            return Reply(b"", b"", 404)
         size = 0
         try:
+            route, name, tail = self.router.find(method, normalise(scope["raw_path"]))
+            if route is None:
+                return Reply(b"", b"", 404)
             body = b""
             if route.body is not None:
                 body = await read_body(headers, receive)

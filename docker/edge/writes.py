@@ -10,7 +10,7 @@ import convert
 import indexes
 import strict
 from convert import filter_in, id_list, point_id
-from errors import ApiError, FormatError, bad_request, missing, wrong_input, wrong_type
+from errors import ApiError, FormatError, bad_request, field, missing, need_list, need_map, wrong_input
 
 U = q.UpdateOperation
 MODES = {"upsert": q.UpdateMode.Upsert, "insert_only": q.UpdateMode.InsertOnly, "update_only": q.UpdateMode.UpdateOnly}
@@ -47,14 +47,10 @@ def list_points(collection, doc: dict) -> list:
         raise FormatError("data did not match any variant of untagged enum PointInsertOperations")
     out = []
     for row in rows:
-        if type(row) is not dict:
-            raise wrong_type(row, "struct PointStruct")
-        if "id" not in row or "vector" not in row:
-            raise missing("id" if "id" not in row else "vector")
-        payload = row.get("payload")
-        if payload is not None and type(payload) is not dict:
-            raise wrong_type(payload, "a map")
-        out.append(q.Point(point_id(row["id"]), convert.point_vector(collection, row["vector"]), payload))
+        key, vector, payload = field(row, "id"), field(row, "vector"), row.get("payload")
+        if payload is not None:
+            need_map(payload, "a map")
+        out.append(q.Point(point_id(key), convert.point_vector(collection, vector), payload))
     return out
 
 
@@ -65,11 +61,11 @@ def batch_points(collection, doc: dict) -> list:
     payloads = doc.get("payloads") or [None] * len(ids)
     if type(vectors) is dict:
         columns = vectors
-        for name, column in columns.items():
-            same_length(len(ids), len(column), "vectors")
+        for column in columns.values():
+            same_length(len(ids), len(need_list(column, "a list of vectors")), "vectors")
         vectors = [{n: c[i] for n, c in columns.items()} for i in range(len(ids))]
-    same_length(len(ids), len(vectors), "vectors")
-    same_length(len(ids), len(payloads), "payloads")
+    same_length(len(ids), len(need_list(vectors, "a list of vectors")), "vectors")
+    same_length(len(ids), len(need_list(payloads, "a list of payloads")), "payloads")
     return [q.Point(point_id(i), convert.point_vector(collection, v), p) for i, v, p in zip(ids, vectors, payloads)]
 
 
@@ -92,9 +88,8 @@ def update_vectors(collection, doc: dict) -> int:
         raise missing("points")
     points = []
     for row in rows:
-        if type(row) is not dict or "id" not in row or "vector" not in row:
-            raise missing("vector")
-        points.append(q.PointVectors(point_id(row["id"]), convert.point_vector(collection, row["vector"])))
+        key, vector = point_id(field(row, "id")), field(row, "vector")
+        points.append(q.PointVectors(key, convert.point_vector(collection, vector)))
     strict.check_write(collection, len(points))
     operation = U.update_vectors(points, filter_in(doc.get("update_filter")))
     return collection.apply(operation, touched=len(points) * collection.point_bytes)
@@ -120,12 +115,9 @@ def delete_vectors(collection, doc: dict) -> int:
 
 
 def payload_of(doc: dict) -> dict:
-    payload = doc.get("payload")
-    if payload is None:
+    if doc.get("payload") is None:
         raise missing("payload")
-    if type(payload) is not dict:
-        raise wrong_type(payload, "a map")
-    return payload
+    return need_map(doc["payload"], "a map")
 
 
 def set_payload(collection, doc: dict) -> int:
@@ -189,7 +181,7 @@ def batch(request):
     out = []
     for row in rows:
         name, doc = next(iter(row.items()))
-        out.append(answer(request, OPERATIONS[name](collection, doc)))
+        out.append(answer(request, OPERATIONS[name](collection, need_map(doc, f"struct {name}"))))
     return out
 
 
