@@ -1,0 +1,214 @@
+"""The second store: shared between quivers, and never in the way when it is slow, stopped or gone."""
+import threading
+import time
+
+import pytest
+
+from lib import FakeQdrant, Quiver, Redis, wait_until
+
+SEARCH = "/collections/mine/points/search"
+FAST = {"coherence": {"quarantine": "500ms"}}
+
+
+def body(n: int = 0) -> dict:
+    return {"vector": [0.5, n], "limit": 3}
+
+
+def from_cache(q: Quiver, n: int = 0) -> bool:
+    r = q.post(SEARCH, body(n))
+    assert r.status == 200, r
+    return r.hit
+
+
+class Load:
+    """Searches and writes from several clients until stopped; every status but 200 and every broken connection is an error."""
+
+    def __init__(self, q: Quiver, clients: int = 4, writes: bool = True):
+        self.q, self.writes = q, writes
+        self.over = threading.Event()
+        self.errors: list[str] = []
+        self.answers = self.hits = 0
+        self.slowest = 0.0
+        self.threads = [threading.Thread(target=self._client, args=(n,)) for n in range(clients)]
+
+    def _client(self, me: int) -> None:
+        n = 0
+        try:
+            with self.q.conn(timeout=30) as c:
+                while not self.over.is_set():
+                    n += 1
+                    begin = time.monotonic()
+                    if self.writes and n % 50 == 0 and me == 0:
+                        r = c.ask("PUT", "/collections/mine/points?wait=true", b'{"points":[]}')
+                    else:
+                        r = c.post(SEARCH, body(n % 20))
+                    self.slowest = max(self.slowest, time.monotonic() - begin)
+                    self.answers += 1
+                    self.hits += r.hit
+                    if r.status != 200:
+                        self.errors.append(repr(r))
+        except (OSError, AssertionError) as e:
+            self.errors.append(repr(e))
+
+    def __enter__(self) -> "Load":
+        for t in self.threads:
+            t.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.over.set()
+        for t in self.threads:
+            t.join()
+
+
+def settled(q: Quiver) -> None:
+    wait_until(lambda: q.metric("quiver_redis_up") >= 1, 10, "Redis is connected")
+
+
+@pytest.mark.parametrize("how", ["tcp", "unix", "password", "database"])
+def test_a_second_quiver_answers_from_redis(fake: FakeQdrant, start, how: str) -> None:
+    with Redis(password="pa:ss" if how == "password" else "") as redis:
+        url = {"tcp": redis.url, "unix": redis.unix_url, "password": redis.url.replace("pa:ss", "pa%3Ass"), "database": redis.url + "/3"}[how]
+        first = start(fake.url, flags=["--redis", url], quiver=FAST)
+        settled(first)
+        wait_until(lambda: from_cache(first), 10, "the first quiver caches")
+        wait_until(lambda: redis.keys("*:e:*", db=3 if how == "database" else 0), 5, "the entry is in Redis")
+        second = start(fake.url, flags=["--redis", url], quiver=FAST)
+        settled(second)
+        fake.forget()
+        wait_until(lambda: from_cache(second), 10, "the second quiver finds it")
+        assert second.metric("cache_hits_total", store="redis") >= 1
+        assert "pa:ss" not in first.stderr and "pa%3Ass" not in first.stderr
+
+
+def test_an_answer_found_in_redis_costs_no_search(fake: FakeQdrant, start, redis: Redis) -> None:
+    first = start(fake.url, flags=["--redis", redis.url], quiver=FAST)
+    settled(first)
+    for n in range(10):
+        wait_until(lambda: from_cache(first, n), 10, "cached")
+    wait_until(lambda: len(redis.keys("*:e:*")) >= 10, 5, "the entries are in Redis")
+    second = start(fake.url, flags=["--redis", redis.url], quiver=FAST)
+    settled(second)
+    wait_until(lambda: from_cache(second, 0), 10, "the second quiver answers from Redis")
+    fake.forget()
+    assert all(from_cache(second, n) for n in range(1, 10))
+    assert fake.seen(path=SEARCH) == []
+    assert all(from_cache(second, n) for n in range(1, 10))
+    assert second.metric("cache_hits_total", store="memory") >= 9
+
+
+def test_the_entries_names_contain_the_model(fake: FakeQdrant, start, redis: Redis) -> None:
+    q = start(fake.url, flags=["--redis", redis.url], optimizations={"hermes": {"collections": ["mine"]}})
+    settled(q)
+    wait_until(lambda: from_cache(q), 10, "cached")
+    names = wait_until(lambda: redis.keys("quiver:*:e:*"), 5, "the entry is in Redis")
+    assert all(":e:hermes:" in n for n in names)
+    assert all(redis.command("TTL", n) > 0 for n in names)  # type: ignore[operator]
+
+
+def test_a_write_through_one_quiver_ends_the_others_answers(fake: FakeQdrant, start, redis: Redis) -> None:
+    one = start(fake.url, flags=["--redis", redis.url], quiver=FAST)
+    two = start(fake.url, flags=["--redis", redis.url], quiver=FAST)
+    settled(one), settled(two)
+    for n in range(10):
+        for q in (one, two):
+            wait_until(lambda: from_cache(q, n), 10, "cached in both")
+        old = two.post(SEARCH, body(n)).json()["result"]
+        assert one.ask("PUT", "/collections/mine/points?wait=true", b"{}").status == 200
+        fresh = two.post(SEARCH, body(n))
+        assert not fresh.hit and fresh.json()["result"] != old
+
+
+def test_another_model_with_another_configuration_does_not_mix(fake: FakeQdrant, start, redis: Redis) -> None:
+    """Two quivers that rewrite differently share a Redis: the body after rewriting is in the key."""
+    one = start(fake.url, flags=["--redis", redis.url], optimizations={"m": {"collections": ["mine"], "search": {"force": {"hnsw_ef": 11}}}})
+    two = start(fake.url, flags=["--redis", redis.url], optimizations={"m": {"collections": ["mine"], "search": {"force": {"hnsw_ef": 22}}}})
+    settled(one), settled(two)
+    wait_until(lambda: from_cache(one), 10, "cached")
+    assert not from_cache(two)
+
+
+def test_down_from_the_start_costs_nothing_but_hits_across(fake: FakeQdrant, start, redis: Redis) -> None:
+    redis.kill()
+    q = start(fake.url, flags=["--redis", redis.url], quiver=FAST)
+    with Load(q, writes=False) as load:
+        wait_until(lambda: load.answers > 200, 30, "answers without Redis")
+        redis.start()
+        wait_until(lambda: from_cache(q), 10, "hits once Redis is there")
+    assert load.errors == []
+
+
+@pytest.mark.parametrize("what", ["stop", "kill", "restart"])
+def test_trouble_under_load_is_no_error_and_hits_come_back(fake: FakeQdrant, start, redis: Redis, what: str, sanitized: bool) -> None:
+    q = start(fake.url, flags=["--redis", redis.url], quiver=FAST)
+    settled(q)
+    with Load(q) as load:
+        wait_until(lambda: load.hits > 50, 20, "hits before the trouble")
+        for _ in range(3):
+            if what == "stop":
+                redis.stop()
+            elif what == "kill":
+                redis.kill()
+            else:
+                redis.restart()
+            before = load.answers
+            wait_until(lambda: load.answers > before + 100, 30, "answers during the trouble")
+            if what == "stop":
+                redis.cont()
+            elif what == "kill":
+                redis.start()
+            back = time.monotonic()
+            hits = load.hits
+            wait_until(lambda: load.hits > hits + 20, 10, "hits after the trouble")
+            assert time.monotonic() - back < (3 if not sanitized else 6), "hits again within 3 s"
+    assert load.errors == []
+
+
+def test_a_stopped_redis_costs_a_reader_little(fake: FakeQdrant, start, redis: Redis, sanitized: bool) -> None:
+    q = start(fake.url, flags=["--redis", redis.url], quiver=FAST)
+    settled(q)
+    wait_until(lambda: from_cache(q), 10, "cached")
+    redis.stop()
+    times = []
+    for n in range(100, 160):
+        begin = time.monotonic()
+        assert q.post(SEARCH, body(n)).status == 200
+        times.append(time.monotonic() - begin)
+    redis.cont()
+    assert sorted(times)[len(times) // 2] < (0.02 if not sanitized else 0.1), times
+
+
+def test_a_full_redis_is_a_miss(fake: FakeQdrant, start) -> None:
+    with Redis("--maxmemory", "1mb") as redis:
+        fake.handler = lambda x: x.ok("x" * 20000)
+        q = start(fake.url, flags=["--redis", redis.url], quiver=FAST)
+        for n in range(200):
+            assert q.post(SEARCH, body(n)).status == 200
+
+
+def test_an_evicting_redis_is_not_used_and_said_so(fake: FakeQdrant, start) -> None:
+    with Redis("--maxmemory-policy", "allkeys-lru") as redis:
+        q = start(fake.url, flags=["--redis", redis.url], quiver=FAST)
+        wait_until(lambda: q.log_has("evict") or q.log_has("allkeys"), 10, "a line about eviction")
+        for n in range(5):
+            assert q.post(SEARCH, body(n)).status == 200
+        assert redis.keys("*:e:*") == []
+
+
+def test_a_wrong_password_is_an_error_line_not_an_error_answer(fake: FakeQdrant, start) -> None:
+    with Redis(password="right") as redis:
+        q = start(fake.url, flags=["--redis", f"redis://:wrong-one@127.0.0.1:{redis.port}"], quiver=FAST)
+        wait_until(lambda: q.log_has("redis"), 10, "a line about Redis")
+        for n in range(5):
+            assert q.post(SEARCH, body(n)).status == 200
+        assert "wrong-one" not in q.stderr
+        assert len([line for line in q.lines if "redis" in line]) < 20
+
+
+def test_flushall_makes_misses_not_old_answers(fake: FakeQdrant, start, redis: Redis) -> None:
+    q = start(fake.url, flags=["--redis", redis.url], quiver=FAST)
+    settled(q)
+    wait_until(lambda: from_cache(q), 10, "cached")
+    redis.command("FLUSHALL")
+    assert q.post(SEARCH, body()).status == 200
+    wait_until(lambda: from_cache(q), 10, "caches again")

@@ -1,0 +1,137 @@
+"""Signals, the end of the process, the access log."""
+import os
+import re
+import signal
+import threading
+
+import pytest
+
+from lib import ConnClosed, FakeQdrant, Quiver, head_of, wait_until
+
+SEARCH = "/collections/x/points/search"
+
+
+@pytest.mark.parametrize("what", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_finishes_what_runs_and_exits_0(fake: FakeQdrant, start, what: signal.Signals) -> None:
+    q = start(fake.url)
+    go = threading.Event()
+    fake.handler = lambda x: x.wait(go) and None
+    with q.conn() as busy, q.conn() as idle:
+        assert idle.sock
+        busy.send(head_of("POST", SEARCH, {"Content-Length": "2"}) + b"{}")
+        wait_until(lambda: fake.seen(path=SEARCH), what="a request runs")
+        q.signal(what)
+        wait_until(lambda: _refused(q), 5, "new connections are refused")
+        assert q.alive()
+        go.set()
+        r = busy.read()
+        assert r.status == 200 and (r.get("connection") or "").lower() == "close"
+        assert busy.is_closed()
+    assert q.wait(10) == 0
+
+
+def _refused(q: Quiver) -> bool:
+    try:
+        with q.conn(timeout=2):
+            return False
+    except OSError:
+        return True
+
+
+def test_idle_connections_do_not_delay_the_end(fake: FakeQdrant, start) -> None:
+    q = start(fake.url)
+    conns = [q.conn() for _ in range(10)]
+    for c in conns:
+        assert c.ask("GET", "/collections/x").status == 200
+    q.term()
+    assert q.wait(5) == 0
+    for c in conns:
+        c.close()
+
+
+def test_a_request_under_way_is_cut_after_the_drain_time(fake: FakeQdrant, start) -> None:
+    q = start(fake.url, quiver={"limits": {"drain_timeout": "500ms"}})
+    fake.handler = lambda x: x.wait_for_hang_up()
+    with q.conn() as c:
+        c.send(head_of("POST", SEARCH, {"Content-Length": "2"}) + b"{}")
+        wait_until(lambda: fake.seen(path=SEARCH), what="a request runs")
+        q.term()
+        assert q.wait(10) == 0
+        try:
+            assert c.read().status == 503
+        except ConnClosed:
+            pass
+
+
+def test_a_pid_file_is_written_and_removed(fake: FakeQdrant, start, tmp_path) -> None:
+    q = start(fake.url, flags=["--pid", str(tmp_path / "q.pid")])
+    assert (tmp_path / "q.pid").read_text().strip() == str(q.pid)
+    q.term()
+    assert q.wait() == 0
+    assert not (tmp_path / "q.pid").exists()
+
+
+def test_sigpipe_and_unused_signals_do_no_harm(fake: FakeQdrant, start) -> None:
+    q = start(fake.url)
+    q.signal(signal.SIGPIPE)
+    assert q.ask("GET", "/collections/x").status == 200
+
+
+def fields_of(line: str) -> dict[str, str]:
+    return {k: v.strip('"') for k, v in re.findall(r'([a-z_0-9]+)=("(?:[^"\\]|\\.)*"|\S*)', line)}
+
+
+def test_the_access_log_tells_each_request(fake: FakeQdrant, start, tmp_path) -> None:
+    log = tmp_path / "access.log"
+    q = start(fake.url, quiver={"log": {"access": str(log)}}, optimizations={"m": {"collections": ["mine"]}})
+    key = {"api-key": "secret-of-client"}
+    q.post("/collections/mine/points/search?timeout=3", {"vector": [1], "limit": 1}, key)
+    q.post("/collections/mine/points/search?timeout=3", {"vector": [1], "limit": 1}, key)
+    q.ask("GET", "/strange%20path")
+    lines = wait_until(lambda: len(t := (log.read_text().splitlines() if log.exists() else [])) >= 3 and t, 5, "three lines")
+    first, second, third = (fields_of(line) for line in lines[:3])
+    assert {"time", "client", "method", "path", "model", "operation", "status", "bytes", "cache"} <= set(first), lines[0]
+    assert (first["method"], first["model"], first["operation"], first["status"]) == ("POST", "m", "search", "200")
+    assert first["client"].startswith("127.0.0.1") and first["path"].startswith("/collections/mine/points/search")
+    assert "hit" in second["cache"] and "hit" not in first["cache"]
+    assert third["status"] == "404" and third["path"] == "/strange%20path"
+    times = [k for k in first if re.search("queue|connect|first|total", k)]
+    assert len(times) >= 4 and all(re.fullmatch(r"\d+", first[k]) for k in times), lines[0]
+    assert "secret-of-client" not in log.read_text()
+
+
+def test_usr1_reopens_the_access_log(fake: FakeQdrant, start, tmp_path) -> None:
+    log = tmp_path / "access.log"
+    q = start(fake.url, quiver={"log": {"access": str(log)}})
+    q.ask("GET", "/one")
+    wait_until(lambda: log.exists() and "/one" in log.read_text(), 5, "the first line")
+    os.rename(log, tmp_path / "old.log")
+    q.signal(signal.SIGUSR1)
+    wait_until(log.exists, 5, "a new file")
+    q.ask("GET", "/two")
+    wait_until(lambda: "/two" in log.read_text(), 5, "the second line in the new file")
+    assert "/two" not in (tmp_path / "old.log").read_text()
+
+
+def test_the_access_log_is_off_by_default_and_goes_to_stderr_on_demand(fake: FakeQdrant, start) -> None:
+    quiet = start(fake.url)
+    quiet.ask("GET", "/telemetry")
+    loud = start(fake.url, quiver={"log": {"access": "stderr"}})
+    loud.ask("GET", "/telemetry")
+    wait_until(lambda: loud.log_has("/telemetry", "status="), 5, "a line on stderr")
+    assert not quiet.log_has("/telemetry")
+
+
+def test_a_client_cannot_break_a_log_line(fake: FakeQdrant, start) -> None:
+    q = start(fake.url, quiver={"log": {"access": "stderr", "level": "debug"}})
+    q.ask("GET", '/x"y=z%0a\\level=error', headers={"User-Agent": 'a"b level=error'})
+    line = wait_until(lambda: next((l for l in list(q.lines) if "%0a" in l and "status=" in l), None), 5, "the line")
+    assert fields_of(line)["status"] == "404" and fields_of(line).get("level") != "error"
+
+
+def test_log_lines_are_logfmt(fake: FakeQdrant, start) -> None:
+    q = start(fake.url)
+    q.hup()
+    wait_until(lambda: q.log_has("event=reload"), 5, "a line about the reload")
+    for line in q.lines:
+        assert re.match(r"time=\S+ level=(error|warn|info|debug) event=\w+", line), line
