@@ -7,7 +7,7 @@ foreach(file ${FILES})
   get_filename_component(name ${file} NAME)
   file(READ ${file} hex HEX)
   string(REGEX REPLACE "([0-9a-f][0-9a-f])" "0x\\1," bytes "${hex}")
-  string(REGEX REPLACE "((0x..,){24})" "\\1\n" bytes "${bytes}")
+  string(REPLACE "0x0a," "0x0a,\n" bytes "${bytes}") # a line for a line
   string(APPEND text "static const unsigned char file_${count}[] = {\n${bytes}0};\n\n")
   string(APPEND table "    {\"${name}\", (const char *)file_${count}, sizeof file_${count} - 1},\n")
   math(EXPR count "${count} + 1")
