@@ -13,16 +13,8 @@
 #include "base/err.h"
 #include "base/list.h"
 #include "base/str.h"
+#include "conf/conf.h"
 #include "io/loop.h"
-
-/* Where a Redis is: redis://[[user]:password@]host[:port][/db] or unix:/path[?db=N&user=U&password=P] (also unix:///path). */
-struct redis_target {
-    char host[256]; /* or the socket's path */
-    char user[128], password[256]; /* "" none; never logged */
-    unsigned port;  /* 0: a unix socket */
-    unsigned db;
-};
-bool redis_target_parse(const char *url, struct redis_target *, struct err *);
 
 /* A reply, good during the callback that gets it. */
 struct redis_value;
@@ -41,15 +33,14 @@ struct redis_op {
 };
 
 struct redis_info {           /* from INFO at the last connect */
-    char run_id[48];
-    bool primary;             /* role:master */
-    bool evicts_any;          /* maxmemory-policy allkeys-*, with a maxmemory set or not */
-    char policy[32];
+    char run_id[48];          /* of that Redis process */
+    char role[16];            /* "master", "slave" */
+    char policy[32];          /* maxmemory-policy, e.g. "noeviction" */
 };
 
 struct redis_conf {
-    struct redis_target target;
-    const char *name;         /* for CLIENT SETNAME and log lines: letters, digits, '-'; lives as long as the connection */
+    struct conf_redis target; /* copied */
+    const char *name;         /* for CLIENT SETNAME and log lines: letters, digits, '-'; copied */
     uint64_t connect_timeout; /* microseconds; also the budget of the handshake */
     unsigned max_ops;         /* in flight; 0: 1024 */
     size_t max_bytes;         /* of commands in flight; 0: 16 MiB */
@@ -65,18 +56,21 @@ struct redis;
 /* ready: usable; the info is there. Return false: not fit to be used; it is then asked again every 5 s by a new connection.
  * away: was ready and is no more; sent after the done of all that was in flight. Both may be NULL. */
 struct redis *redis_open(struct loop *, const struct redis_conf *, bool (*ready)(void *arg), void (*away)(void *arg), void *arg);
-void redis_close(struct redis **); /* no callbacks any more, not even for what is in flight; clears the pointer */
+void redis_close(struct redis **); /* not from a callback; none comes any more, not even for what is in flight */
 
 bool redis_ready(const struct redis *);
 const struct redis_info *redis_info(const struct redis *);
 const struct redis_stats *redis_stats(const struct redis *);
 const char *redis_fault(const struct redis *); /* why it is not ready, one sentence; "" if it is */
 
-/* Sends a command of argc words (binary safe, copied). False: not sent, done will not come. due: absolute, monotonic microseconds. op->done is
- * called exactly once unless redis_abandon comes first; a reply that comes after due is dropped. */
-bool redis_send(struct redis *, struct redis_op *op, unsigned argc, const struct str *argv, uint64_t due,
+/* Sends a command of argc words (binary safe, copied; argc <= REDIS_ARGS_MAX). False: not sent, done will not come.
+ * budget: microseconds from when it goes out, at the end of this loop turn. op->done is called exactly once unless redis_abandon
+ * comes first; a reply over budget is dropped. */
+enum { REDIS_ARGS_MAX = 80 };
+bool redis_send(struct redis *, struct redis_op *op, unsigned argc, const struct str *argv, uint64_t budget,
                 void (*done)(struct redis_op *, const struct redis_value *));
 void redis_abandon(struct redis_op *); /* the owner no longer cares; no-op if not under way */
 
-/* Gives the connection up and makes a new one at once: whoever it is connected to is not the one wanted. Not from within a callback. */
+/* Gives the connection up and makes a new one: whoever it is connected to is not the one wanted. Not ready from now on; what is in
+ * flight fails, then away comes, both by an event. */
 void redis_reconnect(struct redis *);
