@@ -1,0 +1,61 @@
+#!/bin/bash
+# Installs what is missing of Debian's packages: as root or with passwordless sudo; otherwise prints the one command to run and exits 1.
+# usage: docker/packages.sh [build|test|bench]...   (default: build)
+set -euo pipefail
+
+# What configures, compiles and runs quiver and the embedded engine.
+build="gcc cmake ninja-build pkg-config libevent-dev libevhtp-dev libhiredis-dev libcjson-dev libyaml-dev libxxhash-dev
+       libssl-dev libjemalloc-dev libcmocka-dev python3 python3-venv redis-server ca-certificates"
+# What only tests need.
+test="libc6-dev curl nodejs npm apache2-utils wrk clang libclang-rt-14-dev git"
+# What only comparisons need.
+bench="nginx apache2-utils wrk"
+
+wanted=""
+for set in "${@:-build}"; do
+    case "$set" in
+    build) wanted="$wanted $build" ;;
+    test) wanted="$wanted $test" ;;
+    bench) wanted="$wanted $bench" ;;
+    *)
+        echo "packages.sh: '$set' is not a set of packages, expected build, test or bench" >&2
+        exit 2
+        ;;
+    esac
+done
+
+missing=""
+for package in $(tr ' ' '\n' <<<"$wanted" | sort -u); do
+    status=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null || true)
+    [ "$status" = installed ] || missing="$missing $package"
+done
+[ -n "$missing" ] || exit 0
+
+install="apt-get install -y --no-install-recommends$missing"
+if [ "$(id -u)" = 0 ]; then
+    as=""
+elif sudo -n true 2>/dev/null; then
+    as="sudo"
+else
+    echo "packages.sh: packages are missing and this user may not install them. Run:" >&2
+    echo "    sudo $install" >&2
+    exit 1
+fi
+# redis and nginx start servers of their own when installed; nothing here wants them.
+policy=/usr/sbin/policy-rc.d
+guarded=""
+if [ -z "$as" ] && [ ! -e "$policy" ]; then
+    printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod +x "$policy" && guarded=yes
+    trap 'rm -f "$policy"' EXIT
+fi
+echo "packages.sh: installing$missing"
+if ! $as env DEBIAN_FRONTEND=noninteractive $install >/tmp/quiver-packages.$$ 2>&1; then
+    $as apt-get update -q >>/tmp/quiver-packages.$$ 2>&1 || true
+    if ! $as env DEBIAN_FRONTEND=noninteractive $install >>/tmp/quiver-packages.$$ 2>&1; then
+        tail -20 /tmp/quiver-packages.$$ >&2
+        echo "packages.sh: could not install, see /tmp/quiver-packages.$$" >&2
+        exit 1
+    fi
+fi
+rm -f /tmp/quiver-packages.$$
+[ -z "$guarded" ] || rm -f "$policy"

@@ -1,0 +1,122 @@
+#!/bin/bash
+# Everything needed to run all tests, and all tests. usage: tests/run.sh [--long] [--only PART]...
+# PART: dev asan (build and C tests of that preset) meta reference edge blackbox qdrant blackbox-asan
+# Each part's own closing lines are printed; logs lie under build/test-logs. Exit 0 only if every part passed.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+PARTS="dev asan meta reference edge blackbox qdrant blackbox-asan"
+long="" only=""
+while [ $# -gt 0 ]; do
+    case "$1" in
+    --long) long=--long ;;
+    --only)
+        case " $PARTS " in
+        *" ${2:-} "*) only="$only $2" ;;
+        *)
+            echo "run.sh: '${2:-}' is not a part, expected one of: $PARTS" >&2
+            exit 2
+            ;;
+        esac
+        shift
+        ;;
+    *)
+        sed -n '2,4s/^# //p' "$0" >&2
+        exit 2
+        ;;
+    esac
+    shift
+done
+
+logs=build/test-logs
+mkdir -p "$logs"
+failed="" summary=""
+begin=$SECONDS
+
+wanted() { [ -z "$only" ] || [[ " $only " == *" $1 "* ]]; }
+
+# step NAME CLOSING COMMAND...: runs with a log, keeps the last lines that match CLOSING for the summary
+step() {
+    local name=$1 closing=$2 from=$SECONDS result=ok log
+    log=$logs/${name// /-}.log
+    shift 2
+    echo "== $name"
+    if ! "$@" >"$log" 2>&1; then
+        result=FAILED failed="$failed '$name'"
+        grep -aE '^(FAILED|ERROR) |FAILED:|error:|\*\*\*Failed' "$log" | head -40
+        tail -25 "$log"
+    fi
+    local line
+    line=$(grep -aE "$closing" "$log" | tail -1 | sed 's/^=* *//; s/ *=*$//')
+    summary="$summary$(printf '%-22s %-6s %4d s  %s' "$name" "$result" $((SECONDS - from)) "$line")"$'\n'
+    echo "   $result: $line"
+    [ "$result" = ok ]
+}
+
+finish() {
+    echo
+    echo "$summary"
+    echo "total $((SECONDS - begin)) s"
+    if [ -n "$failed" ]; then
+        echo "FAILED:$failed"
+        exit 1
+    fi
+    echo "all passed"
+    exit 0
+}
+
+venv() {
+    [ -x build/venv/bin/python ] || python3 -m venv build/venv || return 1
+    local stamp=build/venv/requirements.stamp lists=(tests/requirements.txt)
+    [ ! -f docker/edge/requirements.txt ] || lists+=(docker/edge/requirements.txt)
+    if ! cat "${lists[@]}" | cmp -s - "$stamp"; then
+        build/venv/bin/pip install --disable-pip-version-check -q "${lists[@]/#/-r}" || return 1
+        cat "${lists[@]}" >"$stamp"
+    fi
+}
+
+# The JavaScript client and its packages, under build/.
+npm_packages() {
+    [ -f tests/qdrant/package.json ] || return 0
+    mkdir -p build/js
+    if ! cmp -s tests/qdrant/package.json build/js/package.json || [ ! -d build/js/node_modules ]; then
+        cp tests/qdrant/package*.json build/js/
+        (cd build/js && npm install --no-audit --no-fund --loglevel=error) || return 1
+    fi
+}
+
+build_preset() { cmake --preset "$1" && ninja -C "build/$1" -j2; }
+python_tests() { build/venv/bin/python -m pytest --import-mode=importlib -p no:cacheprovider -q "$@"; }
+has_tests() { compgen -G "tests/$1/test_*.py" >/dev/null; }
+
+step packages 'packages.sh|.' bash docker/packages.sh build test || finish
+step venv '.' venv || finish
+PYTEST_END='(passed|failed|error|skipped).* in [0-9.]+'
+
+for preset in dev asan; do
+    need=no
+    wanted $preset && need=yes
+    [ $preset = dev ] && { wanted blackbox || wanted reference || wanted qdrant; } && need=yes
+    [ $preset = asan ] && wanted blackbox-asan && need=yes
+    [ $need = yes ] || continue
+    step "build $preset" 'Linking|no work to do' build_preset $preset || finish
+    wanted $preset && step "ctest $preset" 'tests passed|tests failed' ctest --test-dir build/$preset -j2 --output-on-failure --timeout 300
+done
+
+export QUIVER_BIN=$PWD/build/dev/quiver
+wanted meta && has_tests meta && step meta "$PYTEST_END" python_tests tests/meta
+wanted reference && has_tests reference &&
+    REWRITE_DRIVER=$PWD/build/dev/tests/reference/rewrite_driver step reference "$PYTEST_END" python_tests tests/reference
+wanted edge && has_tests edge && step edge "$PYTEST_END" python_tests tests/edge
+wanted blackbox && step blackbox "$PYTEST_END" python_tests -n 4 --dist worksteal tests/blackbox $long
+if wanted qdrant && has_tests qdrant; then
+    step npm '.' npm_packages
+    step qdrant "$PYTEST_END" python_tests tests/qdrant
+fi
+if wanted blackbox-asan; then
+    # What parses, what caches and what frees; timing and volume were tested above.
+    subset=(test_http test_strict test_cache test_redis test_reload test_pools test_deadlines test_signals test_control)
+    [ -z "$long" ] || subset=($(cd tests/blackbox && ls test_*.py | sed 's/\.py$//'))
+    QUIVER_BIN=$PWD/build/asan/quiver step "blackbox asan" "$PYTEST_END" \
+        python_tests -n 4 --dist worksteal $(printf "tests/blackbox/%s.py " "${subset[@]}") $long
+fi
+finish
