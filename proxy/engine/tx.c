@@ -1,0 +1,631 @@
+/* tx.c - a request's life from top to bottom. Each step looks at the world, does what can be done now and returns the next step,
+ * or parks the transaction until its task is woken; woken early, twice or late it looks again and does no harm.
+ * tx_run is the only place that runs a request. */
+#include "engine/tx.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/ensure.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "engine/tx_parts.h"
+#include "qdrant/reply.h"
+
+enum {
+    SPARES_MAX = 64,
+    PROOF_BYTES = 64 * 1024,  /* answers to writes are small; a longer one is streamed and proves nothing */
+    ARENA_FIRST = 6 * 1024,   /* most requests never ask the heap */
+};
+
+struct tx_memory { /* a transaction and the first bytes of its arena are one piece, used again and again */
+    struct tx tx;
+    char first[ARENA_FIRST];
+};
+
+static const struct {
+    unsigned status;
+    const char *why;
+} dooms[] = {
+#define X(id, status, why) {status, why},
+    TX_DOOMS(X)
+#undef X
+};
+
+const char *const tx_state_names[TX_COUNT] = {
+#define X(id, name, help) #name,
+    TX_STATES(X)
+#undef X
+};
+
+static void tx_run(struct task *task);
+
+static uint64_t now_of(const struct tx *tx)
+{
+    return tx->worker->loop.now;
+}
+
+static void wake(void *arg)
+{
+    struct tx *tx = arg;
+    loop_wake(&tx->worker->loop, &tx->task);
+}
+
+/* ---- begin and end ---- */
+
+static struct tx *tx_new(struct worker *w)
+{
+    struct tx *tx = w->spare;
+    if (tx) {
+        memcpy(&w->spare, tx->scratch, sizeof w->spare);
+        w->n_spare--;
+    } else {
+        tx = mem_zalloc(sizeof(struct tx_memory));
+        timer_init(&tx->timer, &w->loop, wake, tx);
+    }
+    /* tx->timer stays in the loop's heap from request to request: arming it again costs nothing. */
+    tx->task = (struct task){.run = tx_run};
+    tx->worker = w;
+    tx->snapshot = snapshot_get(w->snapshot);
+    tx->model = &tx->snapshot->conf->model[0];
+    tx->client = NULL;
+    tx->state = TX_HEAD;
+    tx->doom = DOOM_NONE;
+    arena_init(&tx->arena, ((struct tx_memory *)tx)->first, ARENA_FIRST);
+    memset(&tx->route, 0, sizeof tx->route);
+    memset(&tx->resolved, 0, offsetof(struct tx, answer) - offsetof(struct tx, resolved));
+    tx->answer = (struct answer){0};
+    tx->hold = (struct write_hold){0};
+    memset(&tx->opened, 0, offsetof(struct tx, out) - offsetof(struct tx, opened));
+    outq_reset(&tx->out);
+    memset(&tx->chunked_down, 0, sizeof *tx - offsetof(struct tx, chunked_down));
+    fetch_init(&tx->fetch, &w->upstream, &tx->arena, &tx->task);
+    tx->began = clock_usec();
+    tx->cache_word = "-";
+    list_push(&w->running, &tx->link);
+    w->in_state[TX_HEAD]++;
+    return tx;
+}
+
+static void tx_free(struct tx *tx)
+{
+    struct worker *w = tx->worker;
+    loop_unwake(&w->loop, &tx->task);
+    timer_set(&tx->timer, NEVER);
+    tx_release_body(tx);
+    blob_put(&tx->answer.blob);
+    arena_fini(&tx->arena);
+    snapshot_put(&tx->snapshot);
+    list_remove(&w->running, &tx->link);
+    w->in_state[tx->state]--;
+    if (w->n_spare < SPARES_MAX) {
+        memcpy(tx->scratch, &w->spare, sizeof w->spare);
+        w->spare = tx;
+        w->n_spare++;
+        return;
+    }
+    timer_fini(&tx->timer);
+    free(tx);
+}
+
+void tx_free_spares(struct worker *w)
+{
+    while (w->spare) {
+        struct tx *tx = w->spare;
+        memcpy(&w->spare, tx->scratch, sizeof w->spare);
+        timer_fini(&tx->timer);
+        free(tx);
+    }
+    w->n_spare = 0;
+}
+
+void tx_begin(struct client *client, const struct http_head *head, void *worker)
+{
+    struct tx *tx = tx_new(worker);
+    tx->client = client;
+    client->owner = &tx->task;
+    client_take_head(client, head, arena_alloc(&tx->arena, head->raw.n), &tx->head);
+    loop_wake(&tx->worker->loop, &tx->task);
+}
+
+void tx_refused(struct client *client, const struct http_refusal *refusal, void *worker)
+{
+    struct tx *tx = tx_new(worker);
+    tx->client = client;
+    client->owner = &tx->task;
+    tx->head = (struct http_head){.minor = 1};
+    route_of(&tx->arena, STR(""), STR("/"), &tx->route);
+    tx->close_after = true;
+    tx_error(tx, refusal->status, "%s", refusal->why);
+    metrics_refused(tx->worker->metrics, refusal->status);
+    tx->worker->in_state[tx->state]--;
+    tx->worker->in_state[tx->state = TX_REPLY]++;
+    loop_wake(&tx->worker->loop, &tx->task);
+}
+
+enum verdict tx_error(struct tx *tx, unsigned status, const char *fmt, ...)
+{
+    char text[512];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    blob_put(&tx->answer.blob);
+    tx->answer = (struct answer){.status = status, .local = true, .whole = true, .extra = tx->answer.extra, .n_parts = 1};
+    tx->answer.fields = STR("content-type: application/json\r\n");
+    tx->answer.part[0] = reply_error_body(&tx->arena, str_of(text));
+    if (status == 503)
+        tx_add_extra(tx, STR("retry-after: 1\r\n"));
+    return ANSWER;
+}
+
+/* ---- steps ---- */
+
+/* When something is waited for, this long at most. */
+static enum tx_state park(struct tx *tx, uint64_t until)
+{
+    timer_set(&tx->timer, until);
+    return TX_PARKED;
+}
+
+static enum tx_state step_head(struct tx *tx)
+{
+    const struct conf *conf = tx->snapshot->conf;
+    route_of(&tx->arena, tx->head.method, tx->head.path, &tx->route);
+    tx->resolved = facts_resolve(tx->worker->facts, tx->route.collection);
+    tx->model = conf_model_of(conf, tx->resolved);
+    if (tx->model->index == 0 && tx->resolved.p != tx->route.collection.p)
+        tx->model = conf_model_of(conf, tx->route.collection); /* a model may be named after the alias itself */
+    tx->is_write = tx->route.is_write;
+    tx->identity = tx->route.op->class == CLASS_READ_CACHEABLE;
+    tx->held = tx_wants_hold(tx);
+    tx->chunked_up = !tx->held && tx->head.framing == HTTP_BODY_CHUNKED;
+    return tx->held ? TX_BODY : TX_REQUEST;
+}
+
+static enum tx_state step_body(struct tx *tx)
+{
+    switch (tx_hold_body(tx)) {
+    case HOLD_DONE:
+        return TX_REQUEST;
+    case HOLD_WAIT:
+        return park(tx, tx->hold_until);
+    case HOLD_DOOMED:
+        break;
+    }
+    return TX_FAIL;
+}
+
+static enum tx_state step_request(struct tx *tx)
+{
+    while (tx->next_plug < chain.n) {
+        const struct plug *plug = &chain.plug[tx->next_plug];
+        enum verdict verdict = CONTINUE;
+        if (tx->suspended)
+            verdict = plug->type->resume(tx, plug);
+        else if (plug->type->request)
+            verdict = plug->type->request(tx, plug);
+        tx->suspended = verdict == SUSPEND;
+        if (verdict == SUSPEND)
+            return park(tx, NEVER);
+        if (verdict == ANSWER) {
+            tx->back_plug = tx->next_plug;
+            return TX_RESPONSE;
+        }
+        tx->next_plug++;
+    }
+    tx->back_plug = tx->next_plug;
+    return tx->is_write ? TX_OPEN : TX_FETCH;
+}
+
+static void hold_wake(void *arg)
+{
+    struct tx *tx = arg;
+    tx->hold_wait = false;
+    wake(tx);
+}
+
+static enum tx_state step_open(struct tx *tx)
+{
+    if (!tx->opened) {
+        struct coherence_names names = {0};
+        tx_write_names(tx, &names);
+        tx->opened = true;
+        tx->hold_wait = !coherence_open(tx->worker->coherence, &tx->hold, &names, hold_wake, tx);
+    }
+    return tx->hold_wait ? park(tx, NEVER) : TX_FETCH;
+}
+
+static uint64_t either(uint64_t own, uint64_t general)
+{
+    return own ? own : general;
+}
+
+static enum tx_state step_fetch(struct tx *tx)
+{
+    const struct conf_process *process = &tx->snapshot->conf->process;
+    const struct conf_model_base *base = &tx->model->base;
+    const struct model_upstream *up = &tx->snapshot->upstream[tx->model->index];
+    bool patient = tx->is_write || tx->route.op->flags & OP_SLOW;
+    unsigned n = 0;
+    tx->up_part[n++] = tx_upstream_head(tx);
+    if (tx->held) {
+        const struct str *part;
+        unsigned n_parts;
+        tx_body_parts(tx, &part, &n_parts);
+        ensure(n + n_parts <= OUTQ_MAX);
+        for (unsigned i = 0; i < n_parts; i++)
+            tx->up_part[n++] = part[i];
+    }
+    tx->fetch.limits = (struct fetch_limits){
+        .queue = either(base->queue_timeout, process->queue_timeout),
+        .connect = process->connect_timeout,
+        .first_byte = patient ? either(base->write_timeout, process->write_timeout)
+                              : either(base->read_timeout, process->read_timeout),
+        .body = process->body_timeout,
+    };
+    tx->fetch.may_retry = tx->held && !tx->is_write &&
+                          (tx->route.op->class == CLASS_READ_CACHEABLE || tx->route.op->class == CLASS_READ_UNCACHEABLE ||
+                           str_eq(tx->head.method, STR("GET")) || str_eq(tx->head.method, STR("HEAD")));
+    fetch_start(&tx->fetch, up->slots, up->n_slots, (unsigned)base->queue, tx->up_part, n, !tx->held, tx->head.is_head_method);
+    return TX_FETCHED;
+}
+
+/* Moves the streamed request body from the client to the upstream as far as both sides allow. */
+static enum fetch_state move_up(struct tx *tx)
+{
+    struct fetch *f = &tx->fetch;
+    for (;;) {
+        struct str slice;
+        enum fetch_state state = fetch_run(f, now_of(tx));
+        if (state != FETCH_SENDING || tx->held || !tx->client)
+            return state;
+        if (tx->pending_n) {
+            if (!fetch_sent(f))
+                return state;
+            client_body_used(tx->client, tx->pending_n);
+            tx->n_body_in += tx->pending_n;
+            tx->pending_n = 0;
+        }
+        if (!fetch_takes_body(f))
+            return state;
+        switch (client_body(tx->client, &slice)) {
+        case BODY_SLICE:
+            fetch_send_slice(f, slice, tx->chunked_up);
+            tx->pending_n = slice.n;
+            break;
+        case BODY_END:
+            fetch_end_body(f, tx->chunked_up);
+            break;
+        case BODY_WAIT:
+            return state;
+        case BODY_BROKEN:
+            tx->doom = tx->client->body_bad ? DOOM_BODY_BAD : tx->client->late ? DOOM_CLIENT_LATE : DOOM_CLIENT_GONE;
+            return state;
+        }
+    }
+}
+
+static enum tx_state step_fetched(struct tx *tx)
+{
+    enum fetch_state state = move_up(tx);
+    if (tx->doom || state == FETCH_FAILED)
+        return TX_FAIL;
+    if (state != FETCH_ANSWERING && state != FETCH_OVER)
+        return park(tx, fetch_deadline(&tx->fetch));
+    tx->pending_n = 0; /* an early answer: what was on its way up is not needed any more */
+    tx->answer.status = tx->fetch.head.status;
+    return TX_RESPONSE;
+}
+
+/* The plugin that waits is told to stop; on the way back the one below it goes on. */
+static void cancel_suspended(struct tx *tx)
+{
+    unsigned at = tx->state < TX_RESPONSE && tx->next_plug < chain.n ? tx->next_plug : tx->back_plug - 1;
+    if (!tx->suspended)
+        return;
+    tx->suspended = false;
+    if (chain.plug[at].type->cancel)
+        chain.plug[at].type->cancel(tx, &chain.plug[at]);
+    if (at < tx->back_plug)
+        tx->back_plug = at;
+}
+
+static enum tx_state step_fail(struct tx *tx)
+{
+    struct fetch *f = &tx->fetch;
+    if (tx->opened && !f->any_sent)
+        tx->proof = PROOF_REFUSED; /* nothing reached the upstream */
+    if (tx->doom == DOOM_NONE) {
+        ensure(f->state == FETCH_FAILED);
+        const char *detail = f->failure == FETCH_FAILED_BAD_ANSWER ? f->refusal.why : "";
+        tx_error(tx, fetch_failure_status(f->failure), "quiver: %s%s%s", fetch_failure_text(f->failure), *detail ? ": " : "",
+                 detail);
+        tx->collects = false;
+    } else {
+        tx_error(tx, dooms[tx->doom].status, "quiver: %s", dooms[tx->doom].why);
+    }
+    bool gone = tx->doom == DOOM_CLIENT_GONE;
+    fetch_finish(f);
+    if (gone) {
+        metrics_add(tx->worker->metrics, M_CLIENT_GONE, 1);
+        if (tx->client)
+            client_abort(&tx->client);
+        return TX_CLOSE;
+    }
+    if (tx->doom == DOOM_CLIENT_LATE || tx->doom == DOOM_BODY_BAD)
+        tx->close_after = true;
+    tx->doom = DOOM_NONE;
+    return TX_RESPONSE;
+}
+
+/* A plugin has asked for the whole answer: true while it is still coming. */
+static bool collect(struct tx *tx)
+{
+    if (!tx->collects || tx->collected || tx->collect_failed)
+        return false;
+    switch (fetch_body_whole(&tx->fetch, &tx->whole)) {
+    case FETCH_END:
+        tx->collected = true;
+        return false;
+    case FETCH_BROKEN:
+        tx->collect_failed = true;
+        return false;
+    case FETCH_WAIT:
+    case FETCH_SLICE:
+        break;
+    }
+    return true;
+}
+
+static enum tx_state step_response(struct tx *tx)
+{
+    if (collect(tx))
+        return park(tx, fetch_deadline(&tx->fetch));
+    if (tx->collects && tx->collect_failed && tx->fetch.state == FETCH_FAILED && !tx->answer.local) {
+        cancel_suspended(tx);
+        return TX_FAIL;
+    }
+    while (tx->back_plug > 0) {
+        const struct plug *plug = &chain.plug[tx->back_plug - 1];
+        enum verdict verdict = CONTINUE;
+        if (tx->suspended)
+            verdict = plug->type->resume(tx, plug);
+        else if (plug->type->response)
+            verdict = plug->type->response(tx, plug);
+        tx->suspended = verdict == SUSPEND;
+        if (verdict == SUSPEND)
+            return collect(tx) ? park(tx, fetch_deadline(&tx->fetch)) : TX_RESPONSE;
+        tx->back_plug--;
+    }
+    return tx->opened ? TX_PROOF : TX_REPLY;
+}
+
+static enum tx_state step_proof(struct tx *tx)
+{
+    struct fetch *f = &tx->fetch;
+    struct str body = STR_NONE;
+    uint64_t operation_id;
+    if (tx->answer.local)
+        return TX_CLOSE;
+    if (f->head.framing == HTTP_BODY_LENGTH && f->head.length <= PROOF_BYTES) {
+        switch (fetch_body_whole(f, &body)) {
+        case FETCH_WAIT:
+        case FETCH_SLICE:
+            return park(tx, fetch_deadline(f));
+        case FETCH_BROKEN:
+            return TX_FAIL;
+        case FETCH_END:
+            break;
+        }
+    }
+    tx->proof = reply_write_proof(tx->route.op, tx->answer.status, body, &operation_id);
+    return TX_CLOSE;
+}
+
+static enum tx_state step_close(struct tx *tx)
+{
+    if (tx->opened && !tx->closing) {
+        tx->closing = true;
+        tx->hold_wait = !coherence_close(&tx->hold, tx->proof, hold_wake, tx);
+    }
+    if (tx->hold_wait)
+        return park(tx, NEVER);
+    if (tx->opened && tx->route.op->flags & OP_NAMES && tx->worker->names_changed)
+        tx->worker->names_changed(tx->worker->arg);
+    return tx->client ? TX_REPLY : TX_DONE;
+}
+
+static enum tx_state step_reply(struct tx *tx)
+{
+    if (!tx->client)
+        return TX_DONE;
+    outq_reset(&tx->out);
+    outq_add(&tx->out, tx_client_head(tx));
+    tx->first_out = now_of(tx);
+    if (tx->answer.whole && !tx->head.is_head_method)
+        for (unsigned i = 0; i < tx->answer.n_parts; i++) {
+            outq_add(&tx->out, tx->answer.part[i]);
+            tx->n_body_out += tx->answer.part[i].n;
+        }
+    if (tx->answer.local || tx->answer.blob)
+        fetch_finish(&tx->fetch); /* its bytes are not needed: the connection serves others while this client reads */
+    return TX_RELAY;
+}
+
+/* The next piece of the upstream's body goes into the queue; false if the answer cannot be completed. *ended: there is no more. */
+static bool take_piece(struct tx *tx, bool *ended)
+{
+    struct str slice;
+    *ended = false;
+    switch (fetch_body(&tx->fetch, &slice)) {
+    case FETCH_SLICE:
+        if (tx->chunked_down)
+            outq_add(&tx->out, (struct str){tx->chunk_size, chunk_line(tx->chunk_size, slice.n)});
+        outq_add(&tx->out, slice);
+        if (tx->chunked_down)
+            outq_add(&tx->out, STR("\r\n"));
+        tx->pending_n = slice.n;
+        tx->n_body_out += slice.n;
+        return true;
+    case FETCH_END:
+        *ended = true;
+        if (tx->chunked_down && !tx->relay_ended)
+            outq_add(&tx->out, CHUNK_LAST);
+        tx->relay_ended = true;
+        return true;
+    case FETCH_WAIT:
+        return true;
+    case FETCH_BROKEN:
+        break;
+    }
+    return false;
+}
+
+static enum tx_state cut_off(struct tx *tx)
+{
+    tx->cut = true;
+    if (tx->client)
+        client_abort(&tx->client);
+    return TX_DONE;
+}
+
+static enum tx_state step_relay(struct tx *tx)
+{
+    bool streams = !tx->answer.whole;
+    for (;;) {
+        bool ended = !streams;
+        if (streams && !tx->pending_n && !take_piece(tx, &ended))
+            return cut_off(tx); /* bytes have left: a visible cut is the only honest end */
+        if (tx->out.left) {
+            switch (client_send(tx->client, &tx->out)) {
+            case OUT_AGAIN:
+                return tx->client->late ? cut_off(tx) : park(tx, NEVER);
+            case OUT_DEAD:
+                metrics_add(tx->worker->metrics, M_CLIENT_GONE, 1);
+                return cut_off(tx);
+            case OUT_SENT:
+                break;
+            }
+        } else if (!ended && !tx->pending_n) {
+            return park(tx, fetch_deadline(&tx->fetch));
+        }
+        if (tx->pending_n) {
+            fetch_body_used(&tx->fetch, tx->pending_n);
+            tx->pending_n = 0;
+        }
+        if (ended)
+            return TX_DONE;
+    }
+}
+
+static enum tx_state step_done(struct tx *tx)
+{
+    for (unsigned i = 0; i < chain.n; i++)
+        if (chain.plug[i].type->done && (i < tx->next_plug || tx->scratch[i]))
+            chain.plug[i].type->done(tx, &chain.plug[i]);
+    fetch_finish(&tx->fetch);
+    if (tx->opened && !tx->closing)
+        coherence_cancel(&tx->hold);
+    tx_record(tx);
+    if (tx->client)
+        client_next(&tx->client, !tx->close_after);
+    return TX_GONE;
+}
+
+/* ---- the engine ---- */
+
+static const struct {
+    enum tx_state (*run)(struct tx *);
+} steps[TX_COUNT] = {
+#define X(id, name, help) {step_##name},
+    TX_STATES(X)
+#undef X
+};
+
+/* May the request go on although its client is gone? A write whose last byte was sent does: only its answer tells what became of it. */
+static bool outlives_client(const struct tx *tx)
+{
+    return tx->is_write && tx->state == TX_FETCHED && tx->fetch.all_sent && tx->route.op->class != CLASS_SNAPSHOT_WRITE;
+}
+
+/* What the client's side says comes first: it may have ended the request. */
+static void look_at_client(struct tx *tx)
+{
+    struct client *c = tx->client;
+    if (!c || tx->doom)
+        return;
+    if ((c->eof || c->dead) && tx->state < TX_RELAY && tx->state != TX_FAIL) {
+        if (tx->state > TX_FAIL || outlives_client(tx))
+            client_abort(&tx->client); /* nobody is left to answer; what must be closed is closed */
+        else
+            tx->doom = DOOM_CLIENT_GONE;
+    } else if (c->late && tx->state < TX_FAIL) {
+        tx->doom = DOOM_CLIENT_LATE;
+    } else if (tx->state == TX_RELAY && c->dead) {
+        tx->cut = true;
+    }
+}
+
+static void tx_run(struct task *task)
+{
+    struct tx *tx = LIST_OF(tx, task, task);
+    look_at_client(tx);
+    for (;;) {
+        if (tx->doom && tx->state < TX_FAIL) {
+            if (tx->suspended)
+                cancel_suspended(tx);
+            if (tx->hold_wait || (tx->opened && !tx->closing && tx->state == TX_OPEN)) {
+                coherence_cancel(&tx->hold);
+                tx->hold_wait = false;
+                tx->closing = true;
+            }
+            tx->worker->in_state[tx->state]--;
+            tx->worker->in_state[tx->state = TX_FAIL]++;
+        }
+        enum tx_state next = tx->cut && tx->state == TX_RELAY ? cut_off(tx) : steps[tx->state].run(tx);
+        if (next == TX_PARKED)
+            return;
+        if (next == TX_GONE) {
+            tx_free(tx);
+            return;
+        }
+        tx->worker->in_state[tx->state]--;
+        tx->worker->in_state[tx->state = next]++;
+    }
+}
+
+void tx_abort_all(struct worker *w)
+{
+    struct link *k;
+    while ((k = list_first(&w->running))) {
+        struct tx *tx = LIST_OF(tx, link, k);
+        if (tx->suspended)
+            cancel_suspended(tx);
+        if (tx->opened)
+            coherence_cancel(&tx->hold);
+        tx->closing = true;
+        cut_off(tx);
+        step_done(tx);
+        tx_free(tx);
+    }
+}
+
+/* ---- for plugins ---- */
+
+bool tx_collect(struct tx *tx, size_t max)
+{
+    struct fetch *f = &tx->fetch;
+    if (tx->answer.local || f->head.framing != HTTP_BODY_LENGTH || f->head.length > max)
+        return false;
+    tx->collects = true;
+    tx->collect_max = max;
+    return true;
+}
+
+void tx_add_extra(struct tx *tx, struct str line)
+{
+    struct str *extra = &tx->answer.extra;
+    *extra = extra->n ? arena_printf(&tx->arena, "%.*s%.*s", STR_ARG(*extra), STR_ARG(line)) : line;
+}

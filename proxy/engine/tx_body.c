@@ -1,0 +1,218 @@
+/* tx_body.c - request bodies that are held whole: searches and other reads, and the few small ones that name collections. */
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#include "base/ensure.h"
+#include "base/mem.h"
+#include "engine/tx_parts.h"
+#include "qdrant/aliases.h"
+
+enum { EDITS_IN_PLACE = 24 }; /* up to so many edits go out as slices; more are put together first */
+#define HOLD_RETRY (5 * MSEC)
+
+static bool account(struct tx *tx, size_t n)
+{
+    _Atomic uint64_t *held = &tx->worker->shared->n_held;
+    if (atomic_fetch_add_explicit(held, n, memory_order_relaxed) + n > tx->snapshot->conf->process.hold_total) {
+        atomic_fetch_sub_explicit(held, n, memory_order_relaxed);
+        return false;
+    }
+    tx->n_held += n;
+    metrics_gauge_add(tx->worker->metrics, G_HELD_BYTES, (int64_t)n);
+    return true;
+}
+
+bool tx_wants_hold(const struct tx *tx)
+{
+    if (tx->head.framing == HTTP_BODY_NONE)
+        return true;
+    if (!(tx->route.op->flags & OP_HELD))
+        return false;
+    /* What Qdrant would refuse as too large is streamed to it: the refusal is its own. */
+    return tx->head.framing != HTTP_BODY_LENGTH || tx->head.length <= tx->snapshot->conf->process.hold_body;
+}
+
+/* No room within hold_total: reading pauses, for the queue's time at most. */
+static enum hold_result wait_for_room(struct tx *tx)
+{
+    uint64_t now = tx->worker->loop.now;
+    uint64_t limit = tx->snapshot->conf->process.queue_timeout;
+    if (now >= tx->began + limit) {
+        tx->doom = DOOM_NO_MEMORY;
+        return HOLD_DOOMED;
+    }
+    tx->hold_until = now + HOLD_RETRY;
+    return HOLD_WAIT;
+}
+
+static enum hold_result doom(struct tx *tx)
+{
+    struct client *c = tx->client;
+    tx->doom = c->body_bad ? DOOM_BODY_BAD : c->late ? DOOM_CLIENT_LATE : DOOM_CLIENT_GONE;
+    return HOLD_DOOMED;
+}
+
+static enum hold_result hold_length(struct tx *tx)
+{
+    size_t n = (size_t)tx->head.length;
+    if (!tx->n_held && n && !account(tx, n))
+        return wait_for_room(tx);
+    switch (client_body_whole(tx->client, &tx->body)) {
+    case BODY_END:
+        return HOLD_DONE;
+    case BODY_WAIT:
+        tx->hold_until = NEVER;
+        return HOLD_WAIT;
+    case BODY_SLICE:
+    case BODY_BROKEN:
+        break;
+    }
+    return doom(tx);
+}
+
+/* The pieces are put together in memory of our own, which doubles up to hold_body. */
+static enum hold_result hold_chunks(struct tx *tx)
+{
+    for (;;) {
+        struct str slice;
+        switch (client_body(tx->client, &slice)) {
+        case BODY_SLICE:
+            if (tx->n_own_body + slice.n > tx->snapshot->conf->process.hold_body) {
+                tx->doom = DOOM_BODY_BIG;
+                tx->close_after = true;
+                return HOLD_DOOMED;
+            }
+            if (tx->n_own_body + slice.n > tx->n_held) {
+                size_t want = 2 * (tx->n_own_body + slice.n) - tx->n_held;
+                if (!account(tx, want))
+                    return wait_for_room(tx);
+                tx->own_body = mem_realloc(tx->own_body, tx->n_held);
+            }
+            memcpy(tx->own_body + tx->n_own_body, slice.p, slice.n);
+            tx->n_own_body += slice.n;
+            client_body_used(tx->client, slice.n);
+            break;
+        case BODY_END:
+            tx->body = (struct str){tx->own_body, tx->n_own_body};
+            return HOLD_DONE;
+        case BODY_WAIT:
+            tx->hold_until = NEVER;
+            return HOLD_WAIT;
+        case BODY_BROKEN:
+            return doom(tx);
+        }
+    }
+}
+
+enum hold_result tx_hold_body(struct tx *tx)
+{
+    if (tx->head.framing == HTTP_BODY_NONE)
+        return HOLD_DONE;
+    enum hold_result result = tx->head.framing == HTTP_BODY_LENGTH ? hold_length(tx) : hold_chunks(tx);
+    if (result == HOLD_DONE)
+        tx->n_body_in = tx->body.n;
+    return result;
+}
+
+void tx_release_body(struct tx *tx)
+{
+    if (tx->n_held) {
+        atomic_fetch_sub_explicit(&tx->worker->shared->n_held, tx->n_held, memory_order_relaxed);
+        metrics_gauge_add(tx->worker->metrics, G_HELD_BYTES, -(int64_t)tx->n_held);
+        tx->n_held = 0;
+    }
+    free(tx->own_body);
+    tx->own_body = NULL;
+}
+
+const struct query_facts *tx_scan(struct tx *tx, const struct rewrite_rules *rules)
+{
+    if (tx->scanned)
+        return &tx->query;
+    tx->scanned = true;
+    tx->query = (struct query_facts){.known = true};
+    if (tx->route.op->body == BODY_NONE || tx->route.op->body == BODY_OPAQUE)
+        return &tx->query;
+    if (!tx->held || tx->head.first[HF_CONTENT_ENCODING]) {
+        tx->query.known = false;
+        tx->query.why = tx->held ? "the body is compressed" : "the body is too large to hold";
+        return &tx->query;
+    }
+    query_scan(&tx->arena, tx->route.op, tx->body, rules, &tx->query);
+    return &tx->query;
+}
+
+static size_t edited_length(const struct tx *tx)
+{
+    size_t n = tx->body.n;
+    for (unsigned i = 0; i < tx->query.n_edits; i++)
+        n += tx->query.edit[i].text.n - tx->query.edit[i].cut;
+    return n;
+}
+
+void tx_apply_edits(struct tx *tx)
+{
+    const struct query_facts *q = &tx->query;
+    if (!q->n_edits || tx->n_parts)
+        return;
+    bool together = q->n_edits > EDITS_IN_PLACE;
+    unsigned n = 0;
+    size_t at = 0;
+    tx->part = arena_alloc(&tx->arena, (together ? 1 : 2 * q->n_edits + 1) * sizeof *tx->part);
+    char *whole = together ? arena_alloc(&tx->arena, edited_length(tx)) : NULL;
+    char *end = whole;
+    for (unsigned i = 0; i <= q->n_edits; i++) {
+        bool last = i == q->n_edits;
+        size_t until = last ? tx->body.n : q->edit[i].at;
+        struct str piece[2] = {{tx->body.p + at, until - at}, last ? STR_NONE : q->edit[i].text};
+        for (unsigned k = 0; k < 2; k++) {
+            if (!piece[k].n)
+                continue;
+            if (together)
+                end = (char *)memcpy(end, piece[k].p, piece[k].n) + piece[k].n;
+            else
+                tx->part[n++] = piece[k];
+        }
+        at = last ? until : until + q->edit[i].cut;
+    }
+    if (together)
+        tx->part[n++] = (struct str){whole, (size_t)(end - whole)};
+    tx->n_parts = n;
+}
+
+void tx_body_parts(struct tx *tx, const struct str **part, unsigned *n)
+{
+    *part = tx->n_parts ? tx->part : &tx->body;
+    *n = tx->n_parts ? tx->n_parts : tx->body.n > 0;
+}
+
+/* An alias that goes with its collection, or comes to it, is changed as well. */
+static void add_with_aliases(struct tx *tx, struct coherence_names *names, struct str name)
+{
+    const struct facts *facts = tx->worker->facts;
+    coherence_names_add(names, name);
+    coherence_names_add(names, facts_resolve(facts, name));
+    for (unsigned i = 0; tx->route.op->flags & OP_NAMES && facts && i < facts->n_aliases; i++)
+        if (str_eq(facts->alias[i].collection, name))
+            coherence_names_add(names, facts->alias[i].alias);
+}
+
+void tx_write_names(struct tx *tx, struct coherence_names *names)
+{
+    const struct op *op = tx->route.op;
+    struct str *name;
+    unsigned n;
+    if (tx->route.collection.n)
+        add_with_aliases(tx, names, tx->route.collection);
+    if (op->flags & OP_NAMES)
+        coherence_names_add(names, STR("@names"));
+    if (op->class == CLASS_ALIASES) {
+        if (tx->held && !tx->head.first[HF_CONTENT_ENCODING] && aliases_names(&tx->arena, tx->body, &name, &n))
+            for (unsigned i = 0; i < n; i++)
+                add_with_aliases(tx, names, name[i]);
+        else
+            names->all = true;
+    } else if (!tx->route.collection.n || tx->route.undecodable) {
+        names->all = true; /* a write that names nothing may have changed anything */
+    }
+}

@@ -1,0 +1,63 @@
+/* worker.h - what one thread of the data plane owns: its loop, its clients, its upstream connections, its share of everything.
+ * The control thread is a worker without clients. Orders from other threads arrive by mail. */
+#pragma once
+
+#include "coherence/coherence.h"
+#include "conf/conf.h"
+#include "engine/facts.h"
+#include "io/front.h"
+#include "io/loop.h"
+#include "qdrant/key.h"
+#include "upstream/pool.h"
+
+struct plugin;
+struct tx;
+
+enum { PLUGINS_MAX = 12 };
+
+/* A configuration made ready to serve: immutable, counted; a transaction pins the one it began with. */
+struct snapshot {
+    _Atomic unsigned n_refs;
+    struct conf *conf;
+    struct model_upstream {      /* by model index */
+        struct slots **slots;    /* one per server of the model's group */
+        unsigned n_slots;
+    } *upstream;
+};
+
+struct snapshot *snapshot_new(struct conf *); /* main thread; takes the reference to conf */
+struct snapshot *snapshot_get(struct snapshot *);
+void snapshot_put(struct snapshot **);
+
+/* What all workers share besides slots, cells and stores. */
+struct engine_shared {
+    _Atomic uint64_t n_held;     /* bytes of request bodies held: limits.hold_total */
+};
+
+struct worker {
+    unsigned number, n_workers;  /* number < SLOTS_WORKERS_MAX; how many share the data listeners */
+    const char *name;            /* "worker0", "control" */
+    struct loop loop;
+    struct front front;
+    struct pool_host upstream;
+    struct metrics *metrics;
+    struct engine_shared *shared;
+    struct snapshot *snapshot;
+    struct facts *facts;         /* NULL until the first are known */
+    struct coherence *coherence_shared;
+    struct coherence_worker *coherence;
+    struct cred_memo credentials;
+    void *self[PLUGINS_MAX];     /* each plugin's per-worker state */
+    struct list running;         /* transactions */
+    struct tx *spare;            /* ended transactions, for reuse */
+    unsigned n_spare;
+    unsigned in_state[32];       /* transactions by state: a gauge that cannot drift */
+    void (*names_changed)(void *arg); /* a write may have changed aliases or collections: fetch the map anew; any thread */
+    void (*seen_collection)(struct str, void *arg);
+    void *arg;
+    bool draining;
+};
+
+/* Own thread: takes the reference; requests that begin from now on use it. */
+void worker_use_snapshot(struct worker *, struct snapshot *);
+void worker_use_facts(struct worker *, struct facts *);
