@@ -34,14 +34,16 @@ static __m128i structural_in(const char *p)
 {
     __m128i c = _mm_loadu_si128((const __m128i *)(const void *)p);
     __m128i folded = _mm_or_si128(c, _mm_set1_epi8(0x20));
-    __m128i brackets = _mm_or_si128(_mm_cmpeq_epi8(folded, _mm_set1_epi8('{')), _mm_cmpeq_epi8(folded, _mm_set1_epi8('}')));
+    __m128i brackets = _mm_or_si128(_mm_cmpeq_epi8(folded, _mm_set1_epi8('{')),
+                                    _mm_cmpeq_epi8(folded, _mm_set1_epi8('}')));
     return _mm_or_si128(brackets, _mm_cmpeq_epi8(c, _mm_set1_epi8('"')));
 }
 
 const char *json_find_structural(const char *at, const char *end)
 {
     for (; end - at >= 64; at += 64) { /* a vector has no hit for kilobytes: one branch per 64 bytes */
-        __m128i a = structural_in(at), b = structural_in(at + 16), c = structural_in(at + 32), d = structural_in(at + 48);
+        __m128i a = structural_in(at), b = structural_in(at + 16);
+        __m128i c = structural_in(at + 32), d = structural_in(at + 48);
         if (!_mm_movemask_epi8(_mm_or_si128(_mm_or_si128(a, b), _mm_or_si128(c, d))))
             continue;
         uint64_t low = (unsigned)_mm_movemask_epi8(a) | (unsigned)_mm_movemask_epi8(b) << 16;
@@ -55,7 +57,8 @@ static const char *find_quote(const char *at, const char *end)
 {
     for (; end - at >= 16; at += 16) {
         __m128i c = _mm_loadu_si128((const __m128i *)(const void *)at);
-        __m128i hit = _mm_or_si128(_mm_cmpeq_epi8(c, _mm_set1_epi8('"')), _mm_cmpeq_epi8(c, _mm_set1_epi8('\\')));
+        __m128i hit = _mm_or_si128(_mm_cmpeq_epi8(c, _mm_set1_epi8('"')),
+                                   _mm_cmpeq_epi8(c, _mm_set1_epi8('\\')));
         int mask = _mm_movemask_epi8(hit);
         if (mask)
             return at + __builtin_ctz((unsigned)mask);
@@ -317,6 +320,14 @@ bool json_at_end(struct json *j)
 
 /* ---- strings ---- */
 
+static int hex_digit(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    c |= 0x20;
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
 /* Four hexadecimal digits at p, or -1. */
 static int hex4(const char *p, const char *end)
 {
@@ -324,8 +335,7 @@ static int hex4(const char *p, const char *end)
     if (end - p < 4)
         return -1;
     for (int i = 0; i < 4; i++) {
-        char c = p[i];
-        int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+        int digit = hex_digit(p[i]);
         if (digit < 0)
             return -1;
         value = value * 16 + digit;
@@ -404,16 +414,25 @@ bool json_unescape(struct str text, char *out, size_t *n)
     return true;
 }
 
-/* How many bytes at p are one character of UTF-8; 0 if none is. */
-static unsigned utf8_length(const unsigned char *p, size_t n)
+unsigned utf8_length(const char *text, size_t n)
 {
-    unsigned length = p[0] < 0x80 ? 1 : p[0] >= 0xC2 && p[0] <= 0xDF ? 2 : (p[0] & 0xF0) == 0xE0 ? 3 : p[0] >= 0xF0 && p[0] <= 0xF4 ? 4 : 0;
+    const unsigned char *p = (const unsigned char *)text;
+    unsigned length = 0;
+    if (p[0] < 0x80)
+        length = 1;
+    else if (p[0] >= 0xC2 && p[0] <= 0xDF)
+        length = 2;
+    else if ((p[0] & 0xF0) == 0xE0)
+        length = 3;
+    else if (p[0] >= 0xF0 && p[0] <= 0xF4)
+        length = 4;
     if (!length || length > n)
         return 0;
     for (unsigned i = 1; i < length; i++)
         if ((p[i] & 0xC0) != 0x80)
             return 0;
-    if ((p[0] == 0xE0 && p[1] < 0xA0) || (p[0] == 0xED && p[1] > 0x9F) || (p[0] == 0xF0 && p[1] < 0x90) || (p[0] == 0xF4 && p[1] > 0x8F))
+    if ((p[0] == 0xE0 && p[1] < 0xA0) || (p[0] == 0xED && p[1] > 0x9F) || (p[0] == 0xF0 && p[1] < 0x90) ||
+        (p[0] == 0xF4 && p[1] > 0x8F))
         return 0;
     return length;
 }
@@ -441,7 +460,7 @@ size_t json_quote(char *out, struct str s)
     size_t n = 0;
     out[n++] = '"';
     for (size_t i = 0; i < s.n;) {
-        unsigned length = utf8_length((const unsigned char *)s.p + i, s.n - i);
+        unsigned length = utf8_length(s.p + i, s.n - i);
         if (length == 1) {
             n += quote_byte(out + n, (unsigned char)s.p[i]);
         } else if (length) {

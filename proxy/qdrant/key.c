@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <openssl/evp.h>
-#include <stdio.h>
 #include <sys/random.h>
 
 #include "base/ensure.h"
@@ -42,6 +41,13 @@ static void add_field(XXH3_state_t *state, struct str s)
         XXH3_128bits_update(state, s.p, s.n);
 }
 
+static char *put_hex(char *out, uint64_t value, unsigned n_digits)
+{
+    for (unsigned i = n_digits; i-- > 0; value >>= 4)
+        out[i] = "0123456789abcdef"[value & 15];
+    return out + n_digits;
+}
+
 void key_make(const struct key_secret *secret, const struct key_input *in, struct key_text *out)
 {
     XXH3_state_t state;
@@ -49,7 +55,8 @@ void key_make(const struct key_secret *secret, const struct key_input *in, struc
     out->n_body = 0;
     for (unsigned i = 0; i < in->n_part; i++)
         out->n_body += in->part[i].n;
-    /* The operation goes in by name: ids move when a version adds a row, and instances of two versions may share a Redis. */
+    /* The operation goes in by name: ids move when a version adds a row, and instances of two versions may
+     * share a Redis. */
     add_field(&state, str_of(in->op->name));
     add_field(&state, in->path);
     add_field(&state, in->spelled);
@@ -64,8 +71,12 @@ void key_make(const struct key_secret *secret, const struct key_input *in, struc
     XXH128_hash_t hash = XXH3_128bits_digest(&state);
     out->hash = (struct key){hash.high64, hash.low64};
     out->op = in->op->id;
-    out->n_text = (unsigned)snprintf(out->text, sizeof out->text, "%016llx%016llx%02x%llx", (unsigned long long)hash.high64,
-                                     (unsigned long long)hash.low64, out->op, (unsigned long long)out->n_body);
+    char *at = put_hex(out->text, hash.high64, 16);
+    at = put_hex(at, hash.low64, 16);
+    at = put_hex(at, out->op, 3);
+    at = put_hex(at, out->n_body, 12);
+    *at = '\0';
+    out->n_text = (unsigned)(at - out->text);
 }
 
 /* ---- credentials ---- */
@@ -84,14 +95,16 @@ static void digest_of(struct str api_key, struct str authorization, unsigned fla
     EVP_MD_CTX_free(ctx);
 }
 
-static bool slot_holds(const struct cred_slot *slot, struct str api_key, struct str authorization, unsigned flags)
+static bool slot_holds(const struct cred_slot *slot, struct str api_key, struct str authorization,
+                       unsigned flags)
 {
     return slot->flags == flags && slot->n_key == api_key.n && slot->n == api_key.n + authorization.n &&
            (!api_key.n || memcmp(slot->bytes, api_key.p, api_key.n) == 0) &&
            (!authorization.n || memcmp(slot->bytes + api_key.n, authorization.p, authorization.n) == 0);
 }
 
-void cred_digest(struct cred_memo *memo, struct str api_key, struct str authorization, unsigned char out[static CRED_BYTES])
+void cred_digest(struct cred_memo *memo, struct str api_key, struct str authorization,
+                 unsigned char out[static CRED_BYTES])
 {
     unsigned flags = 1u | (api_key.p ? 2u : 0) | (authorization.p ? 4u : 0);
     bool fits = memo && api_key.n <= CRED_MEMO_BYTES && authorization.n <= CRED_MEMO_BYTES - api_key.n;

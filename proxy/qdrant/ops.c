@@ -3,10 +3,12 @@
 #include <stdlib.h>
 
 #include "base/ensure.h"
+#include "base/json_scan.h"
 
 const struct op ops[OP_COUNT] = {
     [OP_UNKNOWN] = {OP_UNKNOWN, "unknown", "", "", CLASS_SERVICE, BODY_OPAQUE, 0},
-#define OP(id, name, method, pattern, class, body, flags) [OP_##id] = {OP_##id, name, method, pattern, class, body, flags},
+#define OP(id, name, method, pattern, class, body, flags) \
+    [OP_##id] = {OP_##id, name, method, pattern, class, body, flags},
 #include "qdrant/ops.def"
 #undef OP
 };
@@ -39,7 +41,8 @@ static int percent_at(struct str s, size_t i)
     return high < 0 || low < 0 ? -1 : high * 16 + low;
 }
 
-/* Decodes s into out (s.n bytes at most) and returns the length. Bytes in `keep` stay encoded; what is malformed stays as it is. */
+/* Decodes s into out (s.n bytes at most) and returns the length. Bytes in `keep` stay encoded; what is
+ * malformed stays as it is. */
 static size_t percent_decode(char *out, struct str s, const char *keep)
 {
     size_t n = 0;
@@ -57,25 +60,18 @@ static size_t percent_decode(char *out, struct str s, const char *keep)
 
 static bool utf8_valid(struct str s)
 {
-    const unsigned char *p = (const unsigned char *)s.p, *end = p + s.n;
-    while (p < end) {
-        unsigned char c = *p++;
-        if (c < 0x80)
-            continue;
-        unsigned more = c >= 0xC2 && c <= 0xDF ? 1 : (c & 0xF0) == 0xE0 ? 2 : c >= 0xF0 && c <= 0xF4 ? 3 : 0;
-        if (!more || (size_t)(end - p) < more)
+    for (size_t at = 0; at < s.n;) {
+        unsigned length = utf8_length(s.p + at, s.n - at);
+        if (!length)
             return false;
-        if ((c == 0xE0 && *p < 0xA0) || (c == 0xED && *p > 0x9F) || (c == 0xF0 && *p < 0x90) || (c == 0xF4 && *p > 0x8F))
-            return false;
-        for (; more; more--)
-            if ((*p++ & 0xC0) != 0x80)
-                return false;
+        at += length;
     }
     return true;
 }
 
-/* A segment as Qdrant's router reads it: first all but %2F, %25 and %2B is decoded (that is what patterns are matched against), then
- * the rest. One pass would differ where a stray '%' meets the outcome of the first pass. */
+/* A segment as Qdrant's router reads it: first all but %2F, %25 and %2B is decoded (that is what patterns are
+ * matched against), then the rest. One pass would differ where a stray '%' meets the outcome of the first
+ * pass. */
 static struct str segment_decode(struct arena *a, struct str raw, bool *undecodable)
 {
     for (size_t i = 0; i < raw.n; i++) {
@@ -143,7 +139,8 @@ static bool path_is_plain(struct str s)
 
 /* ---- matching ---- */
 
-/* Walks the pattern beside the segments. "{c}" and "{}" take one whatever it is, "**" all that is left, even nothing. */
+/* Walks the pattern beside the segments. "{c}" and "{}" take one whatever it is, "**" all that is left, even
+ * nothing. */
 static bool pattern_matches(const char *pattern, const struct path *path, struct str *collection)
 {
     unsigned i = 0;
@@ -178,7 +175,8 @@ static const struct op *op_find(struct str method, const struct path *path, stru
         return &ops[OP_UNKNOWN];
     for (unsigned i = 1; i < OP_COUNT; i++) {
         const struct op *op = &ops[i];
-        if (op->method[0] != method.p[0] || strlen(op->method) != method.n || memcmp(op->method, method.p, method.n) != 0)
+        if (op->method[0] != method.p[0] || strlen(op->method) != method.n ||
+            memcmp(op->method, method.p, method.n) != 0)
             continue;
         if (pattern_matches(op->pattern, path, collection))
             return op;
@@ -198,15 +196,12 @@ static bool route_writes(const struct route *r, struct str method)
         return false;
     switch (r->op->class) {
     case CLASS_READ_CACHEABLE:
-    case CLASS_READ_UNCACHEABLE:
-        return false;
+    case CLASS_READ_UNCACHEABLE: return false;
     case CLASS_WRITE_POINTS:
     case CLASS_WRITE_COLLECTION:
     case CLASS_ALIASES:
-    case CLASS_SNAPSHOT_WRITE:
-        return true;
-    case CLASS_SERVICE:
-        return r->collection.n > 0;
+    case CLASS_SNAPSHOT_WRITE: return true;
+    case CLASS_SERVICE: return r->collection.n > 0;
     }
     ensure(!"an operation without a class");
 }

@@ -14,7 +14,8 @@ static const struct knob_row {
 };
 
 /* Where Qdrant takes null for "not set"; at the others it refuses null, and so must a rewritten body be. */
-static const bool takes_null[KNOB_COUNT] = {[KNOB_HNSW_EF_] = true, [KNOB_RESCORE_] = true, [KNOB_OVERSAMPLING_] = true};
+static const bool takes_null[KNOB_COUNT] = {
+    [KNOB_HNSW_EF_] = true, [KNOB_RESCORE_] = true, [KNOB_OVERSAMPLING_] = true};
 
 static const struct str group_prefix = {"quantization.", 13};
 
@@ -101,8 +102,8 @@ static char *put(char *at, struct str s)
     return at + s.n;
 }
 
-/* The members for the knobs in `mask` that have a wanted value, as `"a":1,"b":2`; those of the group lie in an object of their own
- * unless `inside` it. *n: how many. */
+/* The members for the knobs in `mask` that have a wanted value, as `"a":1,"b":2`; those of the group lie in
+ * an object of their own unless `inside` it. *n: how many. */
 static struct str members(struct scan *s, unsigned mask, bool inside, unsigned *n)
 {
     size_t room = group_prefix.n + 8;
@@ -165,7 +166,8 @@ void params_absent(struct scan *s, unsigned slot, size_t at, bool node_is_empty)
 }
 
 /* Adds what is missing behind the '{' that ends at `at`. */
-static void insert_missing(struct scan *s, unsigned slot, size_t at, bool is_empty, unsigned missing, bool inside)
+static void insert_missing(struct scan *s, unsigned slot, size_t at, bool is_empty, unsigned missing,
+                           bool inside)
 {
     unsigned n;
     struct str text = members(s, missing, inside, &n);
@@ -184,7 +186,8 @@ static void replace_null(struct scan *s, struct str null_text, unsigned mask, bo
     struct str text = members(s, mask, inside, &n);
     if (!n)
         return;
-    edit_set(s, edit_slot(s), (size_t)(null_text.p - s->body.p), null_text.n, joined(s, STR("{"), text, STR("}")));
+    edit_set(s, edit_slot(s), (size_t)(null_text.p - s->body.p), null_text.n,
+             joined(s, STR("{"), text, STR("}")));
     s->out->n_changed += n;
 }
 
@@ -265,7 +268,8 @@ static bool object_or_null(struct scan *s, struct json *j, unsigned open, bool g
     if (is == JSON_OBJECT)
         return object_read(s, j, open, group);
     if (is != JSON_NULL || !json_skip(j, 0, &value))
-        return scan_fail(s, group ? "`quantization` is neither an object nor null" : "`params` is neither an object nor null");
+        return scan_fail(s, group ? "`quantization` is neither an object nor null"
+                                  : "`params` is neither an object nor null");
     replace_null(s, value, group ? group_mask() : ~0u, group);
     return true;
 }

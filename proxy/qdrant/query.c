@@ -4,9 +4,9 @@
 #include "qdrant/scan.h"
 
 enum {
-    NODES_MAX = 65536,  /* a body of `{},{},...` would cost many times its size in edits */
-    LOOKUPS_MAX = 64,   /* distinct other collections */
-    KEY_MAX_BYTES = 16, /* no name of interest is longer; each byte is six when written with escapes */
+    NODES_MAX = 65536,     /* a body of `{},{},...` would cost many times its size in edits */
+    LOOKUPS_MAX = 64,      /* distinct other collections */
+    KEY_MAX_BYTES = 16,    /* no name of interest is longer; each byte is six when written with escapes */
     NAME_MAX_BYTES = 1530, /* a collection's name has 255 bytes at most, each six when written with escapes */
 };
 
@@ -38,7 +38,8 @@ static int name_find(const struct str *names, unsigned n, struct str key)
     return -1;
 }
 
-/* Whether a key written with escapes stands for one of the names. A malformed one stands for nothing: Qdrant refuses the body. */
+/* Whether a key written with escapes stands for one of the names. A malformed one stands for nothing: Qdrant
+ * refuses the body. */
 static bool escaped_key_is(const struct str *names, unsigned n, struct str key)
 {
     char text[6 * KEY_MAX_BYTES + 2];
@@ -48,7 +49,8 @@ static bool escaped_key_is(const struct str *names, unsigned n, struct str key)
     return name_find(names, n, str_slice(text, length)) >= 0;
 }
 
-int scan_key(struct scan *s, const struct str *names, unsigned n, struct str key, bool escaped, unsigned *seen, bool *ok)
+int scan_key(struct scan *s, const struct str *names, unsigned n, struct str key, bool escaped,
+             unsigned *seen, bool *ok)
 {
     if (escaped) {
         *ok = !escaped_key_is(names, n, key) || scan_fail(s, "a key that matters is written with escapes");
@@ -93,7 +95,8 @@ static void drop_unused_slots(struct query_facts *out)
 }
 
 /* The bytes [from, to) of the body with the edits that lie in there. */
-static struct str edited_range(struct arena *a, struct str body, const struct query_facts *q, size_t from, size_t to)
+static struct str edited_range(struct arena *a, struct str body, const struct query_facts *q, size_t from,
+                               size_t to)
 {
     size_t room = to - from, n = 0, at = from;
     for (unsigned i = 0; i < q->n_edits; i++)
@@ -197,7 +200,8 @@ static bool read_with_lookup(struct scan *s, struct json *j, unsigned open)
 
 /* ---- inputs whose answer is not a function of the body: inference and random samples ---- */
 
-static const struct str input_names[] = {{"text", 4}, {"image", 5}, {"object", 6}, {"model", 5}, {"sample", 6}};
+static const struct str input_names[] = {
+    {"text", 4}, {"image", 5}, {"object", 6}, {"model", 5}, {"sample", 6}};
 enum { INPUT_DATA = 1 | 2 | 4, INPUT_MODEL = 8, INPUT_SAMPLE = 16, N_INPUT_NAMES = 5 };
 
 static bool walk(struct scan *s, struct json *j, unsigned open, bool top);
@@ -275,20 +279,21 @@ struct shape {
 static bool read_prefetch(struct scan *s, struct json *j, unsigned open);
 static bool read_params(struct scan *s, struct json *j, unsigned open);
 
-/* A row per key that matters; the first is `params` in both. What an endpoint does not know it ignores, and so may we. */
-#define SEARCH_KEYS(X)               \
-    X("params", read_params)         \
+/* A row per key that matters; the first is `params` in both. What an endpoint does not know it ignores, and
+ * so may we. */
+#define SEARCH_KEYS(X)                 \
+    X("params", read_params)           \
     X("lookup_from", read_lookup_from) \
     X("with_lookup", read_with_lookup) \
-    X("vector", read_example)        \
-    X("target", read_example)        \
-    X("positive", read_example)      \
-    X("negative", read_example)      \
+    X("vector", read_example)          \
+    X("target", read_example)          \
+    X("positive", read_example)        \
+    X("negative", read_example)        \
     X("context", read_example)
-#define QUERY_KEYS(X)                \
-    X("params", read_params)         \
-    X("prefetch", read_prefetch)     \
-    X("query", read_query)           \
+#define QUERY_KEYS(X)                  \
+    X("params", read_params)           \
+    X("prefetch", read_prefetch)       \
+    X("query", read_query)             \
     X("lookup_from", read_lookup_from) \
     X("with_lookup", read_with_lookup)
 #define NAME(key, read) {key, sizeof(key) - 1},
@@ -298,7 +303,8 @@ static bool (*const search_reads[])(struct scan *, struct json *, unsigned) = {S
 static bool (*const query_reads[])(struct scan *, struct json *, unsigned) = {QUERY_KEYS(READ)};
 #undef NAME
 #undef READ
-static const struct shape search_shape = {search_names, search_reads, sizeof search_names / sizeof *search_names};
+static const struct shape search_shape = {search_names, search_reads,
+                                          sizeof search_names / sizeof *search_names};
 static const struct shape query_shape = {query_names, query_reads, sizeof query_names / sizeof *query_names};
 
 static bool read_params(struct scan *s, struct json *j, unsigned open)
@@ -427,7 +433,8 @@ static void note_first_params(struct scan *s)
     }
 }
 
-void query_scan(struct arena *a, const struct op *op, struct str body, const struct rewrite_rules *rules, struct query_facts *out)
+void query_scan(struct arena *a, const struct op *op, struct str body, const struct rewrite_rules *rules,
+                struct query_facts *out)
 {
     *out = (struct query_facts){0};
     struct scan s = {.arena = a, .body = body, .rules = rules, .out = out};

@@ -1,5 +1,6 @@
-/* query.h - what is where in a read's JSON body, found by one skipping scan; and the edits that change its search parameters.
- * Nothing is parsed into a tree, no number is ever printed again: the body keeps its bytes but for the edits. No I/O. Any thread. */
+/* query.h - what is where in a read's JSON body, found by one skipping scan; and the edits that change its
+ * search parameters. Nothing is parsed into a tree, no number is ever printed again: the body keeps its bytes
+ * but for the edits. No I/O. Any thread. */
 #pragma once
 
 #include <stdbool.h>
@@ -13,11 +14,11 @@
 enum { QUERY_DEPTH_MAX = 64 };
 
 /* The knobs, one row each: id, JSON path inside `params`, kind. */
-#define KNOBS(X)                                    \
-    X(HNSW_EF, "hnsw_ef", KNOB_UINT)                \
-    X(EXACT, "exact", KNOB_BOOL)                    \
-    X(IGNORE, "quantization.ignore", KNOB_BOOL)     \
-    X(RESCORE, "quantization.rescore", KNOB_BOOL)   \
+#define KNOBS(X)                                            \
+    X(HNSW_EF, "hnsw_ef", KNOB_UINT)                        \
+    X(EXACT, "exact", KNOB_BOOL)                            \
+    X(IGNORE, "quantization.ignore", KNOB_BOOL)             \
+    X(RESCORE, "quantization.rescore", KNOB_BOOL)           \
     X(OVERSAMPLING, "quantization.oversampling", KNOB_REAL) \
     X(INDEXED_ONLY, "indexed_only", KNOB_BOOL)
 
@@ -29,11 +30,12 @@ enum knob {
     KNOB_COUNT
 };
 
-/* One knob's wish. Text is what is written into the JSON (made by the configuration, e.g. "64", "true", "1.5"); STR_NONE: no wish. */
+/* One knob's wish. Text is what is written into the JSON (made by the configuration, e.g. "64", "true",
+ * "1.5"); STR_NONE: no wish. */
 struct knob_rule {
     struct str set_default; /* written where the client says nothing (absent or null) */
     struct str force;       /* written whatever the client says */
-    struct str min, max;    /* numbers only: a client's value outside is replaced; also bounds default and force */
+    struct str min, max; /* numbers only: a value outside is replaced, be it the client's, default or force */
     double min_value, max_value; /* the same as numbers; NAN: no bound */
 };
 
@@ -42,19 +44,20 @@ struct rewrite_rules {
     struct knob_rule knob[KNOB_COUNT];
 };
 
-/* What a scan reports. `known` false: the body is not what quiver understands with certainty (escaped or duplicate keys that it reads,
- * depth over 64, wrong types, not JSON): it passes untouched and uncached, Qdrant decides. */
+/* What a scan reports. `known` false: the body is not what quiver understands with certainty (escaped or
+ * duplicate keys that it reads, depth over 64, wrong types, not JSON): it passes untouched and uncached,
+ * Qdrant decides. */
 struct query_facts {
     bool known;
-    const char *why;        /* static text when !known or uncacheable: for logs and metrics */
-    bool uncacheable;       /* random sampling, inference inputs (text, image, object documents): never cached */
-    unsigned n_lookups;     /* other collections that the answer depends on: lookup_from at any depth, with_lookup */
-    struct str *lookup;     /* arena; the names decoded */
-    unsigned n_nodes;       /* objects that take `params` (items of batches and prefetches included) */
-    unsigned n_edits;       /* edits below */
-    struct edit *edit;      /* arena; ascending, not overlapping */
-    unsigned n_changed;     /* how many knobs were set or changed, over all nodes */
-    struct str params_before, params_after; /* of the first node, for /search/optimized and the log; may be empty */
+    const char *why;  /* static text when !known or uncacheable: for logs and metrics */
+    bool uncacheable; /* random sampling, inference inputs (text, image, object documents): never cached */
+    unsigned n_lookups; /* other collections the answer depends on: lookup_from at any depth, with_lookup */
+    struct str *lookup; /* arena; the names decoded */
+    unsigned n_nodes;   /* objects that take `params` (items of batches and prefetches included) */
+    unsigned n_edits;   /* edits below */
+    struct edit *edit;  /* arena; ascending, not overlapping */
+    unsigned n_changed; /* how many knobs were set or changed, over all nodes */
+    struct str params_before, params_after; /* of the first node, for the log; may be empty */
 };
 
 /* Replace body[at, at+cut) by text. */
@@ -63,9 +66,11 @@ struct edit {
     struct str text;
 };
 
-/* Scans the body of op (op->body tells its shape). rules NULL or !rules->any: facts only. One pass; cost is linear; vectors are skipped. */
-void query_scan(struct arena *, const struct op *, struct str body, const struct rewrite_rules *rules, struct query_facts *out);
+/* Scans the body of op (op->body tells its shape). rules NULL or !rules->any: facts only. One pass; cost is
+ * linear; vectors are skipped. */
+void query_scan(struct arena *, const struct op *, struct str body, const struct rewrite_rules *rules,
+                struct query_facts *out);
 
-/* The body with its edits done, in one piece: body itself when there are none, else arena. For logs, tools and tests; a request sends
- * slices. */
+/* The body with its edits done, in one piece: body itself when there are none, else arena. For logs, tools
+ * and tests; a request sends slices. */
 struct str query_edited(struct arena *, struct str body, const struct query_facts *);

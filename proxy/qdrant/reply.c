@@ -67,7 +67,8 @@ bool reply_envelope(struct str body, struct envelope *out)
 
 size_t reply_time(char out[static 32], uint64_t nsec)
 {
-    return (size_t)snprintf(out, 32, "%llu.%09llu", (unsigned long long)(nsec / 1000000000), (unsigned long long)(nsec % 1000000000));
+    return (size_t)snprintf(out, 32, "%llu.%09llu", (unsigned long long)(nsec / 1000000000),
+                            (unsigned long long)(nsec % 1000000000));
 }
 
 /* ---- answers to writes ---- */
@@ -130,8 +131,8 @@ static bool read_answer(struct str body, struct verdicts *v)
     return !bad && found && json_at_end(&j);
 }
 
-/* Whether a 200 alone says that it is done. Snapshot operations have a `wait`, but say 202 when they did not wait; an operation that
- * quiver does not know may have a `wait` as well. */
+/* Whether a 200 alone says that it is done. Snapshot operations have a `wait`, but say 202 when they did not
+ * wait; an operation that quiver does not know may have a `wait` as well. */
 static bool ok_is_done(const struct op *op)
 {
     if (op->class == CLASS_SNAPSHOT_WRITE || (op->class == CLASS_SERVICE && op->id != OP_UNKNOWN))
@@ -139,7 +140,8 @@ static bool ok_is_done(const struct op *op)
     return op->id != OP_UNKNOWN && !(op->flags & OP_HAS_WAIT);
 }
 
-enum write_proof reply_write_proof(const struct op *op, unsigned status, struct str body, uint64_t *operation_id)
+enum write_proof reply_write_proof(const struct op *op, unsigned status, struct str body,
+                                   uint64_t *operation_id)
 {
     struct verdicts v = {0};
     bool readable = status == 200 && read_answer(body, &v);

@@ -11,13 +11,16 @@
 /* {"status":{"error":"<text, escaped>"},"time":0.000000000} */
 struct str reply_error_body(struct arena *, struct str text);
 
-/* Where the envelope's own members are in a 200 answer {"result":...,"status":"ok","time":t}: found from its end, exact or not at all. */
+/* Where the envelope's own members are in a 200 answer {"result":...,"status":"ok","time":t}: found from its
+ * end, exact or not at all. */
 struct envelope {
-    size_t time_at, time_n;   /* the number after "time": */
-    size_t usage_at, usage_n; /* the member `,"usage":{...}` or `,"usage":null` incl. its comma; n == 0 if absent */
+    size_t time_at, time_n; /* the number after "time": */
+    size_t usage_at,
+        usage_n; /* the member `,"usage":{...}` or `,"usage":null` incl. its comma; n == 0 if absent */
 };
 
-/* False if the body is not Qdrant's envelope with "time" as a top-level member near its end (then it goes out as it is). */
+/* False if the body is not Qdrant's envelope with "time" as a top-level member near its end (then it goes out
+ * as it is). */
 bool reply_envelope(struct str body, struct envelope *out);
 
 /* Seconds with always nine decimals, e.g. "0.000042000". Returns its length (n < 32). */
@@ -30,5 +33,7 @@ enum write_proof {
     PROOF_REFUSED,   /* 401, 403 */
     PROOF_REJECTED,  /* another 4xx but 408: applied at most in part, and now */
 };
-/* body may be cut (STR_NONE: was streamed): then only the status counts. *operation_id: the last one seen, 0 if none. */
-enum write_proof reply_write_proof(const struct op *, unsigned status, struct str body, uint64_t *operation_id);
+/* body may be cut (STR_NONE: was streamed): then only the status counts. *operation_id: the last one seen, 0
+ * if none. */
+enum write_proof reply_write_proof(const struct op *, unsigned status, struct str body,
+                                   uint64_t *operation_id);

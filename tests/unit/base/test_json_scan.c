@@ -38,8 +38,17 @@ static void whole_values_are_skipped(void **state)
     static const struct {
         const char *text, *value;
     } rows[] = {
-        {"1", "1"}, {" -0.5e+10 ,", "-0.5e+10"}, {"0]", "0"}, {"null,", "null"}, {"\t\r\n true}", "true"}, {"false", "false"},
-        {"\"a\"b", "\"a\""}, {"\"\\\"\\\\\" ", "\"\\\"\\\\\""}, {"[] ]", "[]"}, {"{}}", "{}"}, {"[1,[2,{\"a\":[]}]]]", "[1,[2,{\"a\":[]}]]"},
+        {"1", "1"},
+        {" -0.5e+10 ,", "-0.5e+10"},
+        {"0]", "0"},
+        {"null,", "null"},
+        {"\t\r\n true}", "true"},
+        {"false", "false"},
+        {"\"a\"b", "\"a\""},
+        {"\"\\\"\\\\\" ", "\"\\\"\\\\\""},
+        {"[] ]", "[]"},
+        {"{}}", "{}"},
+        {"[1,[2,{\"a\":[]}]]]", "[1,[2,{\"a\":[]}]]"},
         {"{\"]}\":\"[{\\\"]\",\"b\":[1]} x", "{\"]}\":\"[{\\\"]\",\"b\":[1]}"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
@@ -49,8 +58,11 @@ static void whole_values_are_skipped(void **state)
 static void malformed_values_are_refused(void **state)
 {
     static const char *const rows[] = {
-        "", "  ", "nul", "tru", "falsy", "-", "01", "1.", ".5", "1e", "1e+", "+1", "NaN", "Infinity", "'a'", "\"", "\"abc", "\"abc\\", "\"abc\\\"",
-        "[", "[1", "[1,2}", "{\"a\":1]", "[[]", "{\"a\":\"}", "]", "}", ",", ":", "\xEF\xBB\xBF[]",
+        "",           "  ",       "nul", "tru",   "falsy",     "-",
+        "01",         "1.",       ".5",  "1e",    "1e+",       "+1",
+        "NaN",        "Infinity", "'a'", "\"",    "\"abc",     "\"abc\\",
+        "\"abc\\\"",  "[",        "[1",  "[1,2}", "{\"a\":1]", "[[]",
+        "{\"a\":\"}", "]",        "}",   ",",     ":",         "\xEF\xBB\xBF[]",
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         if (skips(rows[i], 64, ""))
@@ -120,9 +132,30 @@ static bool walks(const char *z)
 
 static void malformed_members_are_refused(void **state)
 {
-    static const char *const good[] = {"{}", "[]", "{ }", "[ ]", "{\"a\":1}", "[1]", "[1 , 2]", "{\"a\":1,\"a\":2}"};
-    static const char *const bad[] = {"{", "[", "{,}", "[,]", "{\"a\":1,}", "[1,]", "[,1]", "[1 2]", "{\"a\" 1}", "{\"a\":}", "{\"a\":1 \"b\":2}",
-                                      "{a:1}", "{\"a\":1,,\"b\":2}", "[1,,2]", "{\"a\":1", "[1", "[1,", "{\"a", "{\"a\"", "{\"a\":", "{1:2}", "[1}",
+    static const char *const good[] = {"{}",        "[]",  "{ }",     "[ ]",
+                                       "{\"a\":1}", "[1]", "[1 , 2]", "{\"a\":1,\"a\":2}"};
+    static const char *const bad[] = {"{",
+                                      "[",
+                                      "{,}",
+                                      "[,]",
+                                      "{\"a\":1,}",
+                                      "[1,]",
+                                      "[,1]",
+                                      "[1 2]",
+                                      "{\"a\" 1}",
+                                      "{\"a\":}",
+                                      "{\"a\":1 \"b\":2}",
+                                      "{a:1}",
+                                      "{\"a\":1,,\"b\":2}",
+                                      "[1,,2]",
+                                      "{\"a\":1",
+                                      "[1",
+                                      "[1,",
+                                      "{\"a",
+                                      "{\"a\"",
+                                      "{\"a\":",
+                                      "{1:2}",
+                                      "[1}",
                                       "{\"a\":1]"};
     for (size_t i = 0; i < sizeof good / sizeof *good; i++)
         assert_true(walks(good[i]));
@@ -160,16 +193,19 @@ static void both_searches_agree(void **state)
         size_t n = (size_t)(rand() % 300), plain = (size_t)(rand() % 300);
         char *p = mem_alloc(n);
         for (size_t i = 0; i < n; i++)
-            p[i] = i < plain ? "0123456789.,-e "[rand() % 15] : alphabet[(size_t)rand() % (sizeof alphabet - 1)];
+            p[i] = i < plain ? "0123456789.,-e "[rand() % 15]
+                             : alphabet[(size_t)rand() % (sizeof alphabet - 1)];
         for (size_t from = 0; from <= n; from += 1 + (size_t)(rand() % 7))
-            assert_ptr_equal(json_find_structural(p + from, p + n), json_find_structural_scalar(p + from, p + n));
+            assert_ptr_equal(json_find_structural(p + from, p + n),
+                             json_find_structural_scalar(p + from, p + n));
         free(p);
     }
     char every[256];
     for (int c = 0; c < 256; c++) {
         memset(every, '0', sizeof every);
         every[70] = (char)c;
-        assert_ptr_equal(json_find_structural(every, every + 256), json_find_structural_scalar(every, every + 256));
+        assert_ptr_equal(json_find_structural(every, every + 256),
+                         json_find_structural_scalar(every, every + 256));
     }
 }
 
@@ -190,9 +226,22 @@ static void strings_are_decoded(void **state)
     assert_true(unescapes(STR("\"params\""), STR("params")));
     assert_true(unescapes(STR("\"\\u0070arams\""), STR("params")));
     assert_true(unescapes(STR("\"\\\"\\\\\\/\\b\\f\\n\\r\\t\""), STR("\"\\/\b\f\n\r\t")));
-    assert_true(unescapes(STR("\"\\u00e4\\u20AC\\uD83D\\uDE80\\u0000\""), STR("\xC3\xA4\xE2\x82\xAC\xF0\x9F\x9A\x80\0")));
-    static const char *const bad[] = {"", "\"", "a", "\"a", "\"\\\"", "\"\\x\"", "\"\\u12\"", "\"\\u12g4\"", "\"\\ud800\"", "\"\\ud800\\n\"",
-                                      "\"\\ud800\\ud800\"", "\"\\udc00\"", "\"a\nb\"", "\"a\"b\""};
+    assert_true(unescapes(STR("\"\\u00e4\\u20AC\\uD83D\\uDE80\\u0000\""),
+                          STR("\xC3\xA4\xE2\x82\xAC\xF0\x9F\x9A\x80\0")));
+    static const char *const bad[] = {"",
+                                      "\"",
+                                      "a",
+                                      "\"a",
+                                      "\"\\\"",
+                                      "\"\\x\"",
+                                      "\"\\u12\"",
+                                      "\"\\u12g4\"",
+                                      "\"\\ud800\"",
+                                      "\"\\ud800\\n\"",
+                                      "\"\\ud800\\ud800\"",
+                                      "\"\\udc00\"",
+                                      "\"a\nb\"",
+                                      "\"a\"b\""};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         if (unescapes(str_of(bad[i]), STR("")))
             fail_msg("accepted: %s", bad[i]);
@@ -222,9 +271,11 @@ static void strings_are_quoted(void **state)
 static void numbers_are_told(void **state)
 {
     assert_true(json_is_number(STR("0")) && json_is_number(STR("-1.5e-7")) && json_is_number(STR("10")));
-    assert_false(json_is_number(STR("")) || json_is_number(STR("1 ")) || json_is_number(STR("01")) || json_is_number(STR("0x1")));
+    assert_false(json_is_number(STR("")) || json_is_number(STR("1 ")) || json_is_number(STR("01")) ||
+                 json_is_number(STR("0x1")));
     assert_true(json_is_uint(STR("0")) && json_is_uint(STR("18446744073709551615")));
-    assert_false(json_is_uint(STR("18446744073709551616")) || json_is_uint(STR("-0")) || json_is_uint(STR("1.0")) || json_is_uint(STR("007")));
+    assert_false(json_is_uint(STR("18446744073709551616")) || json_is_uint(STR("-0")) ||
+                 json_is_uint(STR("1.0")) || json_is_uint(STR("007")));
 }
 
 int main(void)

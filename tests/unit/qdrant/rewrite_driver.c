@@ -1,6 +1,5 @@
-/* rewrite_driver.c - query_scan() behind a pipe, for tests in other languages. Standard input holds any number of
- *     <operation> <n rules> <n body bytes>\n
- *     <knob> <default|force|min|max> <text>\n      n rules times
+/* rewrite_driver.c - query_scan() behind a pipe, for tests in other languages. Standard input holds any
+ * number of <operation> <n rules> <n body bytes>\n <knob> <default|force|min|max> <text>\n      n rules times
  *     <body bytes>
  * and standard output gets for each
  *     <known> <uncacheable> <nodes> <edits> <lookups> <n bytes>\n
@@ -74,7 +73,8 @@ static void answer(struct arena *a, const struct op *op, struct str body, const 
     size_t n = out.n;
     for (unsigned i = 0; i < facts.n_lookups; i++)
         n += 1 + facts.lookup[i].n;
-    printf("%d %d %u %u %u %zu\n", facts.known, facts.uncacheable, facts.n_nodes, facts.n_edits, facts.n_lookups, n);
+    printf("%d %d %u %u %u %zu\n", facts.known, facts.uncacheable, facts.n_nodes, facts.n_edits,
+           facts.n_lookups, n);
     fwrite(out.p, 1, out.n, stdout);
     for (unsigned i = 0; i < facts.n_lookups; i++) {
         putchar('\0');

@@ -20,8 +20,15 @@ static struct key_text key_of(struct key_input in)
 
 static struct key_input input(const struct str *part, unsigned n)
 {
-    return (struct key_input){.op = &ops[OP_SEARCH], .path = STR("/collections/a/points/search"), .spelled = STR("a"), .resolved = STR("a"),
-                              .query_sorted = STR(""), .part = part, .n_part = n, .credentials = STR("cred"), .affinity = STR_NONE};
+    return (struct key_input){.op = &ops[OP_SEARCH],
+                              .path = STR("/collections/a/points/search"),
+                              .spelled = STR("a"),
+                              .resolved = STR("a"),
+                              .query_sorted = STR(""),
+                              .part = part,
+                              .n_part = n,
+                              .credentials = STR("cred"),
+                              .affinity = STR_NONE};
 }
 
 static void equal_inputs_have_equal_keys(void **state)
@@ -74,7 +81,8 @@ static void credentials_are_told_apart(void **state)
 {
     static const struct {
         struct str key, authorization;
-    } rows[] = {{{NULL, 0}, {NULL, 0}}, {{"", 0}, {NULL, 0}}, {{NULL, 0}, {"", 0}}, {{"ab", 2}, {"c", 1}}, {{"a", 1}, {"bc", 2}}, {{"abc", 3}, {NULL, 0}},
+    } rows[] = {{{NULL, 0}, {NULL, 0}}, {{"", 0}, {NULL, 0}},  {{NULL, 0}, {"", 0}},
+                {{"ab", 2}, {"c", 1}},  {{"a", 1}, {"bc", 2}}, {{"abc", 3}, {NULL, 0}},
                 {{NULL, 0}, {"abc", 3}}};
     enum { N = sizeof rows / sizeof *rows };
     unsigned char plain[N][CRED_BYTES], memoed[CRED_BYTES];
@@ -106,10 +114,12 @@ static void names_in_alias_actions_are_found(void **state)
     struct str *names;
     unsigned n;
     arena_init(&a, NULL, 0);
-    assert_true(aliases_names(&a, STR("{\"actions\":[{\"create_alias\":{\"collection_name\":\"c1\",\"alias_name\":\"pr\\u006fd\"}},"
-                                      "{\"rename_alias\":{\"old_alias_name\":\"prod\",\"new_alias_name\":\"old\"}},"
-                                      "{\"delete_alias\":[\"gone\"]}]}"),
-                              &names, &n));
+    assert_true(aliases_names(
+        &a,
+        STR("{\"actions\":[{\"create_alias\":{\"collection_name\":\"c1\",\"alias_name\":\"pr\\u006fd\"}},"
+            "{\"rename_alias\":{\"old_alias_name\":\"prod\",\"new_alias_name\":\"old\"}},"
+            "{\"delete_alias\":[\"gone\"]}]}"),
+        &names, &n));
     assert_int_equal(n, 4);
     static const char *const want[] = {"c1", "gone", "old", "prod"};
     for (unsigned i = 0; i < n; i++)

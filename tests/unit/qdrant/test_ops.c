@@ -70,7 +70,8 @@ static void names_and_patterns_are_unique(void **state)
     for (unsigned i = 0; i < OP_COUNT; i++)
         for (unsigned k = 0; k < i; k++) {
             assert_string_not_equal(ops[i].name, ops[k].name);
-            assert_false(strcmp(ops[i].method, ops[k].method) == 0 && strcmp(ops[i].pattern, ops[k].pattern) == 0);
+            assert_false(strcmp(ops[i].method, ops[k].method) == 0 &&
+                         strcmp(ops[i].pattern, ops[k].pattern) == 0);
         }
 }
 
@@ -84,8 +85,10 @@ static void flags_fit_the_class(void **state)
             assert_int_equal(!!(op->flags & OP_HELD), post);
         }
         if (op->flags & OP_PARAMS)
-            assert_true(op->class == CLASS_READ_CACHEABLE && op->flags & OP_HELD && op->body <= BODY_QUERY_BATCH && op->body >= BODY_SEARCH);
-        if (op->class != CLASS_READ_CACHEABLE && op->class != CLASS_READ_UNCACHEABLE && op->class != CLASS_SERVICE)
+            assert_true(op->class == CLASS_READ_CACHEABLE && op->flags & OP_HELD &&
+                        op->body <= BODY_QUERY_BATCH && op->body >= BODY_SEARCH);
+        if (op->class != CLASS_READ_CACHEABLE && op->class != CLASS_READ_UNCACHEABLE &&
+            op->class != CLASS_SERVICE)
             assert_true(op->flags & OP_SLOW && !get);
     }
 }
@@ -143,8 +146,10 @@ static void routes_are_told(void **state)
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct route r = route(rows[i].method, rows[i].path);
-        if (strcmp(r.op->name, rows[i].name) != 0 || !str_eq(r.collection, str_of(rows[i].collection)) || r.is_write != rows[i].is_write)
-            fail_msg("%s %s: %s, collection '%.*s', write %d", rows[i].method, rows[i].path, r.op->name, STR_ARG(r.collection), r.is_write);
+        if (strcmp(r.op->name, rows[i].name) != 0 || !str_eq(r.collection, str_of(rows[i].collection)) ||
+            r.is_write != rows[i].is_write)
+            fail_msg("%s %s: %s, collection '%.*s', write %d", rows[i].method, rows[i].path, r.op->name,
+                     STR_ARG(r.collection), r.is_write);
         assert_true(r.undecodable == (rows[i].path[0] == '*'));
     }
 }
@@ -152,7 +157,13 @@ static void routes_are_told(void **state)
 static void paths_come_out_normal(void **state)
 {
     static const char *const rows[][2] = {
-        {"/", "/"}, {"//", "/"}, {"/a/", "/a"}, {"/a//", "/a"}, {"//a///b", "/a/b"}, {"/a%41/%2b", "/aA/+"}, {"/a/./../b", "/a/./../b"},
+        {"/", "/"},
+        {"//", "/"},
+        {"/a/", "/a"},
+        {"/a//", "/a"},
+        {"//a///b", "/a/b"},
+        {"/a%41/%2b", "/aA/+"},
+        {"/a/./../b", "/a/./../b"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         assert_true(str_eq(route("GET", rows[i][0]).path, str_of(rows[i][1])));
@@ -163,8 +174,9 @@ static void what_qdrant_may_read_differently_is_marked(void **state)
     static const struct {
         const char *path, *collection;
     } rows[] = {
-        {"/collections/a%2Fb/points", "a/b"},   {"/collections/a%zz/points", "a%zz"}, {"/collections/a%/points", "a%"},
-        {"/collections/a%4/points", "a%4"},     {"/collections/a%ff/points", "a\xff"}, {"/collections/%C3%28/points", "\xC3("},
+        {"/collections/a%2Fb/points", "a/b"},     {"/collections/a%zz/points", "a%zz"},
+        {"/collections/a%/points", "a%"},         {"/collections/a%4/points", "a%4"},
+        {"/collections/a%ff/points", "a\xff"},    {"/collections/%C3%28/points", "\xC3("},
         {"/collections/%%36%31/points", "a"}, /* the router decodes twice: "%61" first */
         {"/collections/c/points/%ED%A0%80", "c"},
     };

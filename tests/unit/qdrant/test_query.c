@@ -35,7 +35,8 @@ static struct rewrite_rules no_rules(void)
 static struct rewrite_rules some_rules(void)
 {
     struct rewrite_rules rules = no_rules();
-    rules.knob[KNOB_HNSW_EF_] = (struct knob_rule){.set_default = STR("64"), .min = STR("32"), .max = STR("256"), .min_value = 32, .max_value = 256};
+    rules.knob[KNOB_HNSW_EF_] = (struct knob_rule){
+        .set_default = STR("64"), .min = STR("32"), .max = STR("256"), .min_value = 32, .max_value = 256};
     rules.knob[KNOB_EXACT_].force = STR("false");
     rules.knob[KNOB_RESCORE_].set_default = STR("true");
     return rules;
@@ -43,7 +44,8 @@ static struct rewrite_rules some_rules(void)
 
 #define ALL "\"hnsw_ef\":64,\"exact\":false,\"quantization\":{\"rescore\":true}"
 
-static struct query_facts scan(enum op_id op, const char *body, const struct rewrite_rules *rules, struct str *edited)
+static struct query_facts scan(enum op_id op, const char *body, const struct rewrite_rules *rules,
+                               struct str *edited)
 {
     struct query_facts facts;
     struct str copy = arena_copy(&arena, str_of(body));
@@ -62,7 +64,8 @@ static void becomes(enum op_id op, const struct rewrite_rules *rules, const char
     struct str got;
     struct query_facts facts = scan(op, body, rules, &got);
     if (!facts.known || !str_eq(got, str_of(want)))
-        fail_msg("%s: %s\n became %.*s\n wanted %s (%s)", ops[op].name, body, STR_ARG(got), want, facts.why ? facts.why : "");
+        fail_msg("%s: %s\n became %.*s\n wanted %s (%s)", ops[op].name, body, STR_ARG(got), want,
+                 facts.why ? facts.why : "");
 }
 
 static void passes_unknown(enum op_id op, const char *body)
@@ -82,12 +85,15 @@ static void params_are_written_where_they_are_missing(void **state)
         {"{\"limit\":3}", "{\"params\":{" ALL "},\"limit\":3}"},
         {"{\"limit\":3, \"params\" : null }", "{\"limit\":3, \"params\" : {" ALL "} }"},
         {"{\"params\":{}}", "{\"params\":{" ALL "}}"},
-        {"{\"params\":{ \"acorn\":{\"enable\":true}}}", "{\"params\":{" ALL ", \"acorn\":{\"enable\":true}}}"},
-        {"{\"params\":{\"hnsw_ef\":100}}", "{\"params\":{\"exact\":false,\"quantization\":{\"rescore\":true},\"hnsw_ef\":100}}"},
+        {"{\"params\":{ \"acorn\":{\"enable\":true}}}",
+         "{\"params\":{" ALL ", \"acorn\":{\"enable\":true}}}"},
+        {"{\"params\":{\"hnsw_ef\":100}}",
+         "{\"params\":{\"exact\":false,\"quantization\":{\"rescore\":true},\"hnsw_ef\":100}}"},
         {"{\"params\":{\"hnsw_ef\":null,\"quantization\":null}}",
          "{\"params\":{\"exact\":false,\"hnsw_ef\":64,\"quantization\":{\"rescore\":true}}}"},
         {"{\"params\":{\"quantization\":{\"oversampling\":2.0}}}",
-         "{\"params\":{\"hnsw_ef\":64,\"exact\":false,\"quantization\":{\"rescore\":true,\"oversampling\":2.0}}}"},
+         "{\"params\":{\"hnsw_ef\":64,\"exact\":false,\"quantization\":{\"rescore\":true,\"oversampling\":2."
+         "0}}}"},
         {"{\"params\":{\"quantization\":{\"rescore\":null}}}",
          "{\"params\":{\"hnsw_ef\":64,\"exact\":false,\"quantization\":{\"rescore\":true}}}"},
         {"{\"params\":{\"quantization\":{\"rescore\":false},\"exact\":false,\"hnsw_ef\":32}}",
@@ -105,11 +111,15 @@ static void params_are_written_where_they_are_missing(void **state)
 static void bounds_hold_for_defaults_and_force_too(void **state)
 {
     struct rewrite_rules rules = no_rules();
-    rules.knob[KNOB_HNSW_EF_] = (struct knob_rule){.set_default = STR("8"), .min = STR("32"), .min_value = 32, .max_value = NAN};
-    rules.knob[KNOB_OVERSAMPLING_] = (struct knob_rule){.force = STR("4"), .max = STR("1.5"), .min_value = NAN, .max_value = 1.5};
+    rules.knob[KNOB_HNSW_EF_] = (struct knob_rule){
+        .set_default = STR("8"), .min = STR("32"), .min_value = 32, .max_value = NAN};
+    rules.knob[KNOB_OVERSAMPLING_] = (struct knob_rule){
+        .force = STR("4"), .max = STR("1.5"), .min_value = NAN, .max_value = 1.5};
     becomes(OP_QUERY, &rules, "{}", "{\"params\":{\"hnsw_ef\":32,\"quantization\":{\"oversampling\":1.5}}}");
-    becomes(OP_QUERY, &rules, "{\"params\":{\"hnsw_ef\":40,\"quantization\":{\"oversampling\":1.50e0}}}",
-            "{\"params\":{\"hnsw_ef\":40,\"quantization\":{\"oversampling\":1.50e0}}}"); /* the same number, the client's spelling */
+    becomes(
+        OP_QUERY, &rules, "{\"params\":{\"hnsw_ef\":40,\"quantization\":{\"oversampling\":1.50e0}}}",
+        "{\"params\":{\"hnsw_ef\":40,\"quantization\":{\"oversampling\":1.50e0}}}"); /* the same number, the
+                                                                                        client's spelling */
     becomes(OP_QUERY, &rules, "{\"params\":{\"hnsw_ef\":40,\"quantization\":{\"oversampling\":1}}}",
             "{\"params\":{\"hnsw_ef\":40,\"quantization\":{\"oversampling\":1.5}}}");
 }
@@ -121,9 +131,12 @@ static void every_item_and_every_prefetch_is_a_node(void **state)
 #define P "\"params\":{\"hnsw_ef\":9}"
     becomes(OP_SEARCH_BATCH, &rules, "{\"searches\":[{\"limit\":1},{}, {\"params\":null}]}",
             "{\"searches\":[{" P ",\"limit\":1},{" P "}, {" P "}]}");
-    becomes(OP_QUERY, &rules, "{\"prefetch\":{\"prefetch\":[{\"limit\":1},{\"prefetch\":{}}]},\"query\":[1,2]}",
-            "{" P ",\"prefetch\":{" P ",\"prefetch\":[{" P ",\"limit\":1},{" P ",\"prefetch\":{" P "}}]},\"query\":[1,2]}");
-    becomes(OP_QUERY_BATCH, &rules, "{\"x\":{\"params\":1},\"searches\":[{\"prefetch\":[]},{\"prefetch\":null}]}",
+    becomes(OP_QUERY, &rules,
+            "{\"prefetch\":{\"prefetch\":[{\"limit\":1},{\"prefetch\":{}}]},\"query\":[1,2]}",
+            "{" P ",\"prefetch\":{" P ",\"prefetch\":[{" P ",\"limit\":1},{" P ",\"prefetch\":{" P
+            "}}]},\"query\":[1,2]}");
+    becomes(OP_QUERY_BATCH, &rules,
+            "{\"x\":{\"params\":1},\"searches\":[{\"prefetch\":[]},{\"prefetch\":null}]}",
             "{\"x\":{\"params\":1},\"searches\":[{" P ",\"prefetch\":[]},{" P ",\"prefetch\":null}]}");
     becomes(OP_SEARCH, &rules, "{\"prefetch\":{\"params\":3},\"filter\":{\"params\":[]}}",
             "{" P ",\"prefetch\":{\"params\":3},\"filter\":{\"params\":[]}}");
@@ -131,7 +144,8 @@ static void every_item_and_every_prefetch_is_a_node(void **state)
 #undef P
 }
 
-/* A node with `params` spelled one way, inside `depth` prefetches, inside a batch where the operation is one. */
+/* A node with `params` spelled one way, inside `depth` prefetches, inside a batch where the operation is one.
+ */
 static void nest(char *out, const struct op *op, const char *member, const char *outer, unsigned depth)
 {
     bool batch = op->body == BODY_SEARCH_BATCH || op->body == BODY_QUERY_BATCH;
@@ -184,15 +198,46 @@ static void every_spelling_at_every_operation_and_depth(void **state)
 static void what_is_not_certain_passes_untouched(void **state)
 {
     static const char *const rows[] = {
-        "", " ", "null", "[]", "[{}]", "{", "{}}", "{} {}", "{\"a\":1", "{\"a\" 1}", "\xEF\xBB\xBF{}", "{\"params\":[]}", "{\"params\":[64,true]}",
-        "{\"params\":\"\"}", "{\"params\":1}", "{\"params\":{\"hnsw_ef\":64.0}}", "{\"params\":{\"hnsw_ef\":-1}}", "{\"params\":{\"hnsw_ef\":\"64\"}}",
-        "{\"params\":{\"hnsw_ef\":1e2}}", "{\"params\":{\"hnsw_ef\":18446744073709551616}}", "{\"params\":{\"exact\":1}}", "{\"params\":{\"exact\":null}}",
-        "{\"params\":{\"indexed_only\":\"true\"}}", "{\"params\":{\"quantization\":[]}}", "{\"params\":{\"quantization\":true}}",
-        "{\"params\":{\"quantization\":{\"oversampling\":\"2\"}}}", "{\"params\":{\"quantization\":{\"oversampling\":1e999}}}",
-        "{\"params\":{\"quantization\":{\"ignore\":null}}}", "{\"prefetch\":1}", "{\"prefetch\":[[]]}", "{\"prefetch\":[null]}", "{\"prefetch\":\"\"}",
-        "{\"lookup_from\":\"c\"}", "{\"lookup_from\":{\"collection\":1}}", "{\"lookup_from\":{\"collection\":\"a\",\"collection\":\"b\"}}",
-        "{\"lookup_from\":{\"c\\u006fllection\":\"a\"}}", "{\"with_lookup\":[]}", "{\"query\":{\"t\\u0065xt\":\"a\",\"model\":\"b\"}}",
-        "{\"query\":1,\"query\":2}", "{\"params\":{} \"limit\":1}",
+        "",
+        " ",
+        "null",
+        "[]",
+        "[{}]",
+        "{",
+        "{}}",
+        "{} {}",
+        "{\"a\":1",
+        "{\"a\" 1}",
+        "\xEF\xBB\xBF{}",
+        "{\"params\":[]}",
+        "{\"params\":[64,true]}",
+        "{\"params\":\"\"}",
+        "{\"params\":1}",
+        "{\"params\":{\"hnsw_ef\":64.0}}",
+        "{\"params\":{\"hnsw_ef\":-1}}",
+        "{\"params\":{\"hnsw_ef\":\"64\"}}",
+        "{\"params\":{\"hnsw_ef\":1e2}}",
+        "{\"params\":{\"hnsw_ef\":18446744073709551616}}",
+        "{\"params\":{\"exact\":1}}",
+        "{\"params\":{\"exact\":null}}",
+        "{\"params\":{\"indexed_only\":\"true\"}}",
+        "{\"params\":{\"quantization\":[]}}",
+        "{\"params\":{\"quantization\":true}}",
+        "{\"params\":{\"quantization\":{\"oversampling\":\"2\"}}}",
+        "{\"params\":{\"quantization\":{\"oversampling\":1e999}}}",
+        "{\"params\":{\"quantization\":{\"ignore\":null}}}",
+        "{\"prefetch\":1}",
+        "{\"prefetch\":[[]]}",
+        "{\"prefetch\":[null]}",
+        "{\"prefetch\":\"\"}",
+        "{\"lookup_from\":\"c\"}",
+        "{\"lookup_from\":{\"collection\":1}}",
+        "{\"lookup_from\":{\"collection\":\"a\",\"collection\":\"b\"}}",
+        "{\"lookup_from\":{\"c\\u006fllection\":\"a\"}}",
+        "{\"with_lookup\":[]}",
+        "{\"query\":{\"t\\u0065xt\":\"a\",\"model\":\"b\"}}",
+        "{\"query\":1,\"query\":2}",
+        "{\"params\":{} \"limit\":1}",
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         passes_unknown(OP_QUERY, rows[i]);
@@ -209,8 +254,12 @@ static void what_is_not_certain_passes_untouched(void **state)
 static void harmless_oddities_are_known(void **state)
 {
     static const char *const rows[] = {
-        "{\"\\u0061bc\":1,\"limit\":1,\"limit\":2}", "{\"p\\u0061ram\":[]}", "{\"lookup_from\":null,\"with_lookup\":null}", "{\"lookup_from\":{}}",
-        "{\"params\":{\"n\\u0065w\":1,\"acorn\":{\"exact\":7}}}", "{\"query\":{\"nearest\":[1,2]},\"prefetch\":[]}",
+        "{\"\\u0061bc\":1,\"limit\":1,\"limit\":2}",
+        "{\"p\\u0061ram\":[]}",
+        "{\"lookup_from\":null,\"with_lookup\":null}",
+        "{\"lookup_from\":{}}",
+        "{\"params\":{\"n\\u0065w\":1,\"acorn\":{\"exact\":7}}}",
+        "{\"query\":{\"nearest\":[1,2]},\"prefetch\":[]}",
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct str got;
@@ -222,7 +271,8 @@ static void harmless_oddities_are_known(void **state)
 static void depth_ends_at_64(void **state)
 {
     for (unsigned levels = 60; levels < 68; levels++)
-        for (unsigned kind = 0; kind < 3; kind++) { /* in a value that is skipped, in one that is walked, in prefetches */
+        for (unsigned kind = 0; kind < 3;
+             kind++) { /* in a value that is skipped, in one that is walked, in prefetches */
             char *body = mem_alloc(2000), *at = body;
             struct str got;
             at = stpcpy(at, kind == 2 ? "" : kind ? "{\"query\":" : "{\"x\":");
@@ -240,12 +290,16 @@ static void depth_ends_at_64(void **state)
 static void lookups_are_collected_once_each(void **state)
 {
     struct str got;
-    struct query_facts facts =
-        scan(OP_QUERY_GROUPS, "{\"with_lookup\":\"b\",\"lookup_from\":{\"vector\":\"v\",\"collection\":\"\\u0061\"},\"prefetch\":"
-                              "[{\"lookup_from\":{\"collection\":\"a\"}},{\"lookup_from\":{\"collection\":\"c\"}}]}", NULL, &got);
+    struct query_facts facts = scan(
+        OP_QUERY_GROUPS,
+        "{\"with_lookup\":\"b\",\"lookup_from\":{\"vector\":\"v\",\"collection\":\"\\u0061\"},\"prefetch\":"
+        "[{\"lookup_from\":{\"collection\":\"a\"}},{\"lookup_from\":{\"collection\":\"c\"}}]}",
+        NULL, &got);
     assert_true(facts.known && facts.n_lookups == 3 && facts.n_nodes == 3);
-    assert_true(str_eq(facts.lookup[0], STR("b")) && str_eq(facts.lookup[1], STR("a")) && str_eq(facts.lookup[2], STR("c")));
-    facts = scan(OP_SEARCH_GROUPS, "{\"with_lookup\":{\"collection\":\"d\",\"with_payload\":true}}", NULL, &got);
+    assert_true(str_eq(facts.lookup[0], STR("b")) && str_eq(facts.lookup[1], STR("a")) &&
+                str_eq(facts.lookup[2], STR("c")));
+    facts = scan(OP_SEARCH_GROUPS, "{\"with_lookup\":{\"collection\":\"d\",\"with_payload\":true}}", NULL,
+                 &got);
     assert_true(facts.known && facts.n_lookups == 1 && str_eq(facts.lookup[0], STR("d")));
 }
 
@@ -257,7 +311,8 @@ static void random_and_inferred_answers_are_not_cacheable(void **state)
         bool uncacheable;
     } rows[] = {
         {OP_QUERY, "{\"query\":{\"sample\":\"random\"}}", true},
-        {OP_QUERY, "{\"prefetch\":[{\"query\":{\"sample\":\"random\"}}],\"query\":{\"fusion\":\"rrf\"}}", true},
+        {OP_QUERY, "{\"prefetch\":[{\"query\":{\"sample\":\"random\"}}],\"query\":{\"fusion\":\"rrf\"}}",
+         true},
         {OP_QUERY, "{\"query\":{\"text\":\"a\",\"model\":\"m\"}}", true},
         {OP_QUERY, "{\"query\":{\"nearest\":{\"image\":\"a\",\"model\":\"m\"}}}", true},
         {OP_QUERY, "{\"query\":{\"recommend\":{\"positive\":[1,{\"object\":{},\"model\":\"m\"}]}}}", true},
@@ -265,7 +320,9 @@ static void random_and_inferred_answers_are_not_cacheable(void **state)
         {OP_SEARCH, "{\"vector\":{\"text\":\"a\",\"model\":\"m\"}}", true},
         {OP_DISCOVER, "{\"context\":[{\"positive\":{\"text\":\"a\",\"model\":\"m\"}}]}", true},
         {OP_QUERY, "{\"query\":[0.1,0.2]}", false},
-        {OP_QUERY, "{\"query\":{\"formula\":{\"sum\":[\"$score\",{\"key\":\"a\",\"match\":{\"text\":\"b\"}}]}}}", false},
+        {OP_QUERY,
+         "{\"query\":{\"formula\":{\"sum\":[\"$score\",{\"key\":\"a\",\"match\":{\"text\":\"b\"}}]}}}",
+         false},
         {OP_QUERY, "{\"filter\":{\"must\":{\"text\":\"a\",\"model\":\"m\",\"sample\":1}}}", false},
         {OP_RECOMMEND, "{\"positive\":[1,\"550e8400-e29b-41d4-a716-446655440000\"]}", false},
     };
@@ -281,9 +338,11 @@ static void the_first_nodes_params_are_reported(void **state)
 {
     struct rewrite_rules rules = some_rules();
     struct str got;
-    struct query_facts facts = scan(OP_QUERY, "{\"prefetch\":{\"params\":{\"hnsw_ef\":1}},\"params\":{\"hnsw_ef\":1}}", &rules, &got);
+    struct query_facts facts = scan(
+        OP_QUERY, "{\"prefetch\":{\"params\":{\"hnsw_ef\":1}},\"params\":{\"hnsw_ef\":1}}", &rules, &got);
     assert_true(str_eq(facts.params_before, STR("{\"hnsw_ef\":1}")));
-    assert_true(str_eq(facts.params_after, STR("{\"exact\":false,\"quantization\":{\"rescore\":true},\"hnsw_ef\":32}")));
+    assert_true(str_eq(facts.params_after,
+                       STR("{\"exact\":false,\"quantization\":{\"rescore\":true},\"hnsw_ef\":32}")));
     assert_int_equal(facts.n_changed, 6);
     facts = scan(OP_QUERY, "{\"prefetch\":{\"params\":{\"hnsw_ef\":1}}}", &rules, &got);
     assert_true(facts.params_before.n == 0);

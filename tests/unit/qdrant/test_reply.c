@@ -2,6 +2,8 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <cjson/cJSON.h>
 #include <cmocka.h>
 
 #include "qdrant/reply.h"
@@ -12,7 +14,8 @@ static void an_error_has_qdrants_shape(void **state)
     arena_init(&a, NULL, 0);
     assert_true(str_eq(reply_error_body(&a, STR("pool \"x\" is full\n")),
                        STR("{\"status\":{\"error\":\"pool \\\"x\\\" is full\\n\"},\"time\":0.000000000}")));
-    assert_true(str_eq(reply_error_body(&a, STR("")), STR("{\"status\":{\"error\":\"\"},\"time\":0.000000000}")));
+    assert_true(
+        str_eq(reply_error_body(&a, STR("")), STR("{\"status\":{\"error\":\"\"},\"time\":0.000000000}")));
     arena_fini(&a);
 }
 
@@ -21,7 +24,10 @@ static void time_has_nine_decimals(void **state)
     static const struct {
         uint64_t nsec;
         const char *text;
-    } rows[] = {{0, "0.000000000"}, {42000, "0.000042000"}, {1000000000, "1.000000000"}, {UINT64_MAX, "18446744073.709551615"}};
+    } rows[] = {{0, "0.000000000"},
+                {42000, "0.000042000"},
+                {1000000000, "1.000000000"},
+                {UINT64_MAX, "18446744073.709551615"}};
     char out[32];
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         size_t n = reply_time(out, rows[i].nsec);
@@ -37,9 +43,10 @@ static void the_envelope_is_found(void **state)
         {"{\"result\":[],\"status\":\"ok\",\"time\":0.000012}", "0.000012", ""},
         {"{\"result\":[],\"status\":\"ok\",\"time\":8.542e-6}", "8.542e-6", ""},
         {"{\"result\":[],\"status\":\"ok\",\"time\":0.1,\"usage\":null}", "0.1", ",\"usage\":null"},
-        {"{\"result\":[],\"status\":\"ok\",\"time\":0.1,\"usage\":{\"hardware\":{\"cpu\":1,\"time\":3}}}", "0.1",
-         ",\"usage\":{\"hardware\":{\"cpu\":1,\"time\":3}}"},
-        {"{\"result\":[],\"status\":\"ok\",\"time\":0.1,\"usage\":{\"a\":1,\"time\":3}}", "0.1", ",\"usage\":{\"a\":1,\"time\":3}"},
+        {"{\"result\":[],\"status\":\"ok\",\"time\":0.1,\"usage\":{\"hardware\":{\"cpu\":1,\"time\":3}}}",
+         "0.1", ",\"usage\":{\"hardware\":{\"cpu\":1,\"time\":3}}"},
+        {"{\"result\":[],\"status\":\"ok\",\"time\":0.1,\"usage\":{\"a\":1,\"time\":3}}", "0.1",
+         ",\"usage\":{\"a\":1,\"time\":3}"},
         {"{\"result\":{\"payload\":{\"a\":1,\"time\":5}},\"status\":\"ok\",\"time\":7}", "7", ""},
         {"{\"result\":\",\\\"time\\\":5}\",\"status\":\"ok\",\"time\":7}", "7", ""},
     };
@@ -55,16 +62,57 @@ static void the_envelope_is_found(void **state)
 static void other_bodies_have_no_envelope(void **state)
 {
     static const char *const rows[] = {
-        "", "{}", "ok", "{\"time\":1}", "{\"title\":\"qdrant - vector search engine\",\"version\":\"1.18.3\"}",
-        "{\"result\":{\"a\":1,\"time\":5}}", "{\"result\":{\"a\":1,\"time\":5,\"usage\":{}}}", "{\"a\":1,\"time\":\"5\"}", "{\"a\":1,\"time\":}",
-        "{\"a\":1,\"time\":5,\"more\":1}", "{\"a\":1,\"time\":5} ", "[\"a\",\"time\",5]", "{\"a\":1,\"time\":5,\"usage\":7}",
-        "{\"result\":\"a,\\\"time\\\":5}", "{\"a\":1,\"time\":5,\"usage\":{}",
+        "",
+        "{}",
+        "ok",
+        "{\"time\":1}",
+        "{\"title\":\"qdrant - vector search engine\",\"version\":\"1.18.3\"}",
+        "{\"result\":{\"a\":1,\"time\":5}}",
+        "{\"result\":{\"a\":1,\"time\":5,\"usage\":{}}}",
+        "{\"a\":1,\"time\":\"5\"}",
+        "{\"a\":1,\"time\":}",
+        "{\"a\":1,\"time\":5,\"more\":1}",
+        "{\"a\":1,\"time\":5} ",
+        "[\"a\",\"time\",5]",
+        "{\"a\":1,\"time\":5,\"usage\":7}",
+        "{\"result\":\"a,\\\"time\\\":5}",
+        "{\"a\":1,\"time\":5,\"usage\":{}",
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct envelope e;
         if (reply_envelope(str_of(rows[i]), &e))
             fail_msg("found one in %s", rows[i]);
     }
+}
+
+/* The time that a JSON parser finds, and no other number, in every recorded answer that has one. */
+static void recorded_answers_have_the_envelope(void **state)
+{
+    FILE *f = fopen("../shared/golden/qdrant-1.18.3.jsonl", "r");
+    char *line = NULL;
+    size_t room = 0;
+    unsigned n = 0;
+    if (!f)
+        skip();
+    while (getline(&line, &room, f) > 0) {
+        cJSON *exchange = cJSON_Parse(line);
+        const cJSON *reply = cJSON_GetObjectItem(exchange, "response");
+        const char *body = cJSON_GetStringValue(cJSON_GetObjectItem(reply, "body"));
+        cJSON *parsed = body ? cJSON_Parse(body) : NULL;
+        const cJSON *time = cJSON_GetObjectItemCaseSensitive(parsed, "time");
+        struct envelope e;
+        if (body) {
+            assert_int_equal(reply_envelope(str_of(body), &e), time != NULL);
+            if (time)
+                assert_true(strtod(body + e.time_at, NULL) == time->valuedouble);
+            n += time != NULL;
+        }
+        cJSON_Delete(parsed);
+        cJSON_Delete(exchange);
+    }
+    assert_true(n > 50);
+    free(line);
+    fclose(f);
 }
 
 #define RESULT(r) "{\"result\":" r ",\"status\":\"ok\",\"time\":0.001}"
@@ -94,9 +142,13 @@ static void answers_to_writes_prove_what_they_prove(void **state)
         {OP_UPSERT, 408, NULL, PROOF_NONE, 0},
         {OP_UPSERT, 429, NULL, PROOF_REJECTED, 0},
         {OP_UPSERT, 500, NULL, PROOF_NONE, 0},
-        {OP_POINTS_BATCH, 200, RESULT("[{\"operation_id\":3,\"status\":\"completed\"},{\"operation_id\":4,\"status\":\"completed\"}]"),
+        {OP_POINTS_BATCH, 200,
+         RESULT(
+             "[{\"operation_id\":3,\"status\":\"completed\"},{\"operation_id\":4,\"status\":\"completed\"}]"),
          PROOF_COMPLETED, 4},
-        {OP_POINTS_BATCH, 200, RESULT("[{\"operation_id\":3,\"status\":\"completed\"},{\"operation_id\":4,\"status\":\"acknowledged\"}]"),
+        {OP_POINTS_BATCH, 200,
+         RESULT("[{\"operation_id\":3,\"status\":\"completed\"},{\"operation_id\":4,\"status\":"
+                "\"acknowledged\"}]"),
          PROOF_NONE, 4},
         {OP_POINTS_BATCH, 200, RESULT("[]"), PROOF_COMPLETED, 0},
         {OP_POINTS_BATCH, 200, RESULT("[7]"), PROOF_NONE, 0},
@@ -113,7 +165,8 @@ static void answers_to_writes_prove_what_they_prove(void **state)
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         uint64_t id = 99;
-        enum write_proof proof = reply_write_proof(&ops[rows[i].op], rows[i].status, str_of(rows[i].body), &id);
+        enum write_proof proof = reply_write_proof(&ops[rows[i].op], rows[i].status, str_of(rows[i].body),
+                                                   &id);
         if (proof != rows[i].proof || id != rows[i].id)
             fail_msg("row %zu: proof %d, operation %llu", i, proof, (unsigned long long)id);
     }
@@ -126,6 +179,7 @@ int main(void)
         cmocka_unit_test(time_has_nine_decimals),
         cmocka_unit_test(the_envelope_is_found),
         cmocka_unit_test(other_bodies_have_no_envelope),
+        cmocka_unit_test(recorded_answers_have_the_envelope),
         cmocka_unit_test(answers_to_writes_prove_what_they_prove),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
