@@ -322,6 +322,7 @@ def engine_config(config: dict):
         sparse_vectors={n: engine_sparse(v) for n, v in config["params"].get("sparse_vectors", {}).items()},
         on_disk_payload=config["params"]["on_disk_payload"], hnsw_config=engine_hnsw(config["hnsw_config"]),
         quantization_config=engine_quantization(config["quantization_config"]),
+        max_search_threads=1,      # handing two segments to a pool costs more than searching them in turn
         optimizers=q.EdgeOptimizersConfig(
             deleted_threshold=optimizer["deleted_threshold"],
             vacuum_min_vector_number=optimizer["vacuum_min_vector_number"],

@@ -234,6 +234,11 @@ def values_count(doc):
     return q.ValuesCount(**{k: doc[k] for k in ("lt", "gt", "lte", "gte") if doc.get(k) is not None})
 
 
+def match_value(value):
+    """The binding reads a Python bool as an integer (True would match 1); numpy's it takes for what it is."""
+    return q.MatchValue(np.bool_(value) if type(value) is bool else value)
+
+
 CONDITIONS = {
     "is_empty": lambda d: q.IsEmptyCondition(field(d, "key")),
     "is_null": lambda d: q.IsNullCondition(field(d, "key")),
@@ -241,9 +246,9 @@ CONDITIONS = {
     "has_vector": q.HasVectorCondition,
     "nested": lambda d: q.NestedCondition(field(d, "key"), filter_in(field(d, "filter"))),
 }
-MATCHES = {"value": q.MatchValue, "text": q.MatchText, "text_any": q.MatchTextAny, "phrase": q.MatchPhrase,
-           "prefix": q.MatchPrefix, "any": q.MatchAny, "except": q.MatchExcept, "keyword": q.MatchValue,
-           "integer": q.MatchValue}
+MATCHES = {"value": match_value, "text": q.MatchText, "text_any": q.MatchTextAny, "phrase": q.MatchPhrase,
+           "prefix": q.MatchPrefix, "any": q.MatchAny, "except": q.MatchExcept, "keyword": match_value,
+           "integer": match_value}
 FIELD_PARTS = {
     "match": match,
     "range": value_range,

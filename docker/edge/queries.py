@@ -144,7 +144,7 @@ class Builder:
     def by_id(self, point_id, using: str):
         source, name = self.collection, using
         if self.lookup is not None:
-            source, name = self.lookup, self.lookup_vector or using
+            source, name = self.lookup, using if self.lookup_vector is None else self.lookup_vector
         if name and name not in source.dense and name not in source.sparse:
             raise wrong_input(f"Not existing vector name error: {name}")
         rows = source.shard.retrieve([point_id], False, [name] if name else True)

@@ -21,7 +21,7 @@ import config as cfg
 from errors import ApiError, bad_request, no_collection, wrong_input
 from strict import Limiter
 
-SETTLE = 0.2
+SETTLE = 0.5      # longer than a Python client takes to encode its next hundred 4096-D points
 LATEST = 10.0
 FORBIDDEN = set('<>:"/\\|?*\0\x1f')
 META = "meta.json"
@@ -69,7 +69,8 @@ class Collection:
         self.schema = meta["schema"]
         versions = [s["segment_version"] or 0 for s in self.shard.snapshot_manifest().values()]
         self.op_num = max([meta["op_num"], *versions])
-        self.settle(self.point_bytes * self.shard.info().points_count)
+        info = self.shard.info()
+        self.settle(self.point_bytes * max(0, info.points_count - info.indexed_vectors_count))
 
     def save(self) -> None:
         meta = {"name": self.name, "config": self.config, "schema": self.schema, "op_num": self.op_num}

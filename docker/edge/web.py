@@ -75,6 +75,10 @@ def pick_coding(accept: str):
     return False if weights.get("identity", 1) == 0 else None
 
 
+class Gone(Exception):
+    """The client left before its body was whole: nothing may be done with the part that came."""
+
+
 class App:
     def __init__(self, store, router, log=None):
         self.store, self.router, self.log = store, router, log
@@ -86,6 +90,8 @@ class App:
         headers = {k.decode("latin-1"): v.decode("latin-1") for k, v in scope["headers"]}
         try:
             reply = await self.answer(scope, headers, receive, start)
+        except Gone:
+            return
         except Exception as exc:      # a fault of ours: answer, keep the trace, go on serving
             self.trace(exc)
             reply = Reply(refusal(ApiError(500, f"Service internal error: {exc}"), start), JSON, 500)
@@ -182,17 +188,24 @@ class App:
         await send({"type": "http.response.body", "body": body})
 
 
+async def part(receive) -> dict:
+    message = await receive()
+    if message["type"] == "http.disconnect":
+        raise Gone
+    return message
+
+
 async def read_body(headers: dict, receive) -> bytes:
     """The whole body, decoded; 400 past the limit, as Qdrant does (not 413)."""
     length = headers.get("content-length", "0")
     if length.isdigit() and int(length) > jsonbody.MAX_BODY:
         raise jsonbody.too_long(int(length))
-    message = await receive()
+    message = await part(receive)
     body = message.get("body", b"")
     if message.get("more_body"):
         parts, size = [body], len(body)
         while message.get("more_body"):
-            message = await receive()
+            message = await part(receive)
             parts.append(message.get("body", b""))
             size += len(parts[-1])
             if size > jsonbody.MAX_BODY:

@@ -76,6 +76,14 @@ def test_chunked_pipelined_and_http10(edge):
     assert b"200 OK" in exchange(edge, b"GET /readyz HTTP/1.0\r\n\r\n")
 
 
+def test_a_cut_body_does_nothing(edge):
+    """A whole document, but the chunked body never ends: it must not be applied."""
+    body = b'{"points":[{"id":70,"vector":[1,0]}]}'
+    head = b"PUT /collections/web/points?wait=true HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n"
+    exchange(edge, head + b"%x\r\n%b\r\n" % (len(body), body))
+    assert edge.error("GET", "/collections/web/points/70")[0] == 404
+
+
 def test_body_over_the_limit(edge):
     size = 32 * 1024 * 1024 + 1
     answer = edge.client.post(SEARCH, content=b" " * size)
