@@ -26,6 +26,8 @@ done
 
 missing=""
 for package in $(tr ' ' '\n' <<<"$wanted" | sort -u); do
+    # node and npm often come from elsewhere than Debian, in one package
+    case "$package" in nodejs | npm) ! command -v "${package%js}" >/dev/null || continue ;; esac
     status=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null || true)
     [ "$status" = installed ] || missing="$missing $package"
 done
@@ -41,21 +43,21 @@ else
     echo "    sudo $install" >&2
     exit 1
 fi
-# redis and nginx start servers of their own when installed; nothing here wants them.
+# redis and nginx would start servers of their own when installed; nothing here wants them.
 policy=/usr/sbin/policy-rc.d
-guarded=""
-if [ -z "$as" ] && [ ! -e "$policy" ]; then
-    printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod +x "$policy" && guarded=yes
-    trap 'rm -f "$policy"' EXIT
+if [ ! -e "$policy" ]; then
+    trap '$as rm -f "$policy"' EXIT
+    printf '#!/bin/sh\nexit 101\n' | $as tee "$policy" >/dev/null
+    $as chmod +x "$policy"
 fi
+log=$(mktemp)
 echo "packages.sh: installing$missing"
-if ! $as env DEBIAN_FRONTEND=noninteractive $install >/tmp/quiver-packages.$$ 2>&1; then
-    $as apt-get update -q >>/tmp/quiver-packages.$$ 2>&1 || true
-    if ! $as env DEBIAN_FRONTEND=noninteractive $install >>/tmp/quiver-packages.$$ 2>&1; then
-        tail -20 /tmp/quiver-packages.$$ >&2
-        echo "packages.sh: could not install, see /tmp/quiver-packages.$$" >&2
+if ! $as env DEBIAN_FRONTEND=noninteractive $install >"$log" 2>&1; then
+    $as apt-get update -q >>"$log" 2>&1 || true
+    if ! $as env DEBIAN_FRONTEND=noninteractive $install >>"$log" 2>&1; then
+        tail -20 "$log" >&2
+        echo "packages.sh: could not install, see $log" >&2
         exit 1
     fi
 fi
-rm -f /tmp/quiver-packages.$$
-[ -z "$guarded" ] || rm -f "$policy"
+rm -f "$log"
