@@ -1,4 +1,5 @@
-/* bytes.h - what a byte may be part of in HTTP/1 (RFC 9110 §5.6.2, §5.5; RFC 3986): one table for heads and chunks. Any thread. */
+/* bytes.h - what a byte may be part of in HTTP/1 (RFC 9110 §5.6.2, §5.5; RFC 3986): one table for
+ * heads and chunks. Any thread. */
 #pragma once
 
 #include <stdbool.h>

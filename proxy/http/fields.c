@@ -36,7 +36,7 @@ bool head_refuse(struct head_parse *ps, unsigned status, const char *fmt, ...)
     return false;
 }
 
-/* a is a token and b has only 'a'-'z', '0'-'9' and '-': then setting 0x20 maps no other byte of a onto one of b. */
+/* a is a token and b has only 'a'-'z', '0'-'9' and '-', so that setting 0x20 maps no other byte onto one of b. */
 static inline bool same_name(const char *a, const char *b, size_t n)
 {
     for (size_t i = 0; i < n; i++)
@@ -45,7 +45,7 @@ static inline bool same_name(const char *a, const char *b, size_t n)
     return true;
 }
 
-/* A chain of comparisons of the length alone, nearly all false: cheaper than a hash, and made from the one list. */
+/* A chain of comparisons of the length, nearly all false: as cheap as a hash, and made from the one list. */
 static enum http_field_id field_id(const char *p, size_t n)
 {
 #define X(id, name)                                               \
@@ -85,15 +85,15 @@ static bool refuse_name(struct head_parse *ps, const char *p, const char *q)
 {
     unsigned line = ps->head->n_fields + 2;
     if (q == p && (*q == ' ' || *q == '\t'))
-        return head_refuse(ps, 400, "line %u of the head begins with a blank: a folded line, fields must be on one line", line);
+        return head_refuse(ps, 400, "line %u of the head begins with a blank, expected a field's name", line);
     if (q == p && *q == ':')
         return head_refuse(ps, 400, "line %u of the head has an empty field name", line);
     if (*q == ' ' || *q == '\t')
-        return head_refuse(ps, 400, "line %u of the head has a blank in or after the field name, expected ':' there", line);
+        return head_refuse(ps, 400, "line %u of the head has a blank before the ':' of its field", line);
     if (*q == '\r' && q[1] == '\n')
-        return head_refuse(ps, 400, "line %u of the head has no ':', expected a field name, ':' and a value", line);
-    return head_refuse(ps, 400, "line %u of the head has byte 0x%02x in its field name, expected letters, digits or -", line,
-                       (unsigned char)*q);
+        return head_refuse(ps, 400, "line %u of the head has no ':', expected a name, ':' and a value", line);
+    return head_refuse(ps, 400, "line %u of the head has byte 0x%02x in its name, expected letters or '-'",
+                       line, (unsigned char)*q);
 }
 
 static bool refuse_value(struct head_parse *ps, const char *e)
@@ -101,7 +101,8 @@ static bool refuse_value(struct head_parse *ps, const char *e)
     unsigned line = ps->head->n_fields + 2;
     if (*e == '\r')
         return head_refuse(ps, 400, "line %u of the head has a CR that is not followed by LF", line);
-    return head_refuse(ps, 400, "line %u of the head has control byte 0x%02x in its value", line, (unsigned char)*e);
+    return head_refuse(ps, 400, "line %u of the head has control byte 0x%02x in its value", line,
+                       (unsigned char)*e);
 }
 
 static bool one_field(struct head_parse *ps, const char **at, const char *end)
@@ -132,7 +133,7 @@ static bool one_field(struct head_parse *ps, const char **at, const char *end)
     if (h->count[id]++ == 0)
         h->first[id] = (uint16_t)h->n_fields;
     else if ((traits[id] & ONCE) && !ps->is_response)
-        return head_refuse(ps, 400, "%s is there twice, expected one: it is not clear which one counts", names[id]);
+        return head_refuse(ps, 400, "%s is there twice, expected once", names[id]);
     *at = next;
     return true;
 }
@@ -160,7 +161,8 @@ static bool is_token(struct str s)
     return s.n > 0;
 }
 
-/* Connection names a field. Naming one that is meant for everyone is how a front end is made to drop what its back end relies on. */
+/* Connection names a field. Naming one that is meant for everyone is how a front end is made to drop what its
+ * back end relies on. */
 static bool name_hop(struct head_parse *ps, struct str option)
 {
     struct http_head *h = ps->head;
@@ -187,7 +189,7 @@ bool fields_connection(struct head_parse *ps)
             if (option.n == 0)
                 continue;
             if (!is_token(option))
-                return head_refuse(ps, 400, "Connection has an option that is not a token, expected e.g. close or keep-alive");
+                return head_refuse(ps, 400, "Connection has an option that is no token, expected e.g. close");
             if (++n_options > CONNECTION_OPTIONS_MAX)
                 return head_refuse(ps, 400, "Connection has more than %d options", CONNECTION_OPTIONS_MAX);
             if (str_ieq(option, STR("close")))
@@ -222,7 +224,7 @@ static bool refuse_coding(struct head_parse *ps)
     if (n_chunked > 1 || (n_chunked == 1 && !last_is_chunked))
         return head_refuse(ps, 400, "Transfer-Encoding has chunked %s, expected chunked alone",
                            n_chunked > 1 ? "more than once" : "before another coding");
-    return head_refuse(ps, 501, "Transfer-Encoding has a coding that quiver does not know, expected chunked alone");
+    return head_refuse(ps, 501, "Transfer-Encoding has an unknown coding, expected chunked alone");
 }
 
 bool fields_framing(struct head_parse *ps)
@@ -232,7 +234,7 @@ bool fields_framing(struct head_parse *ps)
     h->framing = HTTP_BODY_NONE;
     h->length = 0;
     if (n_lengths && n_codings)
-        return head_refuse(ps, 400, "Content-Length and Transfer-Encoding are both there, expected one of them");
+        return head_refuse(ps, 400, "Content-Length and Transfer-Encoding are both there, expected one");
     if (n_lengths > 1)
         return head_refuse(ps, 400, "Content-Length is there %u times, expected once", n_lengths);
     if (n_lengths) {
@@ -256,7 +258,8 @@ static bool is_hex(char c)
     return (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'f');
 }
 
-/* The length of the uri-host that s begins with; 0: none. Of IP literals only the alphabet is checked, nobody here connects to it. */
+/* The length of the uri-host that s begins with; 0: none. Of IP literals only the alphabet is checked, nobody
+ * here connects to it. */
 static size_t host_n(struct str s)
 {
     size_t i = 0;
@@ -276,6 +279,13 @@ static size_t host_n(struct str s)
     return i;
 }
 
+/* ":6333", or ":" alone, which the grammar has as no port. */
+static bool is_port(struct str s)
+{
+    uint64_t port;
+    return s.p[0] == ':' && (s.n == 1 || str_u64(str_slice(s.p + 1, s.n - 1), 65535, &port));
+}
+
 bool fields_host(struct head_parse *ps)
 {
     struct http_head *h = ps->head;
@@ -283,13 +293,10 @@ bool fields_host(struct head_parse *ps)
     if (n == 0 && h->minor == 0)
         return true;
     if (n != 1)
-        return head_refuse(ps, 400, n ? "Host is there %u times, expected once" : "Host is missing, HTTP/1.1 needs it once", n);
+        return head_refuse(ps, 400, "Host is there %u times, expected once", n);
     struct str host = http_value(h, HF_HOST);
     size_t at = host_n(host);
-    uint64_t port;
-    bool good = at > 0 && (at == host.n || (host.p[at] == ':' && (at + 1 == host.n || str_u64(str_slice(host.p + at + 1,
-                           host.n - at - 1), 65535, &port))));
-    if (!good)
-        return head_refuse(ps, 400, "Host is not a name or address with an optional port, expected e.g. localhost:6333");
-    return true;
+    if (at > 0 && (at == host.n || is_port(str_slice(host.p + at, host.n - at))))
+        return true;
+    return head_refuse(ps, 400, "Host is not a name or address with an optional port, e.g. localhost:6333");
 }

@@ -10,7 +10,8 @@ enum {
 };
 
 /* Looks for the blank line in in[lead..n), from *scanned on. HTTP_DONE: the head is in[lead..*end). */
-static enum http_result find_end(struct head_parse *ps, const char *in, size_t n, size_t lead, size_t *scanned, size_t *end)
+static enum http_result find_end(struct head_parse *ps, const char *in, size_t n, size_t lead,
+                                 size_t *scanned, size_t *end)
 {
     size_t from = *scanned > lead ? *scanned : lead;
     size_t stop = n - lead > HTTP_HEAD_MAX ? lead + HTTP_HEAD_MAX : n;
@@ -59,12 +60,14 @@ static bool parse_target(struct head_parse *ps, struct str target)
 {
     struct http_head *h = ps->head;
     if (target.n > HTTP_TARGET_MAX)
-        return head_refuse(ps, 414, "the request target has %zu bytes, at most %d are allowed", target.n, HTTP_TARGET_MAX);
+        return head_refuse(ps, 414, "the request target has %zu bytes, at most %d are allowed", target.n,
+                           HTTP_TARGET_MAX);
     if (target.n == 0 || target.p[0] != '/')
-        return head_refuse(ps, 400, "the request target does not begin with '/', expected a path such as /collections");
+        return head_refuse(ps, 400, "the request target does not begin with '/', expected e.g. /collections");
     size_t good = n_of_class(target.p, target.n, BYTE_TARGET);
     if (good < target.n)
-        return head_refuse(ps, 400, "the request target has byte 0x%02x at offset %zu, expected visible ASCII without '#'",
+        return head_refuse(ps, 400,
+                           "the target has byte 0x%02x at offset %zu, expected visible ASCII without '#'",
                            (unsigned char)target.p[good], good);
     h->target = h->path = target;
     h->query = STR_NONE;
@@ -79,7 +82,7 @@ static bool parse_target(struct head_parse *ps, struct str target)
 static bool parse_method(struct head_parse *ps, struct str method)
 {
     if (method.n == 0 || method.n > METHOD_MAX || n_of_class(method.p, method.n, BYTE_TOKEN) < method.n)
-        return head_refuse(ps, 400, "the request does not begin with a method of at most %d bytes, expected e.g. GET", METHOD_MAX);
+        return head_refuse(ps, 400, "the request has no method of 1 to %d token bytes, e.g. GET", METHOD_MAX);
     if (str_ieq(method, STR("CONNECT")) || str_ieq(method, STR("TRACE")))
         return head_refuse(ps, 501, "the method %.*s is not served here", STR_ARG(method));
     ps->head->method = method;
@@ -87,19 +90,19 @@ static bool parse_method(struct head_parse *ps, struct str method)
     return true;
 }
 
-/* line: without its CRLF. The version is looked at first: who speaks another one means nothing else as we would. */
+/* line: without its CRLF. The version comes first: who speaks another one means nothing else as we would. */
 static bool parse_request_line(struct head_parse *ps, struct str line)
 {
     const char *first = memchr(line.p, ' ', line.n), *last = memrchr(line.p, ' ', line.n);
     if (!first || first == last)
-        return head_refuse(ps, 400, "the request line has not three parts, expected e.g. GET /collections HTTP/1.1");
+        return head_refuse(ps, 400, "the request line has not three parts, expected e.g. GET / HTTP/1.1");
     bool is_one;
     struct str version = str_slice(last + 1, line.n - (size_t)(last + 1 - line.p));
     unsigned v = version_of(version, &is_one);
     if (v == NO_VERSION)
-        return head_refuse(ps, 400, "the request line does not end with a version, expected HTTP/1.1 or HTTP/1.0");
+        return head_refuse(ps, 400, "the request line does not end with HTTP/1.1 or HTTP/1.0");
     if (!is_one)
-        return head_refuse(ps, 505, "HTTP/%u.%u is not spoken here, expected HTTP/1.1 or HTTP/1.0", v / 10, v % 10);
+        return head_refuse(ps, 505, "HTTP/%u.%u is not spoken here, expected HTTP/1.1", v / 10, v % 10);
     ps->head->minor = v;
     return parse_method(ps, str_slice(line.p, (size_t)(first - line.p))) &&
            parse_target(ps, str_slice(first + 1, (size_t)(last - first - 1)));
@@ -128,6 +131,11 @@ static bool parse_expect(struct head_parse *ps)
     return true;
 }
 
+static bool keeps(const struct head_parse *ps)
+{
+    return !ps->said_close && (ps->head->minor == 1 || ps->said_keep_alive);
+}
+
 static bool parse_whole_request(struct head_parse *ps, struct str raw)
 {
     struct http_head *h = ps->head;
@@ -139,12 +147,12 @@ static bool parse_whole_request(struct head_parse *ps, struct str raw)
         return false;
     if (!fields_framing(ps) || !fields_host(ps) || !fields_connection(ps) || !parse_expect(ps))
         return false;
-    h->keep_alive = !ps->said_close && (h->minor == 1 || ps->said_keep_alive);
+    h->keep_alive = keeps(ps);
     return true;
 }
 
-enum http_result http_parse_request(const char *in, size_t n, size_t *scanned, struct http_head *head, size_t *head_n,
-                                    struct http_refusal *no)
+enum http_result http_parse_request(const char *in, size_t n, size_t *scanned, struct http_head *head,
+                                    size_t *head_n, struct http_refusal *no)
 {
     struct head_parse ps = {.head = head, .no = no};
     size_t lead = 0, end = 0, before = *scanned;
@@ -160,7 +168,8 @@ enum http_result http_parse_request(const char *in, size_t n, size_t *scanned, s
     if (n == 0)
         return HTTP_MORE;
     if (!byte_is(in[lead], BYTE_TOKEN)) { /* TLS, say: no need to wait for a blank line that will not come */
-        head_refuse(&ps, 400, "the request begins with byte 0x%02x, expected a method such as GET", (unsigned char)in[lead]);
+        head_refuse(&ps, 400, "the request begins with byte 0x%02x, expected a method such as GET",
+                    (unsigned char)in[lead]);
         return HTTP_REFUSED;
     }
     enum http_result found = find_end(&ps, in, n, lead, scanned, &end);
@@ -189,7 +198,7 @@ static bool parse_status_line(struct head_parse *ps, struct str line)
     uint64_t status;
     if (line.n < 12 || line.p[8] != ' ' || !str_u64(str_slice(line.p + 9, 3), 599, &status) || status < 100 ||
         (line.n > 12 && line.p[12] != ' '))
-        return head_refuse(ps, 502, "the answer has no status of three digits from 100 to 599 after its version");
+        return head_refuse(ps, 502, "the answer's version is not followed by a status from 100 to 599");
     if (status == 101)
         return head_refuse(ps, 502, "the answer has status 101, an upgrade that was never asked for");
     h->status = (unsigned)status;
@@ -205,7 +214,7 @@ static bool bodiless(struct head_parse *ps, bool request_method_head)
     struct http_head *h = ps->head;
     bool never = h->status < 200 || h->status == 204;
     if (never && (h->framing == HTTP_BODY_CHUNKED || h->length > 0))
-        return head_refuse(ps, 502, "the answer has status %u, which has no body, and fields that announce one", h->status);
+        return head_refuse(ps, 502, "the answer has status %u and announces a body", h->status);
     if (never || h->status == 304 || request_method_head) {
         h->framing = HTTP_BODY_NONE;
         h->length = 0;
@@ -226,12 +235,12 @@ static bool parse_whole_response(struct head_parse *ps, struct str raw, bool req
         return false;
     if (!fields_framing(ps) || !bodiless(ps, request_method_head) || !fields_connection(ps))
         return false;
-    h->keep_alive = !ps->said_close && (h->minor == 1 || ps->said_keep_alive) && h->framing != HTTP_BODY_UNTIL_CLOSE;
+    h->keep_alive = keeps(ps) && h->framing != HTTP_BODY_UNTIL_CLOSE;
     return true;
 }
 
-enum http_result http_parse_response(const char *in, size_t n, size_t *scanned, bool request_method_head, struct http_head *head,
-                                     size_t *head_n, struct http_refusal *no)
+enum http_result http_parse_response(const char *in, size_t n, size_t *scanned, bool request_method_head,
+                                     struct http_head *head, size_t *head_n, struct http_refusal *no)
 {
     struct head_parse ps = {.head = head, .no = no, .is_response = true};
     size_t end = 0, n_known = n < 7 ? n : 7;

@@ -1,5 +1,7 @@
-/* head.h - strict HTTP/1 heads, requests and responses: one contiguous head in, slices out. No I/O, no memory of its own.
- * Policy: whatever two readers could understand differently is refused, nothing is repaired (RFC 9112, and stricter). Any thread. */
+/* head.h - strict HTTP/1 heads, requests and responses: one contiguous head in, slices out.
+ * Policy: whatever two readers could understand differently is refused, nothing is repaired (RFC 9112, and
+ * stricter).
+ * No I/O, no memory of its own. Any thread. */
 #pragma once
 
 #include <stdbool.h>
@@ -13,7 +15,9 @@ enum {
     HTTP_TARGET_MAX = 8 * 1024,
 };
 
-/* Fields that quiver itself reads. One row: id, name as compared (ASCII case-insensitive). The id of any other field is HF_OTHER. */
+/* Fields that quiver itself reads. One row: id, name in small letters (compared in any case); only a-z, 0-9
+ * and '-'.
+ * The id of any other field is HF_OTHER. */
 #define HTTP_FIELDS(X)                                                                                     \
     X(HOST, "host")                                                                                        \
     X(CONTENT_LENGTH, "content-length")                                                                    \
@@ -78,9 +82,9 @@ struct http_head {
     struct str reason;                   /* responses, may be empty */
     unsigned minor;                      /* HTTP/1.minor: 0 or 1 */
     enum http_framing framing;
-    uint64_t length;                     /* bytes of body if framing is HTTP_BODY_LENGTH (0 for "Content-Length: 0"), else 0 */
+    uint64_t length;                     /* bytes of body if framing is HTTP_BODY_LENGTH (may be 0), else 0 */
     bool keep_alive;                     /* what version and Connection say about this connection */
-    bool expect_continue;                /* requests, 1.1 only: waits for a 100 before it sends its body (false without one) */
+    bool expect_continue;                /* requests, 1.1 only: has a body and waits for a 100 first */
     bool is_head_method;                 /* requests: method is HEAD */
     unsigned n_fields;
     struct http_field field[HTTP_FIELDS_MAX];
@@ -96,18 +100,23 @@ enum http_result {
 
 struct http_refusal {
     unsigned status;  /* requests: 400, 414, 417, 431, 501, 505; responses: always 502 */
-    char why[160];    /* one sentence for the answer's body and the log: what was found, what would be right; never a field's value */
+    char why[160];    /* one sentence for the answer's body and the log: what was found, what would be right.
+                         It never quotes a field's value, which may be a key */
 };
 
-/* Parses the head at the start of in[0..n), whose slices then lie in `in`. `scanned` remembers between calls how far the end of the head was looked for (start at 0),
- * so that a dripped head costs linear time; HTTP_MORE is also refused early (431, 414) once the limits are passed.
+/* Parses the head at the start of in[0..n); the head's slices then lie in `in`. `scanned` remembers between
+ * calls how far the end of the head was looked for (start at 0), so that a dripped head costs linear time.
+ * Refuses early, without waiting for the end, what can no longer be a head: limits passed, a bare LF, a first
+ * byte that begins no method.
+ * The rest of *head is only meaningful after HTTP_DONE, *refusal only after HTTP_REFUSED.
  * A leading CRLF before a request line is skipped once (RFC 9112 §2.2) and counted in *head_n. */
-enum http_result http_parse_request(const char *in, size_t n, size_t *scanned, struct http_head *, size_t *head_n,
-                                    struct http_refusal *);
+enum http_result http_parse_request(const char *in, size_t n, size_t *scanned, struct http_head *head,
+                                    size_t *head_n, struct http_refusal *refusal);
 
-/* `request_method_head`: the request was a HEAD, so there is no body whatever the fields say. 1xx, 204 and 304 have none either. */
-enum http_result http_parse_response(const char *in, size_t n, size_t *scanned, bool request_method_head, struct http_head *,
-                                     size_t *head_n, struct http_refusal *);
+/* `request_method_head`: the request was a HEAD, so there is no body whatever the fields say. 1xx, 204 and
+ * 304 have none either. 101 is refused: quiver never asks for an upgrade. */
+enum http_result http_parse_response(const char *in, size_t n, size_t *scanned, bool request_method_head,
+                                     struct http_head *head, size_t *head_n, struct http_refusal *refusal);
 
 /* The first field with this id; NULL if there is none. */
 static inline const struct http_field *http_field(const struct http_head *h, enum http_field_id id)
@@ -122,15 +131,17 @@ static inline struct str http_value(const struct http_head *h, enum http_field_i
     return f ? f->value : STR_NONE;
 }
 
-/* Cuts the next element that is not empty off a comma-separated list, blanks trimmed, commas in quoted strings kept; false at the end. */
+/* Cuts the next element that is not empty off a comma-separated list: blanks trimmed, commas in quoted
+ * strings kept; false at the end. */
 bool http_list_item(struct str *rest, struct str *item);
 
-/* True if a comma-separated list field with this id (any of its lines) has the token, ASCII case-insensitive; parameters after ';' or '='
- * are not part of the token compared. */
+/* True if a comma-separated list field with this id (any of its lines) has the token, ASCII case-insensitive;
+ * parameters after ';' or '=' are not part of the token compared. */
 bool http_list_has(const struct http_head *, enum http_field_id, struct str token);
 
 /* "OK" for 200; "" for a status without a known phrase. */
 const char *http_reason(unsigned status);
 
-/* Copies a head and the bytes under it: `bytes` has room for from->raw.n and outlives *to. Only the fields in use are copied. */
+/* Copies a head and the bytes under it: `bytes` has room for from->raw.n and outlives *to. Only the fields in
+ * use are copied. */
 void http_head_copy(struct http_head *to, const struct http_head *from, char *bytes);

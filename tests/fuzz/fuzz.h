@@ -1,4 +1,5 @@
-/* fuzz.h - what the fuzz targets share. A target claims something about any bytes; CLAIM ends the process when it is not so. */
+/* fuzz.h - what the fuzz targets share. A target claims something about any bytes; CLAIM ends the process
+ * when it is not so. */
 #pragma once
 
 #include <stddef.h>

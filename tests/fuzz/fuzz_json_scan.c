@@ -1,6 +1,7 @@
 /* Any bytes as JSON, against cJSON as a second reader.
- * Claims: what a full walk accepts, cJSON accepts and sees the same members, keys, strings and numbers; what cJSON prints, the walk
- * accepts; a skip accepts whatever a walk accepts and steps over the same bytes; quoting and unquoting agree. */
+ * Claims: what a full walk accepts, cJSON accepts and sees the same members, keys, strings and numbers; what
+ * cJSON prints, the walk accepts; a skip accepts whatever a walk accepts and steps over the same bytes;
+ * quoting and unquoting agree. */
 #include <cjson/cJSON.h>
 #include <math.h>
 
@@ -75,9 +76,11 @@ static bool walk_scalar(struct walk *w, enum json_kind kind, const cJSON *tree)
 static bool walk_value(struct walk *w, unsigned depth, const cJSON *tree)
 {
     enum json_kind kind = json_peek(&w->j);
-    static const int types[] = {[JSON_NULL] = cJSON_NULL, [JSON_TRUE] = cJSON_True, [JSON_FALSE] = cJSON_False,
-                                [JSON_NUMBER] = cJSON_Number, [JSON_STRING] = cJSON_String, [JSON_OBJECT] = cJSON_Object,
-                                [JSON_ARRAY] = cJSON_Array};
+    static const int types[] = {
+        [JSON_NULL] = cJSON_NULL,     [JSON_TRUE] = cJSON_True,     [JSON_FALSE] = cJSON_False,
+        [JSON_NUMBER] = cJSON_Number, [JSON_STRING] = cJSON_String, [JSON_OBJECT] = cJSON_Object,
+        [JSON_ARRAY] = cJSON_Array,
+    };
     if (kind == JSON_BAD)
         return false;
     const char *begin = w->j.at;
@@ -89,7 +92,8 @@ static bool walk_value(struct walk *w, unsigned depth, const cJSON *tree)
     CLAIM(!tree || (tree->type & 0xff) == types[kind]);
     struct json again = {begin, w->j.end};
     struct str text;
-    CLAIM(json_skip(&again, depth, &text) && again.at == w->j.at && text.p == begin && text.n == (size_t)(again.at - begin));
+    CLAIM(json_skip(&again, depth, &text) && again.at == w->j.at);
+    CLAIM(text.p == begin && text.n == (size_t)(again.at - begin));
     return true;
 }
 
@@ -134,7 +138,8 @@ static void check_finds(struct str in)
 
 static void check_quoting(struct str in)
 {
-    char *quoted = mem_alloc(in.n * 6 + 2), *plain = mem_alloc(in.n * 6 + 2), *again = mem_alloc(in.n * 18 + 2);
+    char *quoted = mem_alloc(in.n * 6 + 2), *plain = mem_alloc(in.n * 6 + 2);
+    char *again = mem_alloc(in.n * 18 + 2);
     size_t n_quoted = json_quote(quoted, in), n_plain;
     CLAIM(n_quoted <= in.n * 6 + 2);
     CLAIM(json_unescape(str_slice(quoted, n_quoted), plain, &n_plain));

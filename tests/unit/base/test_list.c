@@ -17,7 +17,8 @@ static struct member *member_of(struct link *k)
     return LIST_OF(member, on_list, k);
 }
 
-/* The values of the list from its first to its last, forwards and backwards, and their number, are want[0..n). */
+/* The values of the list from its first to its last, forwards and backwards, and their number, are
+ * want[0..n). */
 static void assert_values(struct list *l, const int *want, size_t n)
 {
     size_t i = 0;

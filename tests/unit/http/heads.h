@@ -1,4 +1,5 @@
-/* heads.h - what the head tests share: a table whose rows become tests of their own, and parsing in one piece or in many.
+/* heads.h - what the head tests share: a table whose rows become tests of their own, and parsing in one piece
+ * or in many.
  * Bytes are parsed from a heap copy of their exact length, so that the sanitizer sees a read beyond them. */
 #pragma once
 
@@ -23,8 +24,8 @@ struct outcome {
     struct http_head head; /* slices lie in the test's own bytes */
 };
 
-typedef enum http_result parse_fn(const char *in, size_t n, size_t *scanned, struct http_head *, size_t *head_n,
-                                  struct http_refusal *);
+typedef enum http_result parse_fn(const char *in, size_t n, size_t *scanned, struct http_head *head,
+                                  size_t *head_n, struct http_refusal *refusal);
 
 static inline void move_slice(struct str *s, const char *from, const char *to)
 {
@@ -120,7 +121,8 @@ static inline void assert_same_head(const struct http_head *a, const struct http
     assert_memory_equal(a->count, b->count, sizeof a->count);
 }
 
-/* However the bytes arrive, the outcome is the same; a refusal may come with fewer bytes, but with the same status. */
+/* However the bytes arrive, the outcome is the same; a refusal may come with fewer bytes, but with the same
+ * status. */
 static inline void assert_same_for_every_cut(parse_fn *parse, struct str in)
 {
     struct outcome *whole = mem_zalloc(sizeof *whole), *cut = mem_zalloc(sizeof *cut);

@@ -11,20 +11,23 @@ struct row {
     size_t n_after; /* bytes that follow the end */
 };
 
-#define BAD(name_, bytes, body_) {.name = name_, .in = {bytes, sizeof(bytes) - 1}, .end = CHUNK_BAD, .body = body_}
-#define GOOD(name_, bytes, body_, ...) {.name = name_, .in = {bytes, sizeof(bytes) - 1}, .end = CHUNK_END, .body = body_, __VA_ARGS__}
-#define OPEN(name_, bytes, body_) {.name = name_, .in = {bytes, sizeof(bytes) - 1}, .end = CHUNK_MORE, .body = body_}
+#define ROW(name_, bytes, ...) {.name = name_, .in = {bytes, sizeof(bytes) - 1}, __VA_ARGS__}
+#define GOOD(name_, bytes, ...) ROW(name_, bytes, .end = CHUNK_END, .body = __VA_ARGS__)
+#define OPEN(name_, bytes, body_) ROW(name_, bytes, .end = CHUNK_MORE, .body = body_)
+#define BAD(name_, bytes, body_) ROW(name_, bytes, .end = CHUNK_BAD, .body = body_)
 
 static const struct row rows[] = {
     GOOD("an empty body", "0\r\n\r\n", ""),
     GOOD("one chunk", "5\r\nhello\r\n0\r\n\r\n", "hello"),
     GOOD("several chunks", "1\r\na\r\n2\r\nbc\r\n00a\r\n0123456789\r\n0\r\n\r\n", "abc0123456789"),
-    GOOD("capital and small digits", "A\r\n0123456789\r\na\r\n0123456789\r\n0\r\n\r\n", "01234567890123456789"),
+    GOOD("capital and small digits",
+           "A\r\n0123456789\r\na\r\n0123456789\r\n0\r\n\r\n", "01234567890123456789"),
     GOOD("what follows the end is left alone", "1\r\na\r\n0\r\n\r\nGET / HTTP/1.1\r\n", "a", .n_after = 16),
     GOOD("data that looks like chunks", "7\r\n\r\n0\r\n\r\n\r\n0\r\n\r\n", "\r\n0\r\n\r\n"),
     GOOD("sixteen digits", "0000000000000001\r\na\r\n0000000000000000\r\n\r\n", "a"),
     GOOD("extensions are skipped", "1;a=b;c=\"d\";\xc3\xa4 \t\r\nx\r\n0;last\r\n\r\n", "x"),
-    GOOD("trailers are dropped", "1\r\na\r\n0\r\nX: y\r\nContent-Length: 5\r\nempty:\r\n\r\nnext", "a", .n_after = 4),
+    GOOD("trailers are dropped",
+           "1\r\na\r\n0\r\nX: y\r\nContent-Length: 5\r\nempty:\r\n\r\nnext", "a", .n_after = 4),
     OPEN("no end yet", "5\r\nhel", "hel"),
     OPEN("no blank line yet", "1\r\na\r\n0\r\n", "a"),
     OPEN("a greatest size is waited for", "7fffffffffffffff\r\nabc", "abc"),
@@ -200,6 +203,6 @@ int main(void)
     while (tests[n].name)
         n++;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-        tests[n++] = (struct CMUnitTest){.name = rows[i].name, .test_func = check_row, .initial_state = (void *)&rows[i]};
+        tests[n++] = (struct CMUnitTest){rows[i].name, check_row, NULL, NULL, (void *)&rows[i]};
     return _cmocka_run_group_tests("chunks", tests, n, NULL, NULL);
 }

@@ -14,23 +14,29 @@ struct row {
     bool close;
 };
 
-#define REFUSED(name_, bytes, ...) {.name = name_, .in = {bytes, sizeof(bytes) - 1}, .refused = true, ##__VA_ARGS__}
-#define PASSES(name_, bytes, status_, framing_, ...)                                                           \
-    {.name = name_, .in = {bytes, sizeof(bytes) - 1}, .status = status_, .framing = HTTP_BODY_##framing_, __VA_ARGS__}
+#define ROW(name_, bytes, ...) {.name = name_, .in = {bytes, sizeof(bytes) - 1}, __VA_ARGS__}
+#define REFUSED(name_, bytes, ...) ROW(name_, bytes, .refused = true, ##__VA_ARGS__)
+#define PASSES(name_, bytes, status_, framing_, ...)                                      \
+    ROW(name_, bytes, .status = status_, .framing = HTTP_BODY_##framing_, __VA_ARGS__)
 
 static const struct row rows[] = {
     PASSES("a length", OK "content-length: 12\r\n\r\n", 200, LENGTH, .length = 12),
     PASSES("a length of zero", OK "Content-Length: 0\r\n\r\n", 200, LENGTH),
     PASSES("chunked", OK "transfer-encoding: Chunked\r\n\r\n", 200, CHUNKED),
     PASSES("until the connection closes", OK END, 200, UNTIL_CLOSE, .close = true),
-    PASSES("close", OK "Content-Length: 1\r\nConnection: close\r\n\r\n", 200, LENGTH, .length = 1, .close = true),
-    PASSES("HTTP/1.0 is closed", "HTTP/1.0 200 OK\r\nContent-Length: 1\r\n\r\n", 200, LENGTH, .length = 1, .close = true),
-    PASSES("HTTP/1.0 with keep-alive is kept", "HTTP/1.0 200 OK\r\nContent-Length: 1\r\nConnection: keep-alive\r\n\r\n", 200, LENGTH,
+    PASSES("close",
+           OK "Content-Length: 1\r\nConnection: close\r\n\r\n", 200, LENGTH, .length = 1, .close = true),
+    PASSES("HTTP/1.0 is closed",
+           "HTTP/1.0 200 OK\r\nContent-Length: 1\r\n\r\n", 200, LENGTH, .length = 1, .close = true),
+    PASSES("HTTP/1.0 with keep-alive is kept",
+           "HTTP/1.0 200 OK\r\nContent-Length: 1\r\nConnection: keep-alive\r\n\r\n", 200, LENGTH,
            .length = 1),
-    PASSES("HTTP/1.0 with keep-alive and no length is closed", "HTTP/1.0 200 OK\r\nConnection: keep-alive\r\n\r\n", 200, UNTIL_CLOSE,
+    PASSES("HTTP/1.0 with keep-alive and no length is closed",
+           "HTTP/1.0 200 OK\r\nConnection: keep-alive\r\n\r\n", 200, UNTIL_CLOSE,
            .close = true),
     PASSES("an answer to HEAD has no body", OK "Content-Length: 12\r\n\r\n", 200, NONE, .to_head = true),
-    PASSES("an answer to HEAD has no body though chunked", OK "Transfer-Encoding: chunked\r\n\r\n", 200, NONE, .to_head = true),
+    PASSES("an answer to HEAD has no body though chunked",
+           OK "Transfer-Encoding: chunked\r\n\r\n", 200, NONE, .to_head = true),
     PASSES("an answer to HEAD without a length is kept", OK END, 200, NONE, .to_head = true),
     PASSES("304 has no body", "HTTP/1.1 304 Not Modified\r\nContent-Length: 12\r\n\r\n", 304, NONE),
     PASSES("204 has no body", "HTTP/1.1 204 No Content\r\n\r\n", 204, NONE),
@@ -39,13 +45,16 @@ static const struct row rows[] = {
     PASSES("103 has fields and no body", "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n", 103, NONE),
     PASSES("no reason", "HTTP/1.1 200\r\nContent-Length: 1\r\n\r\n", 200, LENGTH, .length = 1),
     PASSES("an empty reason", "HTTP/1.1 200 \r\nContent-Length: 1\r\n\r\n", 200, LENGTH, .length = 1),
-    PASSES("a reason of several words", "HTTP/1.1 599 a b\t\xc3\xa4  \r\nContent-Length: 1\r\n\r\n", 599, LENGTH, .length = 1),
-    PASSES("two Authorization are nobody's business here", OK "Content-Length: 0\r\nAuthorization: a\r\nAuthorization: a\r\n\r\n", 200,
+    PASSES("a reason of several words",
+           "HTTP/1.1 599 a b\t\xc3\xa4  \r\nContent-Length: 1\r\n\r\n", 599, LENGTH, .length = 1),
+    PASSES("two Authorization are nobody's business here",
+           OK "Content-Length: 0\r\nAuthorization: a\r\nAuthorization: a\r\n\r\n", 200,
            LENGTH),
 
     REFUSED("101 is refused", "HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\n\r\n"),
     REFUSED("204 with a length is refused", "HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n"),
-    REFUSED("204 that is chunked is refused", "HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n"),
+    REFUSED("204 that is chunked is refused",
+           "HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n"),
     REFUSED("100 with a length is refused", "HTTP/1.1 100 Continue\r\nContent-Length: 5\r\n\r\n"),
     REFUSED("a status of 099 is refused", "HTTP/1.1 099 x\r\n\r\n"),
     REFUSED("a status of 600 is refused", "HTTP/1.1 600 x\r\n\r\n"),
@@ -76,17 +85,21 @@ static const struct row rows[] = {
     REFUSED("length and coding are refused", OK "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n"),
     REFUSED("gzip, chunked is refused", OK "Transfer-Encoding: gzip, chunked\r\n\r\n"),
     REFUSED("identity is refused", OK "Transfer-Encoding: identity\r\n\r\n"),
-    REFUSED("chunked twice is refused", OK "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n"),
+    REFUSED("chunked twice is refused",
+           OK "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n"),
     REFUSED("chunked in HTTP/1.0 is refused", "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"),
-    REFUSED("Connection must not name Content-Length", OK "Content-Length: 5\r\nConnection: content-length\r\n\r\n"),
+    REFUSED("Connection must not name Content-Length",
+           OK "Content-Length: 5\r\nConnection: content-length\r\n\r\n"),
 };
 
-static enum http_result to_get(const char *in, size_t n, size_t *scanned, struct http_head *h, size_t *head_n, struct http_refusal *no)
+static enum http_result to_get(const char *in, size_t n, size_t *scanned, struct http_head *h,
+                               size_t *head_n, struct http_refusal *no)
 {
     return http_parse_response(in, n, scanned, false, h, head_n, no);
 }
 
-static enum http_result to_head(const char *in, size_t n, size_t *scanned, struct http_head *h, size_t *head_n, struct http_refusal *no)
+static enum http_result to_head(const char *in, size_t n, size_t *scanned, struct http_head *h,
+                                size_t *head_n, struct http_refusal *no)
 {
     return http_parse_response(in, n, scanned, true, h, head_n, no);
 }
@@ -116,7 +129,8 @@ static void check_row(void **state)
 
 static void every_part_of_an_answer_is_where_it_should_be(void **state)
 {
-    static const char in[] = "HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\nConnection: x-a\r\nX-A: b\r\nVary: origin\r\n\r\n{}HTTP/1.1 ";
+    static const char in[] = "HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\nConnection: x-a\r\nX-A: b\r\n"
+                             "Vary: origin\r\n\r\n{}HTTP/1.1 ";
     struct outcome *got = mem_zalloc(sizeof *got);
     parse_at_once(to_get, str_slice(in, sizeof in - 1), got);
     const struct http_head *h = &got->head;
@@ -176,6 +190,6 @@ int main(void)
     while (tests[n].name)
         n++;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-        tests[n++] = (struct CMUnitTest){.name = rows[i].name, .test_func = check_row, .initial_state = (void *)&rows[i]};
+        tests[n++] = (struct CMUnitTest){rows[i].name, check_row, NULL, NULL, (void *)&rows[i]};
     return _cmocka_run_group_tests("answer heads", tests, n, NULL, NULL);
 }
