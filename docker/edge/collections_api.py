@@ -61,7 +61,9 @@ def list_aliases(request):
 def collection_aliases(request):
     name = request.store.get(request.name).name
     aliases = request.store.aliases
-    return {"aliases": [{"alias_name": a, "collection_name": c} for a, c in sorted(aliases.items()) if c == name]}
+    return {
+        "aliases": [{"alias_name": a, "collection_name": c} for a, c in sorted(aliases.items()) if c == name]
+    }
 
 
 def change_aliases(request):
@@ -99,10 +101,15 @@ def optimizations(request):
     info_now, pending = collection.shard.info(), collection.pending()
     segments = segment_points(collection, info_now)
     queued = [{"optimizer": "indexing", "segments": segments}] if pending else []
-    out = {"summary": {"queued_optimizations": len(queued), "queued_segments": len(segments) if pending else 0,
-                       "queued_points": info_now.points_count if pending else 0,
-                       "idle_segments": 0 if pending else len(segments)},
-           "running": []}
+    out = {
+        "summary": {
+            "queued_optimizations": len(queued),
+            "queued_segments": len(segments) if pending else 0,
+            "queued_points": info_now.points_count if pending else 0,
+            "idle_segments": 0 if pending else len(segments),
+        },
+        "running": [],
+    }
     if "queued" in wanted:
         out["queued"] = queued
     if "completed" in wanted:

@@ -1,8 +1,9 @@
 """A collection's configuration: REST JSON in and out, merge rules of PATCH, and the engine's EdgeConfig.
 
-The REST form is the one kept (exactly what GET shows under `config`); the engine's is made from it. Ranges are
-in one table, LIMITS, used for create and patch alike.
+The REST form is the one kept (exactly what GET shows under `config`); the engine's is made from it.
+Ranges are in one table, LIMITS, used for create and patch alike.
 """
+
 import copy
 
 import qdrant_edge as q
@@ -15,8 +16,11 @@ DATATYPES = {"float32": q.VectorStorageDatatype.Float32, "float16": q.VectorStor
              "uint8": q.VectorStorageDatatype.Uint8}
 COMPRESSION = {"x4": q.CompressionRatio.X4, "x8": q.CompressionRatio.X8, "x16": q.CompressionRatio.X16,
                "x32": q.CompressionRatio.X32, "x64": q.CompressionRatio.X64}
-BINARY_ENCODING = {"one_bit": q.BinaryQuantizationEncoding.OneBit, "two_bits": q.BinaryQuantizationEncoding.TwoBits,
-                   "one_and_half_bits": q.BinaryQuantizationEncoding.OneAndHalfBits}
+BINARY_ENCODING = {
+    "one_bit": q.BinaryQuantizationEncoding.OneBit,
+    "two_bits": q.BinaryQuantizationEncoding.TwoBits,
+    "one_and_half_bits": q.BinaryQuantizationEncoding.OneAndHalfBits,
+}
 BINARY_QUERY = {"default": q.BinaryQuantizationQueryEncoding.Default,
                 "binary": q.BinaryQuantizationQueryEncoding.Binary,
                 "scalar4bits": q.BinaryQuantizationQueryEncoding.Scalar4Bits,
@@ -25,7 +29,13 @@ TURBO_BITS = {"bits1": q.TurboQuantBitSize.Bits1, "bits1_5": q.TurboQuantBitSize
               "bits2": q.TurboQuantBitSize.Bits2, "bits4": q.TurboQuantBitSize.Bits4}
 QUANTIZERS = ("scalar", "product", "binary", "turbo")
 
-HNSW = {"m": 16, "ef_construct": 100, "full_scan_threshold": 10000, "max_indexing_threads": 0, "on_disk": False}
+HNSW = {
+    "m": 16,
+    "ef_construct": 100,
+    "full_scan_threshold": 10000,
+    "max_indexing_threads": 0,
+    "on_disk": False,
+}
 OPTIMIZER = {"deleted_threshold": 0.2, "vacuum_min_vector_number": 1000, "default_segment_number": 0,
              "max_segment_size": None, "memmap_threshold": None, "indexing_threshold": 10000,
              "flush_interval_sec": 5, "max_optimization_threads": None, "prevent_unoptimized": None}
@@ -105,7 +115,7 @@ def check(field: str, value, kind: str, least, most):
 
 
 def section(doc: dict, name: str, *aliases: str, at: str = "") -> dict:
-    """The checked keys of one section that are present and not null; unknown keys are ignored, as Qdrant does."""
+    """The checked keys of one section that are present and not null; unknown ones are ignored."""
     given = [k for k in (name, *aliases) if doc.get(k) is not None]
     if len(given) > 1:
         raise FormatError(f"duplicate field `{name}`")
@@ -268,13 +278,19 @@ def dense_map(config: dict) -> dict:
     return {"": vectors} if is_single(vectors) else vectors
 
 
-# ---- the engine's side --------------------------------------------------------------------------------------
+# ---- the engine's side ----
 
 def engine_hnsw(base: dict, override: dict | None = None):
     merged = base | (override or {})
-    return q.HnswIndexConfig(merged["m"], merged["ef_construct"], merged["full_scan_threshold"],
-                             max_indexing_threads=merged["max_indexing_threads"], on_disk=merged.get("on_disk"),
-                             payload_m=merged.get("payload_m"), inline_storage=merged.get("inline_storage"))
+    return q.HnswIndexConfig(
+        merged["m"],
+        merged["ef_construct"],
+        merged["full_scan_threshold"],
+        max_indexing_threads=merged["max_indexing_threads"],
+        on_disk=merged.get("on_disk"),
+        payload_m=merged.get("payload_m"),
+        inline_storage=merged.get("inline_storage"),
+    )
 
 
 def engine_quantization(doc: dict | None):
@@ -287,12 +303,16 @@ def engine_quantization(doc: dict | None):
             raise FormatError(f"unknown variant `{part.get('type')}`, expected `int8`")
         return q.ScalarQuantizationConfig(q.ScalarType.Int8, quantile=part.get("quantile"), always_ram=ram)
     if kind == "product":
-        return q.ProductQuantizationConfig(one_of(COMPRESSION, part.get("compression"), "compression"), always_ram=ram)
+        return q.ProductQuantizationConfig(
+            one_of(COMPRESSION, part.get("compression"), "compression"), always_ram=ram
+        )
     if kind == "binary":
         return q.BinaryQuantizationConfig(
             always_ram=ram, encoding=one_of(BINARY_ENCODING, part.get("encoding") or "one_bit", "encoding"),
             query_encoding=one_of(BINARY_QUERY, part.get("query_encoding") or "default", "query_encoding"))
-    return q.TurboQuantQuantizationConfig(always_ram=ram, bits=one_of(TURBO_BITS, part.get("bits") or "bits4", "bits"))
+    return q.TurboQuantQuantizationConfig(
+        always_ram=ram, bits=one_of(TURBO_BITS, part.get("bits") or "bits4", "bits")
+    )
 
 
 def engine_vector(config: dict, vector: dict):
@@ -320,12 +340,16 @@ def engine_config(config: dict):
     return q.EdgeConfig(
         vectors={name: engine_vector(config, v) for name, v in dense_map(config).items()},
         sparse_vectors={n: engine_sparse(v) for n, v in config["params"].get("sparse_vectors", {}).items()},
-        on_disk_payload=config["params"]["on_disk_payload"], hnsw_config=engine_hnsw(config["hnsw_config"]),
+        on_disk_payload=config["params"]["on_disk_payload"],
+        hnsw_config=engine_hnsw(config["hnsw_config"]),
         quantization_config=engine_quantization(config["quantization_config"]),
-        max_search_threads=1,      # handing two segments to a pool costs more than searching them in turn
+        max_search_threads=1,  # handing two segments to a pool costs more than searching them in turn
         optimizers=q.EdgeOptimizersConfig(
             deleted_threshold=optimizer["deleted_threshold"],
             vacuum_min_vector_number=optimizer["vacuum_min_vector_number"],
             default_segment_number=optimizer["default_segment_number"] or None,
-            max_segment_size=optimizer["max_segment_size"], indexing_threshold=optimizer["indexing_threshold"],
-            prevent_unoptimized=optimizer["prevent_unoptimized"]))
+            max_segment_size=optimizer["max_segment_size"],
+            indexing_threshold=optimizer["indexing_threshold"],
+            prevent_unoptimized=optimizer["prevent_unoptimized"],
+        ),
+    )

@@ -1,14 +1,26 @@
 """JSON <-> engine values: ids, vectors, payload selectors, filters; points and records back to JSON.
 
-The engine takes almost anything (unsorted sparse vectors, sizes that differ), so what REST refuses is refused here.
+The engine takes almost anything (unsorted sparse vectors, sizes that differ); what REST
+refuses is refused here.
 Numbers come back from the engine as doubles; float32 arrays make orjson print them as Qdrant does.
 """
+
 import uuid
 
 import numpy as np
 import qdrant_edge as q
 
-from errors import ApiError, FormatError, field, missing, need_list, need_map, no_inference, wrong_input, wrong_type
+from errors import (
+    ApiError,
+    FormatError,
+    field,
+    missing,
+    need_list,
+    need_map,
+    no_inference,
+    wrong_input,
+    wrong_type,
+)
 
 F32 = np.float32
 # {"text": ..., "model": ...} and the like ask for inference; the same words may also name vectors.
@@ -16,7 +28,7 @@ INFERENCE = ("text", "image", "object")
 FILTER_KEYS = {"must", "should", "must_not", "min_should"}
 
 
-# ---- ids ----------------------------------------------------------------------------------------------------
+# ---- ids ----
 
 def point_id(value):
     """int or UUID text -> what the engine takes; 400 for the rest."""
@@ -28,7 +40,9 @@ def point_id(value):
             return str(uuid.UUID(value))
         except ValueError:
             pass
-    raise FormatError(f"value {value} is not a valid point ID, valid values are either an unsigned integer or a UUID")
+    raise FormatError(
+        f"value {value} is not a valid point ID, valid values are either an unsigned integer or a UUID"
+    )
 
 
 def path_id(text: str):
@@ -51,7 +65,7 @@ def id_list(value, field: str = "points") -> list:
     return [point_id(v) for v in value]
 
 
-# ---- vectors in ---------------------------------------------------------------------------------------------
+# ---- vectors in ----
 
 def is_sparse(value) -> bool:
     return type(value) is dict and "indices" in value
@@ -126,7 +140,7 @@ def point_vector(collection, value):
     return vector_in(collection, "", value)
 
 
-# ---- selectors and filters ----------------------------------------------------------------------------------
+# ---- selectors and filters ----
 
 def payload_selector(value, default):
     """`with_payload` -> engine."""
@@ -160,7 +174,9 @@ def filter_in(doc):
         raise wrong_type(doc, "struct Filter")
     for key in doc:
         if key not in FILTER_KEYS:
-            raise FormatError(f"unknown field `{key}`, expected one of `should`, `min_should`, `must`, `must_not`")
+            raise FormatError(
+                f"unknown field `{key}`, expected one of `should`, `min_should`, `must`, `must_not`"
+            )
     return q.Filter(must=clause(doc.get("must")), should=clause(doc.get("should")),
                     must_not=clause(doc.get("must_not")), min_should=min_should(doc.get("min_should")))
 
@@ -252,7 +268,9 @@ MATCHES = {"value": match_value, "text": q.MatchText, "text_any": q.MatchTextAny
 FIELD_PARTS = {
     "match": match,
     "range": value_range,
-    "geo_bounding_box": lambda d: q.GeoBoundingBox(geo_point(field(d, "top_left")), geo_point(field(d, "bottom_right"))),
+    "geo_bounding_box": lambda d: q.GeoBoundingBox(
+        geo_point(field(d, "top_left")), geo_point(field(d, "bottom_right"))
+    ),
     "geo_radius": lambda d: q.GeoRadius(geo_point(field(d, "center")), field(d, "radius")),
     "geo_polygon": lambda d: geo_polygon(need_map(d, "struct GeoPolygon")),
     "values_count": values_count,
@@ -269,7 +287,7 @@ def also_not(condition_filter, ids: set):
     return q.Filter(must=must, must_not=[q.HasIdCondition(ids)])
 
 
-# ---- answers ------------------------------------------------------------------------------------------------
+# ---- answers ----
 
 def vector_out(value):
     if type(value) is list:

@@ -48,12 +48,17 @@ def bad_query(text: str) -> ApiError:
 
 
 def unsupported(what: str) -> ApiError:
-    return ApiError(501, f"Not implemented: {what} is not available in the embedded engine, use a Qdrant server")
+    return ApiError(
+        501, f"Not implemented: {what} is not available in the embedded engine, use a Qdrant server"
+    )
 
 
 def no_inference() -> ApiError:
-    return ApiError(500, "Service internal error: InferenceService is not initialized. Please check if it was "
-                         "properly configured and initialized during startup.")
+    return ApiError(
+        500,
+        "Service internal error: InferenceService is not initialized. Please check if it was "
+        "properly configured and initialized during startup.",
+    )
 
 
 def show(value) -> str:
@@ -114,5 +119,7 @@ def from_engine(exc: BaseException) -> ApiError:
     if text.startswith("Service runtime error") or not isinstance(exc, Exception):
         return ApiError(500, f"Service internal error: {text}")
     if isinstance(exc, (TypeError, ValueError, OverflowError)):
-        return ApiError(400, f"Format error in JSON body: {text.splitlines()[0] if text else 'invalid value'}")
+        return ApiError(
+            400, f"Format error in JSON body: {text.splitlines()[0] if text else 'invalid value'}"
+        )
     return wrong_input(text)

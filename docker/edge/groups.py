@@ -41,7 +41,9 @@ def collect(collection, kind, doc: dict, limit: int, size: int) -> list:
     total = max(1, collection.shard.info().points_count)
     ask = min(total, limit * size * OVERFETCH)
     while True:
-        found = collection.shard.query(kind.build(collection, inner, ask, with_payload=[key], with_vector=False))
+        found = collection.shard.query(
+            kind.build(collection, inner, ask, with_payload=[key], with_vector=False)
+        )
         groups = {}
         for point in found:
             for value in values_at(point.payload, key):
@@ -71,7 +73,9 @@ def render(collection, doc: dict, key, hits: list, lookup) -> dict:
     out = convert.scored(hits, False, False)
     if with_payload is not False or with_vector is not False:
         rows = reads.fetch(collection, [p["id"] for p in out], with_payload, with_vector)
-        parts = {r["id"]: r for r in convert.records(rows, with_payload is not False, with_vector is not False)}
+        parts = {
+            r["id"]: r for r in convert.records(rows, with_payload is not False, with_vector is not False)
+        }
         out = [point | parts.get(point["id"], {}) for point in out]
     group = {"hits": out, "id": key}
     if lookup is not None:
@@ -122,8 +126,14 @@ def neighbours(request) -> tuple[list, list]:
     must = [q.HasVectorCondition(using)]
     if (given := convert.filter_in(doc.get("filter"))) is not None:
         must.append(given)
-    drawn = collection.shard.query(q.QueryRequest(
-        limit=sample, query=q.Sample.Random, filter=q.Filter(must=must), with_vector=[using] if using else True))
+    drawn = collection.shard.query(
+        q.QueryRequest(
+            limit=sample,
+            query=q.Sample.Random,
+            filter=q.Filter(must=must),
+            with_vector=[using] if using else True,
+        )
+    )
     points = {convert.id_out(p.id): p.vector[using] if type(p.vector) is dict else p.vector for p in drawn}
     ids = sorted(points, key=lambda i: (type(i) is str, i))
     built = [q.QueryRequest(limit=limit, query=q.Query.Nearest(points[i], using or None),

@@ -7,11 +7,26 @@ S = q.PayloadSchemaType
 # REST name -> engine type, class of its parameters, keys those take as they are
 TYPES = {
     "keyword": (S.Keyword, q.KeywordIndexParams, ("is_tenant", "on_disk", "enable_hnsw", "prefix")),
-    "integer": (S.Integer, q.IntegerIndexParams, ("lookup", "range", "is_principal", "on_disk", "enable_hnsw")),
+    "integer": (
+        S.Integer,
+        q.IntegerIndexParams,
+        ("lookup", "range", "is_principal", "on_disk", "enable_hnsw"),
+    ),
     "float": (S.Float, q.FloatIndexParams, ("is_principal", "on_disk", "enable_hnsw")),
     "geo": (S.Geo, q.GeoIndexParams, ("on_disk", "enable_hnsw")),
-    "text": (S.Text, q.TextIndexParams, ("min_token_len", "max_token_len", "lowercase", "ascii_folding",
-                                         "phrase_matching", "on_disk", "enable_hnsw")),
+    "text": (
+        S.Text,
+        q.TextIndexParams,
+        (
+            "min_token_len",
+            "max_token_len",
+            "lowercase",
+            "ascii_folding",
+            "phrase_matching",
+            "on_disk",
+            "enable_hnsw",
+        ),
+    ),
     "bool": (S.Bool, q.BoolIndexParams, ("on_disk", "enable_hnsw")),
     "datetime": (S.Datetime, q.DatetimeIndexParams, ("is_principal", "on_disk", "enable_hnsw")),
     "uuid": (S.Uuid, q.UuidIndexParams, ("is_tenant", "on_disk", "enable_hnsw")),
@@ -32,8 +47,10 @@ def schema_in(schema):
     given = {k: schema[k] for k in keys if schema.get(k) is not None}
     if schema.get("tokenizer") is not None:
         if schema["tokenizer"] not in TOKENIZERS:
-            raise FormatError(f"unknown variant `{schema['tokenizer']}`, expected one of `prefix`, `whitespace`, "
-                              f"`word`, `multilingual`")
+            raise FormatError(
+                f"unknown variant `{schema['tokenizer']}`, expected one of `prefix`, `whitespace`, "
+                f"`word`, `multilingual`"
+            )
         given["tokenizer"] = TOKENIZERS[schema["tokenizer"]]
     return params(**given)
 

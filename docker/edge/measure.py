@@ -19,9 +19,13 @@ async def call(pipe, method: str, path: str, doc=None) -> bytes:
     """One request on a kept connection; the answer's body. Raises on anything but 200."""
     reader, writer = pipe
     body = orjson.dumps(doc, option=orjson.OPT_SERIALIZE_NUMPY) if doc is not None else b""
-    writer.write(f"{method} {path} HTTP/1.1\r\nhost: edge\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body)
+    writer.write(
+        f"{method} {path} HTTP/1.1\r\nhost: edge\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body
+    )
     head = await reader.readuntil(b"\r\n\r\n")
-    length = next(int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.startswith(b"content-length"))
+    length = next(
+        int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.startswith(b"content-length")
+    )
     answer = await reader.readexactly(length)
     if not head.startswith(b"HTTP/1.1 200"):
         raise RuntimeError(f"{method} {path}: {head[:40]!r} {answer[:200]!r}")
@@ -29,7 +33,7 @@ async def call(pipe, method: str, path: str, doc=None) -> bytes:
 
 
 async def fill(pipe, path: str, size: int) -> float:
-    """Creates and loads a collection, waits until its graph is built; returns points per second of the upserts."""
+    """Creates and loads a collection, waits for its graph; returns points per second of the upserts."""
     vectors = np.random.default_rng(size).standard_normal((POINTS, size), dtype=np.float32)
     await call(pipe, "PUT", path, {"vectors": {"size": size, "distance": "Cosine"}, **SETTINGS})
     start = time.perf_counter()
@@ -48,7 +52,9 @@ async def search(host: str, port: int, path: str, bodies: list, until: float) ->
     while time.perf_counter() < until:
         writer.write(bodies[done % len(bodies)])
         head = await reader.readuntil(b"\r\n\r\n")
-        length = next(int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.startswith(b"content-length"))
+        length = next(
+            int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.startswith(b"content-length")
+        )
         await reader.readexactly(length)
         done += head.startswith(b"HTTP/1.1 200")
     pipe[1].close()
@@ -75,7 +81,9 @@ async def main() -> None:
                           % (path.encode(), len(body), body))
         for clients in CLIENTS:
             until = time.perf_counter() + args.seconds
-            done = await asyncio.gather(*(search(host, int(port), path, bodies, until) for _ in range(clients)))
+            done = await asyncio.gather(
+                *(search(host, int(port), path, bodies, until) for _ in range(clients))
+            )
             print(f"{size}-D search, ef 64, {clients} clients: {sum(done) / args.seconds:.0f} /s")
         pipe[1].close()
         pipe = await asyncio.open_connection(host, port, limit=1 << 22)

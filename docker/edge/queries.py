@@ -1,14 +1,25 @@
-"""Query bodies -> engine requests: search, recommend, discover and the universal query with its prefetch tree.
+"""Query bodies -> engine requests: search, recommend, discover, and the universal query with its tree.
 
 A Builder belongs to one query: it resolves ids to vectors (also from another collection, lookup_from) and
 remembers which ids the answer must leave out.
 """
+
 import qdrant_edge as q
 
 import convert
 import errors
 from convert import filter_in, vector_in
-from errors import FormatError, field, invalid, missing, need_list, need_map, no_inference, wrong_input, wrong_type
+from errors import (
+    FormatError,
+    field,
+    invalid,
+    missing,
+    need_list,
+    need_map,
+    no_inference,
+    wrong_input,
+    wrong_type,
+)
 
 QUERY_LIMIT = 10
 
@@ -77,7 +88,9 @@ def engine_params(params: dict):
             ignore=quantization.get("ignore") or False, rescore=quantization.get("rescore"),
             oversampling=quantization.get("oversampling"))
     if acorn:
-        acorn = q.AcornSearchParams(enable=acorn.get("enable") or False, max_selectivity=acorn.get("max_selectivity"))
+        acorn = q.AcornSearchParams(
+            enable=acorn.get("enable") or False, max_selectivity=acorn.get("max_selectivity")
+        )
     return q.SearchParams(hnsw_ef=params.get("hnsw_ef"), exact=params.get("exact") or False,
                           quantization=quantization or None, indexed_only=params.get("indexed_only") or False,
                           acorn=acorn or None)
@@ -157,7 +170,12 @@ class Builder:
             found = found[name]
         if self.lookup is None:
             self.used_ids.add(point_id)
-        elif type(found) is list and name == using and type(found[0]) is not list and using in self.collection.dense:
+        elif (
+            type(found) is list
+            and name == using
+            and type(found[0]) is not list
+            and using in self.collection.dense
+        ):
             convert.check_size(self.collection.dense[using], found)
         return found
 
@@ -176,8 +194,10 @@ class Builder:
                 raise wrong_input("At least one positive vector ID required with this strategy")
             return q.Query.Nearest(average(positives, negatives), using or None)
         if strategy not in STRATEGIES:
-            raise FormatError(f"unknown variant `{strategy}`, expected one of `average_vector`, `best_score`, "
-                              f"`sum_scores`")
+            raise FormatError(
+                f"unknown variant `{strategy}`, expected one of `average_vector`, `best_score`, "
+                f"`sum_scores`"
+            )
         if not positives and not negatives:
             raise wrong_input("At least one positive or negative vector ID required with this strategy")
         return STRATEGIES[strategy](q.RecommendQuery(positives, negatives), using or None)
@@ -188,7 +208,9 @@ class Builder:
         for pair in context:
             if type(pair) is not dict or "positive" not in pair or "negative" not in pair:
                 raise FormatError("data did not match any variant of untagged enum ContextInput")
-            out.append(q.ContextPair(self.vector(pair["positive"], using), self.vector(pair["negative"], using)))
+            out.append(
+                q.ContextPair(self.vector(pair["positive"], using), self.vector(pair["negative"], using))
+            )
         return out
 
     def discover(self, doc: dict, using: str):
@@ -242,7 +264,7 @@ def sparse_average(positives: list, negatives: list):
 STRATEGIES = {"best_score": q.Query.RecommendBestScore, "sum_scores": q.Query.RecommendSumScores}
 
 
-# ---- forms of `query` ---------------------------------------------------------------------------------------
+# ---- forms of `query` ----
 
 def form_nearest(builder, doc, using, limit):
     vector = builder.vector(doc["nearest"], using)
@@ -327,12 +349,20 @@ FORMS = {
 }
 
 
-# ---- formula expressions ------------------------------------------------------------------------------------
+# ---- formula expressions ----
 
 E = q.Expression
 DECAY = {"lin_decay": q.DecayKind.Lin, "gauss_decay": q.DecayKind.Gauss, "exp_decay": q.DecayKind.Exp}
 LISTS = {"mult": E.Mult, "sum": E.Sum, "max": E.Max, "min": E.Min}
-UNARY = {"neg": E.Neg, "sqrt": E.Sqrt, "exp": E.Exp, "log10": E.Log10, "ln": E.Ln, "abs": E.Abs, "acosh": E.Acosh}
+UNARY = {
+    "neg": E.Neg,
+    "sqrt": E.Sqrt,
+    "exp": E.Exp,
+    "log10": E.Log10,
+    "ln": E.Ln,
+    "abs": E.Abs,
+    "acosh": E.Acosh,
+}
 
 
 def expression(doc):
@@ -349,10 +379,17 @@ def expression(doc):
         return UNARY[key](expression(value))
     if key in DECAY:
         target = need_map(value, "struct DecayParams").get("target")
-        return E.Decay(DECAY[key], expression(field(value, "x")), None if target is None else expression(target),
-                       value.get("midpoint"), value.get("scale"))
+        return E.Decay(
+            DECAY[key],
+            expression(field(value, "x")),
+            None if target is None else expression(target),
+            value.get("midpoint"),
+            value.get("scale"),
+        )
     if key == "div":
-        return E.Div(expression(field(value, "left")), expression(field(value, "right")), value.get("by_zero_default"))
+        return E.Div(
+            expression(field(value, "left")), expression(field(value, "right")), value.get("by_zero_default")
+        )
     if key == "pow":
         return E.Pow(expression(field(value, "base")), expression(field(value, "exponent")))
     if key == "geo_distance":
@@ -364,7 +401,7 @@ def expression(doc):
     return E.Condition(convert.condition(doc))
 
 
-# ---- whole requests -----------------------------------------------------------------------------------------
+# ---- whole requests ----
 
 def request(collection, doc: dict, query, used_ids: set, limit: int, children=(), **override):
     """Fields that every read shares. `override`: with_payload and with_vector where the caller decides."""
@@ -381,8 +418,14 @@ def search(collection, doc: dict, limit: int, **override):
     vector, name = doc["vector"], ""
     if type(vector) is dict and "name" in vector:
         vector, name = vector.get("vector"), vector["name"]
-    return request(collection, doc, q.Query.Nearest(vector_in(collection, name, vector), name or None), set(), limit,
-                   **override)
+    return request(
+        collection,
+        doc,
+        q.Query.Nearest(vector_in(collection, name, vector), name or None),
+        set(),
+        limit,
+        **override,
+    )
 
 
 def recommend(collection, doc: dict, limit: int, **override):
@@ -408,7 +451,9 @@ def universal(collection, doc: dict, limit: int, **override):
     query = builder.query(doc.get("query"), using_of(doc), limit)
     children = [prefetch(collection, child) for child in prefetches(doc)]
     if children and query is None:
-        raise wrong_input("A query is needed to merge the prefetches. Can't have prefetches without defining a query.")
+        raise wrong_input(
+            "A query is needed to merge the prefetches. Can't have prefetches without defining a query."
+        )
     if isinstance(query, (q.Fusion.Rrf, q.Fusion.Dbsf, q.Formula)) and not children:
         raise wrong_input("A fusion or formula query needs at least one prefetch")
     return request(collection, doc, query, builder.used_ids, limit, children, **override)

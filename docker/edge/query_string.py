@@ -10,7 +10,7 @@ KNOWN = ("wait", "timeout", "ordering", "consistency")
 
 
 def parse(request, raw: bytes, kind: str) -> None:
-    """Fills request.query, .wait and .timeout (seconds or None). kind: "read", "write", or another: unchecked."""
+    """Fills request.query, .wait and .timeout (seconds or None). kind: "read", "write", "config" or ""."""
     request.query, request.wait, request.timeout = {}, False, None
     if not raw:
         return

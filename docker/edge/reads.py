@@ -24,8 +24,12 @@ class Kind:
 
 
 SEARCH = Kind(queries.check_search, queries.search, at="search_request.")
-RECOMMEND = Kind(lambda d: queries.check_examples(d, "recommend_request."), queries.recommend, at="recommend_request.")
-DISCOVER = Kind(lambda d: queries.check_examples(d, "discover_request."), queries.discover, at="discover_request.")
+RECOMMEND = Kind(
+    lambda d: queries.check_examples(d, "recommend_request."), queries.recommend, at="recommend_request."
+)
+DISCOVER = Kind(
+    lambda d: queries.check_examples(d, "discover_request."), queries.discover, at="discover_request."
+)
 QUERY = Kind(queries.check_query, queries.universal, queries.QUERY_LIMIT, wrap=True, at="internal.")
 
 
@@ -105,9 +109,12 @@ def scroll(request):
     offset = None if doc.get("offset") is None else convert.point_id(doc["offset"])
     order = None if doc.get("order_by") is None else queries.order_by(doc["order_by"])
     if order is not None and offset is not None:
-        raise ApiError(400, "Wrong input: Cannot use an `offset` when using `order_by`. The alternative for paging is "
-                            "to use `order_by.start_from` and a filter to exclude the IDs that you've already seen "
-                            "for the `order_by.start_from` value")
+        raise ApiError(
+            400,
+            "Wrong input: Cannot use an `offset` when using `order_by`. The alternative for paging is "
+            "to use `order_by.start_from` and a filter to exclude the IDs that you've already seen "
+            "for the `order_by.start_from` value",
+        )
     condition = convert.filter_in(doc.get("filter"))
     collection = request.store.get(request.name)
     strict.check_read(collection, [doc], request.timeout)
@@ -115,7 +122,10 @@ def scroll(request):
         offset=offset, limit=limit, filter=condition, with_payload=with_payload, with_vector=with_vector,
         order_by=order))
     points = convert.records(rows, with_payload is not False, with_vector is not False)
-    return {"points": points, "next_page_offset": None if following is None or order else convert.id_out(following)}
+    return {
+        "points": points,
+        "next_page_offset": None if following is None or order else convert.id_out(following),
+    }
 
 
 def count(request):

@@ -1,8 +1,9 @@
 """The routes, one table. A row: method, path, handler, kind (how the query string is checked), body.
 
-`{c}` is a collection's name or alias, `{}` the variable end of a path. body: "json" is parsed, "drop" is read and
-not looked at, None is left unread. What is not here is 404 with an empty body, as in Qdrant.
+`{c}` is a collection's name or alias, `{}` the variable end of a path. body: "json" is parsed, "drop" is
+read and not looked at, None is left unread. What is not here is 404 with an empty body, as in Qdrant.
 """
+
 from typing import NamedTuple
 
 import collections_api as c
@@ -93,7 +94,9 @@ class Router:
     """Finds by two look-ups: the path as it is, then with its last segment variable."""
 
     def __init__(self):
-        self.routes = {(method, path): Route(handler, kind, body) for method, path, handler, kind, body in TABLE}
+        self.routes = {
+            (method, path): Route(handler, kind, body) for method, path, handler, kind, body in TABLE
+        }
 
     def find(self, method: str, segments: list):
         """Returns (Route or None, collection's name or None, variable end or None)."""

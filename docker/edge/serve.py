@@ -38,7 +38,9 @@ class Server(uvicorn.Server):
 
 
 def arguments():
-    parser = argparse.ArgumentParser(description="Qdrant's REST over the embedded engine; for tests and quickstart")
+    parser = argparse.ArgumentParser(
+        description="Qdrant's REST over the embedded engine; for tests and quickstart"
+    )
     parser.add_argument("--port", type=int, default=16333)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--data", required=True, help="directory for collections, made if absent")
@@ -54,9 +56,20 @@ def main() -> int:
     gc.freeze()
     gc.set_threshold(50_000, 50, 100)
     settings = uvicorn.Config(
-        App(Store(args.data), Router(), log), host=args.host, port=args.port, loop="uvloop", http="httptools",
-        ws="none", lifespan="on", log_level="error", access_log=False, server_header=False, timeout_keep_alive=5,
-        timeout_graceful_shutdown=3, backlog=2048)
+        App(Store(args.data), Router(), log),
+        host=args.host,
+        port=args.port,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        log_level="error",
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=5,
+        timeout_graceful_shutdown=3,
+        backlog=2048,
+    )
     server = Server(settings)
     server.greeting = f"edge ready on http://{args.host}:{args.port} data={args.data} pid={os.getpid()}"
     server.run()

@@ -37,14 +37,27 @@ def telemetry(request):
     store = request.store
     text = request.query.get("details_level", "0")
     level = int(text) if text.isdigit() else 0
-    out = {"id": store.uuid,
-           "app": {"name": "qdrant", "version": VERSION, "startup": collections_api.stamp(store.started),
-                   "features": {"debug": False, "service_debug_feature": False, "recovery_mode": False, "gpu": False}},
-           "collections": {"number_of_collections": len(store.collections)},
-           "cluster": {"enabled": False},
-           "requests": {"rest": {"responses": {}}, "grpc": {"responses": {}}}}
+    out = {
+        "id": store.uuid,
+        "app": {
+            "name": "qdrant",
+            "version": VERSION,
+            "startup": collections_api.stamp(store.started),
+            "features": {
+                "debug": False,
+                "service_debug_feature": False,
+                "recovery_mode": False,
+                "gpu": False,
+            },
+        },
+        "collections": {"number_of_collections": len(store.collections)},
+        "cluster": {"enabled": False},
+        "requests": {"rest": {"responses": {}}, "grpc": {"responses": {}}},
+    }
     if level >= 1:
-        out["collections"]["collections"] = [collection_telemetry(c, level) for c in store.collections.values()]
+        out["collections"]["collections"] = [
+            collection_telemetry(c, level) for c in store.collections.values()
+        ]
     return out
 
 
@@ -83,11 +96,16 @@ def shard_telemetry(collection, level: int) -> dict:
 
 def metrics(request):
     store = request.store
-    lines = ["# HELP app_info information about qdrant server", "# TYPE app_info gauge",
-             f'app_info{{name="qdrant",version="{VERSION}"}} 1',
-             "# HELP collections_total number of collections", "# TYPE collections_total gauge",
-             f"collections_total {len(store.collections)}",
-             "# HELP collection_points approximate amount of points per collection", "# TYPE collection_points gauge"]
+    lines = [
+        "# HELP app_info information about qdrant server",
+        "# TYPE app_info gauge",
+        f'app_info{{name="qdrant",version="{VERSION}"}} 1',
+        "# HELP collections_total number of collections",
+        "# TYPE collections_total gauge",
+        f"collections_total {len(store.collections)}",
+        "# HELP collection_points approximate amount of points per collection",
+        "# TYPE collection_points gauge",
+    ]
     lines += [f'collection_points{{id="{name}"}} {c.shard.info().points_count}'
               for name, c in store.collections.items()]
     return Reply("\n".join(lines).encode() + b"\n", b"text/plain; version=0.0.4")

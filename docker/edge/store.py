@@ -5,8 +5,9 @@ meta.json is litter of an interrupted create or delete and is removed at start. 
 
 When a shard is optimised (the engine never does it by itself): SETTLE seconds after the last write or PATCH,
 or LATEST seconds after the first if writes never pause. Until then info says yellow if there is enough to
-index; green means done. With nothing to do optimize() costs microseconds, so no rule of ours second-guesses it.
+index; green means done. With nothing to do optimize() costs microseconds: no rule of ours second-guesses it.
 """
+
 import asyncio
 import os
 import shutil
@@ -138,7 +139,7 @@ class Collection:
     # -- configuration -----------------------------------------------------------------------------------
 
     def reconfigure(self, config: dict, rebuild: bool) -> None:
-        """Takes a new configuration; with `rebuild` the shard is reopened with it and optimised soon after."""
+        """Takes a new configuration; with `rebuild` the shard is reopened and optimised soon after."""
         if rebuild:
             self.reopen(config)
         self.config = config
@@ -155,7 +156,9 @@ class Collection:
         q.EdgeShard.create(scratch, cfg.engine_config(config)).close()
         self.shard.flush()
         self.shard.close()
-        os.replace(os.path.join(scratch, "edge_config.json"), os.path.join(self.shard_path, "edge_config.json"))
+        os.replace(
+            os.path.join(scratch, "edge_config.json"), os.path.join(self.shard_path, "edge_config.json")
+        )
         shutil.rmtree(scratch)
         self.shard = q.EdgeShard.load(self.shard_path)
 
@@ -220,7 +223,9 @@ class Store:
         if name in self.collections:
             raise ApiError(409, f"Wrong input: Collection `{name}` already exists!")
         if name in self.aliases:
-            raise wrong_input(f"Can't create collection with name {name}. Alias with the same name already exists")
+            raise wrong_input(
+                f"Can't create collection with name {name}. Alias with the same name already exists"
+            )
         collection = Collection(self, os.path.join(self.root, uuid.uuid4().hex), name, config)
         collection.create()
         self.collections[name] = collection

@@ -21,14 +21,20 @@ class Limiter:
         self.tokens = min(float(self.rate), self.tokens + (now - self.at) * self.rate / 60)
         self.at = now
         if cost > self.rate:
-            raise ApiError(429, f"Rate limiting exceeded: {self.what} rate limit exceeded, request larger than "
-                                f"rate limiter capacity, please try to split your request")
+            raise ApiError(
+                429,
+                f"Rate limiting exceeded: {self.what} rate limit exceeded, request larger than "
+                f"rate limiter capacity, please try to split your request",
+            )
         if self.tokens < cost:
             wait = math.ceil((cost - self.tokens) * 60 / self.rate)
             shown = math.floor(self.tokens * 10) / 10
-            raise ApiError(429, f"Rate limiting exceeded: {self.what} rate limit exceeded: Operation requires {cost} "
-                                f"tokens but only {shown} were available. Retry after {wait}s",
-                           headers=((b"retry-after", b"%d" % wait),))
+            raise ApiError(
+                429,
+                f"Rate limiting exceeded: {self.what} rate limit exceeded: Operation requires {cost} "
+                f"tokens but only {shown} were available. Retry after {wait}s",
+                headers=((b"retry-after", b"%d" % wait),),
+            )
         self.tokens -= cost
 
 
@@ -71,7 +77,9 @@ def check_node(collection, doc: dict) -> int:
     check_params(collection, doc.get("params") or {})
     cost = 1 + check_filter(collection, doc.get("filter"), "unindexed_filtering_retrieve")
     prefetch = doc.get("prefetch") or ()
-    return cost + sum(check_node(collection, child) for child in ([prefetch] if type(prefetch) is dict else prefetch))
+    return cost + sum(
+        check_node(collection, child) for child in ([prefetch] if type(prefetch) is dict else prefetch)
+    )
 
 
 def check_filter(collection, doc, unindexed_key: str) -> int:
@@ -126,6 +134,8 @@ def check_write(collection, cost: int, points: int = 0, selector=None) -> None:
     check_filter(collection, selector, "unindexed_filtering_update")
     most = strict.get("max_points_count")
     if points and most is not None and collection.shard.info().points_count + points > most:
-        raise bad_request(f"Max points count limit of {most} reached! Help: Delete some points or raise the limit.")
+        raise bad_request(
+            f"Max points count limit of {most} reached! Help: Delete some points or raise the limit."
+        )
     if collection.writes:
         collection.writes.take(max(1, cost))

@@ -33,7 +33,9 @@ class Reply:
     """An answer that is not an envelope: health texts, metrics, the root document, files."""
     __slots__ = ("status", "content_type", "body", "headers", "stream")
 
-    def __init__(self, body: bytes, content_type: bytes = TEXT, status: int = 200, headers: tuple = (), stream=None):
+    def __init__(
+        self, body: bytes, content_type: bytes = TEXT, status: int = 200, headers: tuple = (), stream=None
+    ):
         self.body, self.content_type, self.status = body, content_type, status
         self.headers, self.stream = headers, stream
 
@@ -154,7 +156,9 @@ class App:
             raise
         except (KeyboardInterrupt, SystemExit):
             raise
-        except BaseException as exc:  # the binding raises bare Exception, and panics derive from BaseException
+        except (
+            BaseException
+        ) as exc:  # the binding raises bare Exception, and panics derive from BaseException
             if isinstance(exc, OSError) or not isinstance(exc, Exception):
                 self.trace(exc)
             raise errors.from_engine(exc) from exc

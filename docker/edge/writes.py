@@ -1,8 +1,9 @@
 """Write routes: points, vectors, payloads, batches of them, payload indexes, named vectors.
 
-Everything is applied before the answer, whatever `wait` says; without wait=true the answer says "acknowledged".
+Everything is applied before the answer, whatever `wait` says; without wait=true it says "acknowledged".
 Bodies are checked before the engine sees them: a refused operation must not use up an operation number.
 """
+
 import qdrant_edge as q
 
 import config as cfg
@@ -13,7 +14,11 @@ from convert import filter_in, id_list, point_id
 from errors import ApiError, FormatError, bad_request, field, missing, need_list, need_map, wrong_input
 
 U = q.UpdateOperation
-MODES = {"upsert": q.UpdateMode.Upsert, "insert_only": q.UpdateMode.InsertOnly, "update_only": q.UpdateMode.UpdateOnly}
+MODES = {
+    "upsert": q.UpdateMode.Upsert,
+    "insert_only": q.UpdateMode.InsertOnly,
+    "update_only": q.UpdateMode.UpdateOnly,
+}
 
 
 def answer(request, op_num: int) -> dict:
@@ -29,7 +34,7 @@ def selector(doc: dict):
     raise bad_request("No filter or points provided")
 
 
-# ---- single operations: (collection, doc) -> operation number -----------------------------------------------
+# ---- single operations: (collection, doc) -> operation number ----
 
 def upsert(collection, doc: dict) -> int:
     points = batch_points(collection, doc["batch"]) if "batch" in doc else list_points(collection, doc)
@@ -66,7 +71,10 @@ def batch_points(collection, doc: dict) -> list:
         vectors = [{n: c[i] for n, c in columns.items()} for i in range(len(ids))]
     same_length(len(ids), len(need_list(vectors, "a list of vectors")), "vectors")
     same_length(len(ids), len(need_list(payloads, "a list of payloads")), "payloads")
-    return [q.Point(point_id(i), convert.point_vector(collection, v), p) for i, v, p in zip(ids, vectors, payloads)]
+    return [
+        q.Point(point_id(i), convert.point_vector(collection, v), p)
+        for i, v, p in zip(ids, vectors, payloads)
+    ]
 
 
 def same_length(ids: int, others: int, what: str) -> None:
@@ -79,7 +87,9 @@ def delete(collection, doc: dict) -> int:
     ids, condition = selector(doc)
     strict.check_write(collection, len(ids) if ids is not None else 1, selector=doc.get("filter"))
     touched = (len(ids) if ids is not None else 1) * collection.point_bytes
-    return collection.apply(U.delete_points(ids) if ids is not None else U.delete_points_by_filter(condition), touched)
+    return collection.apply(
+        U.delete_points(ids) if ids is not None else U.delete_points_by_filter(condition), touched
+    )
 
 
 def update_vectors(collection, doc: dict) -> int:
@@ -160,7 +170,7 @@ OPERATIONS = {
 }
 
 
-# ---- routes -------------------------------------------------------------------------------------------------
+# ---- routes ----
 
 def single(operation):
     def handler(request):

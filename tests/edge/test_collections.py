@@ -5,7 +5,10 @@ import numpy as np
 import pytest
 
 SIZE, POINTS = 64, 2000
-INDEXED = {"hnsw_config": {"m": 8, "full_scan_threshold": 10}, "optimizers_config": {"indexing_threshold": 100}}
+INDEXED = {
+    "hnsw_config": {"m": 8, "full_scan_threshold": 10},
+    "optimizers_config": {"indexing_threshold": 100},
+}
 ALIASES = "/collections/aliases"
 
 
@@ -15,10 +18,14 @@ def vectors(seed, count):
 
 def load(edge, name, count=POINTS, **config):
     """A collection of `count` points, indexed and green."""
-    edge.result("PUT", f"/collections/{name}", {"vectors": {"size": SIZE, "distance": "Cosine"}, **INDEXED, **config})
+    edge.result(
+        "PUT", f"/collections/{name}", {"vectors": {"size": SIZE, "distance": "Cosine"}, **INDEXED, **config}
+    )
     rows = vectors(1, count).tolist()
     for first in range(0, count, 500):
-        points = [{"id": i, "vector": rows[i], "payload": {"n": i}} for i in range(first, min(count, first + 500))]
+        points = [
+            {"id": i, "vector": rows[i], "payload": {"n": i}} for i in range(first, min(count, first + 500))
+        ]
         edge.result("PUT", f"/collections/{name}/points?wait=true", {"points": points})
     edge.wait_green(name)
 
@@ -87,8 +94,14 @@ def test_patch_quantization_and_disabled(edge, tuned):
 
 
 def test_patch_merges(edge):
-    edge.result("PUT", "/collections/merge", {
-        "vectors": {"a": {"size": 4, "distance": "Dot", "hnsw_config": {"m": 20}}}, "metadata": {"x": 1, "y": 2}})
+    edge.result(
+        "PUT",
+        "/collections/merge",
+        {
+            "vectors": {"a": {"size": 4, "distance": "Dot", "hnsw_config": {"m": 20}}},
+            "metadata": {"x": 1, "y": 2},
+        },
+    )
     change = {"hnsw_config": {"ef_construct": 77, "m": None}, "optimizers_config": {"indexing_threshold": 5},
               "params": {"replication_factor": 2}, "metadata": {"x": None, "z": 3}, "nonsense": 1,
               "vectors": {"a": {"hnsw_config": {"ef_construct": 50},
@@ -96,7 +109,9 @@ def test_patch_merges(edge):
     assert edge.result("PATCH", "/collections/merge", change) is True
     config = edge.result("GET", "/collections/merge")["config"]
     assert config["hnsw_config"]["m"] == 16 and config["hnsw_config"]["ef_construct"] == 77
-    assert config["optimizer_config"]["indexing_threshold"] == 5 and config["params"]["replication_factor"] == 2
+    assert (
+        config["optimizer_config"]["indexing_threshold"] == 5 and config["params"]["replication_factor"] == 2
+    )
     assert config["metadata"] == {"y": 2, "z": 3}
     assert config["params"]["vectors"]["a"] == {
         "size": 4, "distance": "Dot", "hnsw_config": {"m": 20, "ef_construct": 50},
@@ -110,7 +125,11 @@ def test_patch_merges(edge):
 def test_aliases(edge):
     for name in ("one", "two"):
         edge.result("PUT", f"/collections/{name}", {"vectors": {"size": 1, "distance": "Dot"}})
-        edge.result("PUT", f"/collections/{name}/points", {"points": [{"id": 1, "vector": [1], "payload": {"c": name}}]})
+        edge.result(
+            "PUT",
+            f"/collections/{name}/points",
+            {"points": [{"id": 1, "vector": [1], "payload": {"c": name}}]},
+        )
 
     def change(*actions):
         return edge.call("POST", ALIASES, {"actions": list(actions)})
@@ -120,11 +139,17 @@ def test_aliases(edge):
 
     create = {"create_alias": {"collection_name": "one", "alias_name": "al"}}
     assert change(create)[1]["result"] is True and behind("al") == "one"
-    assert change({"create_alias": {"collection_name": "two", "alias_name": "al"}})[0] == 200 and behind("al") == "two"
+    assert (
+        change({"create_alias": {"collection_name": "two", "alias_name": "al"}})[0] == 200
+        and behind("al") == "two"
+    )
     assert change({"rename_alias": {"old_alias_name": "al", "new_alias_name": "al2"}})[0] == 200
     assert behind("al2") == "two" and edge.error("GET", "/collections/al")[0] == 404
     # One bad action undoes them all.
-    status, _ = change({"delete_alias": {"alias_name": "al2"}}, {"create_alias": {"collection_name": "zz", "alias_name": "x"}})
+    status, _ = change(
+        {"delete_alias": {"alias_name": "al2"}},
+        {"create_alias": {"collection_name": "zz", "alias_name": "x"}},
+    )
     assert status == 404 and behind("al2") == "two"
     assert change({"create_alias": {"collection_name": "one", "alias_name": "two"}})[0] == 409
     assert change({"rename_alias": {"old_alias_name": "nope", "new_alias_name": "x"}})[0] == 404
@@ -133,7 +158,9 @@ def test_aliases(edge):
     assert status == 400 and "Alias with the same name" in text
     assert edge.result("GET", "/collections/al2/exists") == {"exists": True}
     assert edge.result("DELETE", "/collections/al2") is False
-    assert edge.result("GET", "/collections/two/aliases")["aliases"] == [{"alias_name": "al2", "collection_name": "two"}]
+    assert edge.result("GET", "/collections/two/aliases")["aliases"] == [
+        {"alias_name": "al2", "collection_name": "two"}
+    ]
     edge.result("DELETE", "/collections/two")
     assert edge.result("GET", "/aliases") == {"aliases": []}
 
@@ -150,7 +177,10 @@ def test_strict_mode(edge):
                 unindexed_filtering_retrieve=False, filter_max_conditions=2)
     query = {"query": [1.0, 0.0], "limit": 1}
     refused = [
-        ({"params": {"hnsw_ef": 65}}, 'Limit exceeded 65 > 64 for "hnsw_ef". Help: Reduce the "hnsw_ef" parameter to or below 64.'),
+        (
+            {"params": {"hnsw_ef": 65}},
+            'Limit exceeded 65 > 64 for "hnsw_ef". Help: Reduce the "hnsw_ef" parameter to or below 64.',
+        ),
         ({"prefetch": {"query": [1.0, 0.0], "params": {"hnsw_ef": 65}}}, "65 > 64"),
         ({"params": {"exact": True}}, "Exact search disabled!. Help: Set exact=false."),
         ({"params": {"quantization": {"oversampling": 3.0}}}, '3.0 > 2.0 for "oversampling"'),
@@ -201,7 +231,9 @@ def test_restart_keeps_everything(edge, how):
     edge.result("PUT", f"/collections/{name}/index?wait=true", {"field_name": "n", "field_schema": "integer"})
     edge.result("PATCH", f"/collections/{name}", {"quantization_config": {"scalar": {"type": "int8"}}})
     edge.wait_green(name)
-    edge.result("POST", ALIASES, {"actions": [{"create_alias": {"collection_name": name, "alias_name": "a" + name}}]})
+    edge.result(
+        "POST", ALIASES, {"actions": [{"create_alias": {"collection_name": name, "alias_name": "a" + name}}]}
+    )
     edge.result("POST", f"/collections/{name}/points/delete", {"points": [7]})
     last = edge.result("POST", f"/collections/{name}/points/payload", {"payload": {"n": -1}, "points": [8]})
     before = edge.result("GET", f"/collections/{name}")

@@ -21,9 +21,18 @@ def collection(edge):
         "vectors": {"d": {"size": 8, "distance": "Dot"},
                     "m": {"size": 2, "distance": "Dot", "multivector_config": {"comparator": "max_sim"}}},
         "sparse_vectors": {"s": {}}})
-    points = [{"id": name_of(i), "payload": {"n": i, "c": f"c{i % 3}", "tags": [f"t{i % 2}", "all"], "doc": i % 2},
-               "vector": {"d": DENSE[i].tolist(), "m": [[i, 1.5], [1.5, 2.5]],
-                          "s": {"indices": [9, i % 5], "values": [0.5, 1.0]}}} for i in range(N)]
+    points = [
+        {
+            "id": name_of(i),
+            "payload": {"n": i, "c": f"c{i % 3}", "tags": [f"t{i % 2}", "all"], "doc": i % 2},
+            "vector": {
+                "d": DENSE[i].tolist(),
+                "m": [[i, 1.5], [1.5, 2.5]],
+                "s": {"indices": [9, i % 5], "values": [0.5, 1.0]},
+            },
+        }
+        for i in range(N)
+    ]
     edge.result("PUT", AT + "?wait=true", {"points": points})
     for field, schema in (("n", "integer"), ("c", "keyword"), ("tags", "keyword")):
         edge.result("PUT", "/collections/rw/index?wait=true", {"field_name": field, "field_schema": schema})
@@ -47,7 +56,9 @@ W = [0.1, 0.4, -0.5, 1.0, 0.0, -0.3, 0.7, 0.2]
 
 
 def test_search_and_query_agree_with_numpy(edge):
-    search = edge.result("POST", AT + "/search", {"vector": {"name": "d", "vector": V}, "limit": 5, "offset": 2})
+    search = edge.result(
+        "POST", AT + "/search", {"vector": {"name": "d", "vector": V}, "limit": 5, "offset": 2}
+    )
     assert [p["id"] for p in search] == best(V, 7)[2:] == query(edge, query=V, limit=5, offset=2)
     assert search[0]["score"] == pytest.approx(float(DENSE[best(V, 3)[2]] @ np.float32(V)), rel=1e-5)
     assert set(search[0]) == {"id", "version", "score"}
@@ -55,8 +66,12 @@ def test_search_and_query_agree_with_numpy(edge):
 
 
 def test_batches_equal_singles(edge):
-    docs = [{"query": V, "using": "d", "limit": 3, "with_payload": True}, {"query": 5, "using": "d", "limit": 2},
-            {"query": {"indices": [3], "values": [1.0]}, "using": "s", "limit": 2}, {"limit": 2}]
+    docs = [
+        {"query": V, "using": "d", "limit": 3, "with_payload": True},
+        {"query": 5, "using": "d", "limit": 2},
+        {"query": {"indices": [3], "values": [1.0]}, "using": "s", "limit": 2},
+        {"limit": 2},
+    ]
     singles = [edge.result("POST", AT + "/query", doc) for doc in docs]
     assert edge.result("POST", AT + "/query/batch", {"searches": docs}) == singles
     assert edge.result("POST", AT + "/search/batch", {"searches": []}) == []
@@ -69,12 +84,21 @@ def test_by_id_leaves_itself_out(edge):
 
 def test_lookup_from_another_collection(edge):
     lookup = {"collection": "docs", "vector": ""}
-    assert query(edge, query=1, limit=3, lookup_from=lookup) == best(DENSE[1], 3)     # 1 itself is no reference here
-    assert edge.error("POST", AT + "/query", {"query": 1, "using": "d", "lookup_from": {"collection": "docs"}})[0] == 400
+    assert query(edge, query=1, limit=3, lookup_from=lookup) == best(
+        DENSE[1], 3
+    )  # 1 itself is no reference here
+    assert (
+        edge.error("POST", AT + "/query", {"query": 1, "using": "d", "lookup_from": {"collection": "docs"}})[
+            0
+        ]
+        == 400
+    )
     found = edge.result("POST", "/collections/docs/points/recommend", {
         "positive": [5], "limit": 2, "lookup_from": {"collection": "rw", "vector": "d"}})
     assert {p["id"] for p in found} == {0, 1}
-    nested = query(edge, prefetch={"query": 1, "using": "d", "lookup_from": lookup, "limit": 5}, query=V, limit=5)
+    nested = query(
+        edge, prefetch={"query": 1, "using": "d", "lookup_from": lookup, "limit": 5}, query=V, limit=5
+    )
     assert set(nested) == set(best(DENSE[1], 5))
 
 
@@ -124,7 +148,9 @@ def test_fusion(edge):
     for leg in (best(V, 5), best(W, 5)):
         for rank, point in enumerate(leg):
             ranks[point] = ranks.get(point, 0) + 1 / (2 + rank)
-    got = edge.result("POST", AT + "/query", {"prefetch": legs, "query": {"fusion": "rrf"}, "limit": 10})["points"]
+    got = edge.result("POST", AT + "/query", {"prefetch": legs, "query": {"fusion": "rrf"}, "limit": 10})[
+        "points"
+    ]
     assert {p["id"]: pytest.approx(p["score"], rel=1e-5) for p in got} == ranks
     for form in ({"fusion": "dbsf"}, {"rrf": {"k": 60}}, {"rrf": {"weights": [2.0, 1.0]}}):
         assert len(query(edge, prefetch=legs, query=form, limit=3)) == 3
@@ -139,30 +165,52 @@ def test_order_sample_mmr_sparse_multi(edge):
     assert query(edge, query={"order_by": {"key": "n", "direction": "desc"}}, limit=3) == [59, 58, 57]
     assert len(set(query(edge, query={"sample": "random"}, limit=20))) == 20
     assert query(edge, query={"nearest": V, "mmr": {"diversity": 0.0}}, limit=3) == best(V, 3)
-    assert len(query(edge, query={"nearest": V, "mmr": {"diversity": 0.9, "candidates_limit": 20}}, limit=3)) == 3
+    assert (
+        len(query(edge, query={"nearest": V, "mmr": {"diversity": 0.9, "candidates_limit": 20}}, limit=3))
+        == 3
+    )
     sparse = edge.result("POST", AT + "/query", {"query": {"indices": [4], "values": [2.0]}, "using": "s",
                                                  "with_vector": ["s"], "limit": N})["points"]
     assert len(sparse) == N // 5 and sparse[0]["score"] == 2.0
     assert sparse[0]["vector"]["s"] == {"indices": [4, 9], "values": [1.0, 0.5]}
-    multi = edge.result("POST", AT + "/query", {"query": [[1.0, 0.0], [0.5, 0.5]], "using": "m", "limit": 1})["points"]
+    multi = edge.result("POST", AT + "/query", {"query": [[1.0, 0.0], [0.5, 0.5]], "using": "m", "limit": 1})[
+        "points"
+    ]
     assert multi[0]["id"] == 59
 
 
-@pytest.mark.parametrize("condition,keep", [
-    ({"must": [{"key": "n", "range": {"gte": 10, "lt": 13}}]}, lambda i: 10 <= i < 13),
-    ({"should": [{"key": "c", "match": {"any": ["c1"]}}, {"has_id": [UUID]}]}, lambda i: i % 3 == 1 or i == 0),
-    ({"must_not": [{"key": "c", "match": {"except": ["c1"]}}]}, lambda i: i % 3 == 1),
-    ({"must": {"must_not": [{"key": "n", "match": {"value": 4}}]}}, lambda i: i != 4),
-    ({"min_should": {"conditions": [{"key": "c", "match": {"value": "c0"}}, {"key": "n", "range": {"lt": 9}}],
-                     "min_count": 2}}, lambda i: i % 3 == 0 and i < 9),
-    ({"must": [{"is_empty": {"key": "nothing"}}, {"has_vector": "s"}]}, lambda i: True),
-    ({"must": [{"key": "tags", "values_count": {"gt": 1}}, {"key": "tags", "match": {"value": "t1"}}]},
-     lambda i: i % 2 == 1),
-])
+@pytest.mark.parametrize(
+    "condition,keep",
+    [
+        ({"must": [{"key": "n", "range": {"gte": 10, "lt": 13}}]}, lambda i: 10 <= i < 13),
+        (
+            {"should": [{"key": "c", "match": {"any": ["c1"]}}, {"has_id": [UUID]}]},
+            lambda i: i % 3 == 1 or i == 0,
+        ),
+        ({"must_not": [{"key": "c", "match": {"except": ["c1"]}}]}, lambda i: i % 3 == 1),
+        ({"must": {"must_not": [{"key": "n", "match": {"value": 4}}]}}, lambda i: i != 4),
+        (
+            {
+                "min_should": {
+                    "conditions": [{"key": "c", "match": {"value": "c0"}}, {"key": "n", "range": {"lt": 9}}],
+                    "min_count": 2,
+                }
+            },
+            lambda i: i % 3 == 0 and i < 9,
+        ),
+        ({"must": [{"is_empty": {"key": "nothing"}}, {"has_vector": "s"}]}, lambda i: True),
+        (
+            {"must": [{"key": "tags", "values_count": {"gt": 1}}, {"key": "tags", "match": {"value": "t1"}}]},
+            lambda i: i % 2 == 1,
+        ),
+    ],
+)
 def test_filters(edge, condition, keep):
     want = {name_of(i) for i in range(N) if keep(i)}
     assert edge.result("POST", AT + "/count", {"filter": condition}) == {"count": len(want)}
-    rows = edge.result("POST", AT + "/scroll", {"filter": condition, "limit": N, "with_payload": False})["points"]
+    rows = edge.result("POST", AT + "/scroll", {"filter": condition, "limit": N, "with_payload": False})[
+        "points"
+    ]
     assert {r["id"] for r in rows} == want and all(set(r) == {"id"} for r in rows)
     assert set(query(edge, query=V, limit=N, filter=condition)) == want
 
@@ -183,7 +231,11 @@ def test_scroll_pages(edge):
 def test_retrieve_order_and_selectors(edge):
     rows = edge.result("POST", AT, {"ids": [5, UUID, 999, 3]})
     assert rows == [{"id": 5}, {"id": UUID}, {"id": 3}]
-    for selector, keys in ((["n"], {"n"}), ({"include": ["c"]}, {"c"}), ({"exclude": ["n", "c"]}, {"tags", "doc"})):
+    for selector, keys in (
+        (["n"], {"n"}),
+        ({"include": ["c"]}, {"c"}),
+        ({"exclude": ["n", "c"]}, {"tags", "doc"}),
+    ):
         assert set(edge.result("POST", AT, {"ids": [5], "with_payload": selector})[0]["payload"]) == keys
     assert set(edge.result("POST", AT, {"ids": [5], "with_vector": ["d"]})[0]["vector"]) == {"d"}
     whole = edge.result("GET", AT + "/5")
@@ -200,18 +252,29 @@ def test_groups(edge):
             group.setdefault("c0", []).append(point)
     doc = {"group_by": "c", "limit": 2, "group_size": 4, "with_payload": ["n"], "with_vector": ["d"]}
     found = edge.result("POST", AT + "/query/groups", {"query": V, "using": "d", **doc})["groups"]
-    assert [(g["id"], [h["id"] for h in g["hits"]]) for g in found] == [(k, v[:4]) for k, v in list(group.items())[:2]]
+    assert [(g["id"], [h["id"] for h in g["hits"]]) for g in found] == [
+        (k, v[:4]) for k, v in list(group.items())[:2]
+    ]
     assert all(set(h) == {"id", "version", "score", "payload", "vector"} for g in found for h in g["hits"])
     old = edge.result("POST", AT + "/search/groups", {"vector": {"name": "d", "vector": V}, **doc})["groups"]
     assert old == found
-    arrays = edge.result("POST", AT + "/query/groups", {"query": V, "using": "d", "group_by": "tags"})["groups"]
+    arrays = edge.result("POST", AT + "/query/groups", {"query": V, "using": "d", "group_by": "tags"})[
+        "groups"
+    ]
     assert {g["id"] for g in arrays} == {"all", "t0", "t1"}
-    recommended = edge.result("POST", AT + "/recommend/groups", {"positive": [1], "using": "d", **doc})["groups"]
+    recommended = edge.result("POST", AT + "/recommend/groups", {"positive": [1], "using": "d", **doc})[
+        "groups"
+    ]
     assert len(recommended) == 2
 
 
 def test_groups_with_lookup(edge):
-    doc = {"query": V, "using": "d", "group_by": "doc", "with_lookup": {"collection": "docs", "with_vectors": True}}
+    doc = {
+        "query": V,
+        "using": "d",
+        "group_by": "doc",
+        "with_lookup": {"collection": "docs", "with_vectors": True},
+    }
     found = edge.result("POST", AT + "/query/groups", doc)["groups"]
     assert {g["id"]: g["lookup"]["payload"]["t"] for g in found} == {0: "zero", 1: "one"}
     assert all(len(g["lookup"]["vector"]) == 8 for g in found)
@@ -231,7 +294,9 @@ def test_facet(edge):
 
 
 def test_payload_writes(edge):
-    edge.result("PUT", AT + "?wait=true", {"points": [{"id": 500, "vector": {"d": V}, "payload": {"a": {"b": 1}}}]})
+    edge.result(
+        "PUT", AT + "?wait=true", {"points": [{"id": 500, "vector": {"d": V}, "payload": {"a": {"b": 1}}}]}
+    )
 
     def write(method, route, **doc):
         edge.result(method, f"{AT}/payload{route}?wait=true", {"points": [500], **doc})
@@ -253,7 +318,11 @@ def test_payload_writes(edge):
 
 
 def test_vector_writes(edge):
-    edge.result("PUT", AT + "?wait=true", {"points": [{"id": 501, "vector": {"d": V, "s": {"indices": [1], "values": [1]}}}]})
+    edge.result(
+        "PUT",
+        AT + "?wait=true",
+        {"points": [{"id": 501, "vector": {"d": V, "s": {"indices": [1], "values": [1]}}}]},
+    )
     edge.result("PUT", AT + "/vectors?wait=true", {"points": [{"id": 501, "vector": {"d": W}}]})
     vector = edge.result("GET", AT + "/501")["vector"]
     assert vector["d"] == pytest.approx(W) and "s" in vector
@@ -268,11 +337,21 @@ def test_points_batch_is_not_atomic(edge):
     bad = {"upsert": {"points": [{"id": 503, "vector": {"d": [1.0]}}]}}
     assert edge.error("POST", AT + "/batch?wait=true", {"operations": [good, bad]})[0] == 400
     assert edge.call("GET", AT + "/502")[0] == 200
-    done = edge.result("POST", AT + "/batch?wait=true", {"operations": [
-        {"set_payload": {"payload": {"q": 1}, "points": [502]}}, {"delete_payload": {"keys": ["q"], "points": [502]}},
-        {"overwrite_payload": {"payload": {"r": 1}, "points": [502]}}, {"clear_payload": {"points": [502]}},
-        {"update_vectors": {"points": [{"id": 502, "vector": {"d": W}}]}},
-        {"delete_vectors": {"points": [502], "vector": ["d"]}}, {"delete": {"points": [502]}}]})
+    done = edge.result(
+        "POST",
+        AT + "/batch?wait=true",
+        {
+            "operations": [
+                {"set_payload": {"payload": {"q": 1}, "points": [502]}},
+                {"delete_payload": {"keys": ["q"], "points": [502]}},
+                {"overwrite_payload": {"payload": {"r": 1}, "points": [502]}},
+                {"clear_payload": {"points": [502]}},
+                {"update_vectors": {"points": [{"id": 502, "vector": {"d": W}}]}},
+                {"delete_vectors": {"points": [502], "vector": ["d"]}},
+                {"delete": {"points": [502]}},
+            ]
+        },
+    )
     numbers = [d["operation_id"] for d in done]
     assert numbers == list(range(numbers[0], numbers[0] + 7)) and {d["status"] for d in done} == {"completed"}
 

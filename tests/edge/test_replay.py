@@ -1,4 +1,5 @@
-"""The exchanges recorded from a real Qdrant, in order, against a fresh server: status and JSON shape must agree."""
+"""The exchanges recorded from a real Qdrant, in order, on a fresh server: status and JSON shape must agree."""
+
 import json
 import pathlib
 import re
@@ -29,7 +30,9 @@ def differences(want, got, at=""):
     if isinstance(want, dict) and isinstance(got, dict):
         shape = [f"{at}.{k}: only in one" for k in want.keys() ^ got.keys()]
         parts = [differences(want[k], got[k], f"{at}.{k}") for k in want if k in got]
-        values = [v for k, p in zip((k for k in want if k in got), parts) if k not in NOT_COMPARED for v in p[1]]
+        values = [
+            v for k, p in zip((k for k in want if k in got), parts) if k not in NOT_COMPARED for v in p[1]
+        ]
         return shape + [s for p in parts for s in p[0]], values
     if isinstance(want, list) and isinstance(got, list):
         shape = [] if len(want) == len(got) else [f"{at}: {len(want)} items recorded, {len(got)} here"]
@@ -44,7 +47,7 @@ def differences(want, got, at=""):
 
 
 def replay(edge, record):
-    """Returns (shape differences, value differences) of one exchange; a wrong status is a shape difference."""
+    """Returns (shape differences, value differences); a wrong status is a shape difference."""
     request, want = record["request"], record["response"]
     body = request["body"]
     headers = {"accept-encoding": "identity", **request["headers"]}

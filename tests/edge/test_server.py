@@ -31,10 +31,15 @@ def exchange(edge, raw):
     return got
 
 
-@pytest.mark.parametrize("path", [SEARCH, "//collections//web//points/search/", "/collections/%77eb/points/search"])
+@pytest.mark.parametrize(
+    "path", [SEARCH, "//collections//web//points/search/", "/collections/%77eb/points/search"]
+)
 def test_path_is_normalised(edge, path):
     body = json.dumps(BODY).encode()
-    got = exchange(edge, b"POST %b HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n%b" % (path.encode(), len(body), body))
+    got = exchange(
+        edge,
+        b"POST %b HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n%b" % (path.encode(), len(body), body),
+    )
     assert got.startswith(b"HTTP/1.1 200") and b'"id":1' in got
 
 
@@ -61,7 +66,9 @@ def test_broken_compressed_request(edge):
 
 def test_compressed_answer(edge):
     answer = edge.client.post(SEARCH, json=BODY, headers={"accept-encoding": "gzip"})
-    assert answer.headers["content-encoding"] == "gzip" and answer.headers["vary"].startswith("accept-encoding")
+    assert answer.headers["content-encoding"] == "gzip" and answer.headers["vary"].startswith(
+        "accept-encoding"
+    )
     assert answer.json()["result"][0]["id"] == 1
     refused = edge.client.post(SEARCH, json=BODY, headers={"accept-encoding": "identity;q=0"})
     assert refused.status_code == 406
@@ -98,8 +105,18 @@ def test_cors(edge):
     assert "Origin" in answer.headers["vary"]
 
 
-@pytest.mark.parametrize("query,status", [("wait=true", 200), ("wait=TRUE", 400), ("wait=", 400), ("timeout=0", 200),
-                                          ("wait=true&wait=true", 400), ("ordering=odd", 400), ("unknown=1", 200)])
+@pytest.mark.parametrize(
+    "query,status",
+    [
+        ("wait=true", 200),
+        ("wait=TRUE", 400),
+        ("wait=", 400),
+        ("timeout=0", 200),
+        ("wait=true&wait=true", 400),
+        ("ordering=odd", 400),
+        ("unknown=1", 200),
+    ],
+)
 def test_write_parameters(edge, query, status):
     assert edge.call("POST", f"/collections/web/points/delete?{query}", {"points": [99]})[0] == status
 
@@ -111,7 +128,9 @@ def test_acknowledged_unless_waited_for(edge):
 
 
 def test_telemetry_follows_operations(edge):
-    last = edge.result("PUT", "/collections/web/points", {"points": [{"id": 2, "vector": [0, 1]}]})["operation_id"]
+    last = edge.result("PUT", "/collections/web/points", {"points": [{"id": 2, "vector": [0, 1]}]})[
+        "operation_id"
+    ]
     report = edge.result("GET", "/telemetry?details_level=3")
     shards = next(c for c in report["collections"]["collections"] if c["id"] == "web")["shards"]
     assert shards[0]["local"]["update_queue"] == {"length": 0, "op_num": last}
