@@ -3,7 +3,7 @@
 #define M struct cache_model_conf
 #define P struct cache_process_conf
 
-static const struct opt model_options[] = {
+static const struct opt cache_model_options[] = {
     OPT_BOOL(M, on, "cache", CONF_CACHING, "true", "answer repeated reads from memory"),
     OPT_USEC(M, ttl, "cache_ttl", CONF_CACHING, "60s", "1ms", "30d", "how long an answer may be reused"),
     OPT_UINT(M, share, "cache_share", CONF_CACHING, "100", "1", "100", "the part of cache.memory that it may fill, in per cent"),
@@ -13,10 +13,10 @@ static const struct opt model_options[] = {
 };
 
 const struct opt_table cache_model_table = {
-    "cache", model_options, sizeof model_options / sizeof *model_options, sizeof(M), NULL,
+    "cache", cache_model_options, sizeof cache_model_options / sizeof *cache_model_options, sizeof(M), NULL,
 };
 
-static const struct opt process_options[] = {
+static const struct opt cache_process_options[] = {
     OPT_BOOL(P, enabled, "cache.enabled", CONF_QUIVER, "true", "false: nothing is answered from memory or Redis, for no model"),
     OPT_BYTES(P, memory, "cache.memory", CONF_QUIVER, "256MiB", "1MiB", "1TiB", "memory for answers, whole process"),
     OPT_BOOL(P, rate_limited_collections, "cache.rate_limited_collections", CONF_QUIVER, "false",
@@ -24,5 +24,5 @@ static const struct opt process_options[] = {
 };
 
 const struct opt_table cache_process_table = {
-    "cache", process_options, sizeof process_options / sizeof *process_options, sizeof(P), NULL,
+    "cache", cache_process_options, sizeof cache_process_options / sizeof *cache_process_options, sizeof(P), NULL,
 };

@@ -15,7 +15,7 @@
     OPT_KNOB(M, min[KNOB_##id##_], "search.min." path, CONF_OPTIMIZATIONS, kind, "a client's smaller value is raised to it"), \
     OPT_KNOB(M, max[KNOB_##id##_], "search.max." path, CONF_OPTIMIZATIONS, kind, "a client's larger value is lowered to it"),
 
-static const struct opt model_options[] = {
+static const struct opt rewrite_model_options[] = {
     KNOBS(SET_DEFAULT_ROW)
     KNOBS(FORCE_ROW)
     BOUND_ROWS(HNSW_EF, "hnsw_ef", KNOB_UINT)
@@ -55,7 +55,7 @@ static bool check_inside(const M *c, const char *set, unsigned knob, const char 
     return false;
 }
 
-static bool check_model(void *filled, char *out, size_t n)
+static bool rewrite_check(void *filled, char *out, size_t n)
 {
     const M *c = filled;
     for (unsigned k = 0; k < KNOB_COUNT; k++) {
@@ -74,19 +74,19 @@ static bool check_model(void *filled, char *out, size_t n)
 }
 
 const struct opt_table rewrite_model_table = {
-    "rewrite", model_options, sizeof model_options / sizeof *model_options, sizeof(M), check_model,
+    "rewrite", rewrite_model_options, sizeof rewrite_model_options / sizeof *rewrite_model_options, sizeof(M), rewrite_check,
 };
 
 #define P struct rewrite_process_conf
 
-static const struct opt process_options[] = {
+static const struct opt rewrite_process_options[] = {
     OPT_BOOL(P, enabled, "rewrite.enabled", CONF_QUIVER, "true", "set search parameters as the models' search: says"),
     OPT_BOOL(P, allow_header, "rewrite.allow_header", CONF_QUIVER, "false",
              "a request may turn it off for itself by X-Quiver-Rewrite: off"),
 };
 
 const struct opt_table rewrite_process_table = {
-    "rewrite", process_options, sizeof process_options / sizeof *process_options, sizeof(P), NULL,
+    "rewrite", rewrite_process_options, sizeof rewrite_process_options / sizeof *rewrite_process_options, sizeof(P), NULL,
 };
 
 void rewrite_rules_build(const M *c, struct rewrite_rules *out)

@@ -69,14 +69,14 @@ static bool unknown(const struct walk *w, struct str key, const struct set_at *a
 {
     struct opt_ref ref;
     struct build *b = w->b;
+    if (memchr(key.p, '.', key.n) && build_find(w->block, w->n_blocks, key, &ref))
+        return build_fail(b, at, "a key with dots, expected one mapping inside the other, as in %.*s: {...}",
+                          (int)((const char *)memchr(key.p, '.', key.n) - key.p), key.p);
     const char *close = nearest(w->block, w->n_blocks, key);
     if (!close && w->map == CONF_QUIVER)
         close = nearest_top(key);
     if (close)
         return build_fail(b, at, "unknown key, did you mean %s?", close);
-    if (memchr(key.p, '.', key.n) && build_find(w->block, w->n_blocks, key, &ref))
-        return build_fail(b, at, "a key with dots, expected one mapping inside the other, as in %.*s: {...}",
-                          (int)((const char *)memchr(key.p, '.', key.n) - key.p), key.p);
     if (w->map == CONF_QUIVER && build_find(b->model[0]->block, b->n_model_blocks, key, &ref))
         return build_fail(b, at, "a key of models, expected below a model's name in %s: of %s", files_top(ref.opt->file),
                           files_name(ref.opt->file));

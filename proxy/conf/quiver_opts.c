@@ -25,7 +25,7 @@ static const struct opt options[] = {
              "after a write of unknown outcome, how long its collection is not answered from the cache"),
     OPT_USEC(P, alias_poll, "coherence.alias_poll", Q, "5s", "100ms", "1h", "how often aliases are read from Qdrant"),
     OPT_SECRET(P, api_key, "upstream.api_key", Q, "Qdrant's key for quiver's own requests; clients bring their own"),
-    OPT_TEXT(P, api_key_file, "upstream.api_key_file", Q, NULL, "a file whose first line is that key"),
+    OPT_TEXT(P, api_key_file, "upstream.api_key_file", Q, NULL, "a file that holds that key"),
     OPT_USEC(P, connect_timeout, "upstream.connect_timeout", Q, "1s", "1ms", "5m", "how long a connect to Qdrant may take"),
     OPT_USEC(P, queue_timeout, "upstream.queue_timeout", Q, "5s", "1ms", "1h", "how long a request may wait for a connection"),
     OPT_USEC(P, read_timeout, "upstream.first_byte_timeout", Q, "65s", "1ms", "1d",
