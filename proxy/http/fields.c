@@ -36,7 +36,7 @@ bool head_refuse(struct head_parse *ps, unsigned status, const char *fmt, ...)
     return false;
 }
 
-/* a is a token and b has only 'a'-'z', '0'-'9' and '-', so that setting 0x20 maps no other byte onto one of b. */
+/* a is a token and b has only 'a'-'z', '0'-'9' and '-', so setting 0x20 maps no other byte onto one of b. */
 static inline bool same_name(const char *a, const char *b, size_t n)
 {
     for (size_t i = 0; i < n; i++)

@@ -1,7 +1,6 @@
 /* head.h - strict HTTP/1 heads, requests and responses: one contiguous head in, slices out.
  * Policy: whatever two readers could understand differently is refused, nothing is repaired (RFC 9112, and
- * stricter).
- * No I/O, no memory of its own. Any thread. */
+ * stricter). No I/O, no memory of its own. Any thread. */
 #pragma once
 
 #include <stdbool.h>
@@ -16,8 +15,7 @@ enum {
 };
 
 /* Fields that quiver itself reads. One row: id, name in small letters (compared in any case); only a-z, 0-9
- * and '-'.
- * The id of any other field is HF_OTHER. */
+ * and '-'. The id of any other field is HF_OTHER. */
 #define HTTP_FIELDS(X)                                                                                     \
     X(HOST, "host")                                                                                        \
     X(CONTENT_LENGTH, "content-length")                                                                    \
@@ -107,8 +105,7 @@ struct http_refusal {
 /* Parses the head at the start of in[0..n); the head's slices then lie in `in`. `scanned` remembers between
  * calls how far the end of the head was looked for (start at 0), so that a dripped head costs linear time.
  * Refuses early, without waiting for the end, what can no longer be a head: limits passed, a bare LF, a first
- * byte that begins no method.
- * The rest of *head is only meaningful after HTTP_DONE, *refusal only after HTTP_REFUSED.
+ * byte that begins no method. *head is only meaningful after HTTP_DONE, *refusal only after HTTP_REFUSED.
  * A leading CRLF before a request line is skipped once (RFC 9112 §2.2) and counted in *head_n. */
 enum http_result http_parse_request(const char *in, size_t n, size_t *scanned, struct http_head *head,
                                     size_t *head_n, struct http_refusal *refusal);
