@@ -65,7 +65,8 @@ static bool allows(const struct api_route *route, struct str method)
     return false;
 }
 
-static void reply_error(struct control_request *r, struct arena *a, unsigned status, struct str text, struct str headers)
+static void reply_error(struct control_request *r, struct arena *a, unsigned status, struct str text,
+                        struct str headers)
 {
     control_reply(&r, status, "application/json", reply_error_body(a, text), headers);
 }
@@ -82,7 +83,8 @@ static void not_found(struct control_request *r, struct arena *a)
 
 static void not_allowed(struct control_request *r, struct arena *a, const struct api_route *route)
 {
-    struct str text = arena_printf(a, "%s does not take %.*s, it takes: %s", route->path, STR_ARG(r->method), route->methods);
+    struct str text = arena_printf(a, "%s does not take %.*s, it takes: %s", route->path, STR_ARG(r->method),
+                                   route->methods);
     reply_error(r, a, 405, text, arena_printf(a, "Allow: %s\r\n", route->methods));
 }
 

@@ -11,11 +11,13 @@ struct event_base;
 struct api;
 
 struct api_hooks {
-    /* May requests be sent here? If not, *why is a sentence for the answer's body (valid until the next call). NULL: always. */
+    /* May requests be sent here? If not, *why is a sentence for the answer's body (valid until the next
+     * call). NULL: always. */
     bool (*ready)(struct str *why, void *arg);
     void *arg;
 };
 
-/* Takes the descriptors (bound, listening, non-blocking; n_fds may be 0). NULL with err if one cannot be used; all are closed then. */
+/* Takes the descriptors (bound, listening, non-blocking; n_fds may be 0). NULL with err if one cannot be
+ * used; all are closed then. */
 struct api *api_open(struct event_base *, const int *listen_fds, unsigned n_fds, const struct api_hooks *, struct err *);
 void api_close(struct api **);

@@ -1,4 +1,5 @@
-/* alloc_stats.h - what the allocator says about itself: jemalloc in builds that link it, else the C library. Any thread. */
+/* alloc_stats.h - what the allocator says about itself: jemalloc in builds that link it, else the C
+ * library. Any thread. */
 #pragma once
 
 #include <stdint.h>

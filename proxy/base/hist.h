@@ -1,5 +1,7 @@
-/* hist.h - latencies as counts in buckets: O(1) to record, any percentile within 6.25 %, and exact counts at fixed Prometheus bounds.
- * One writer (plain relaxed stores), any readers. A reader sees each count whole, not all of them at one instant. No memory of its own. */
+/* hist.h - latencies as counts in buckets: O(1) to record, any percentile within 6.25 %, and exact counts
+ * at fixed Prometheus bounds.
+ * One writer (plain relaxed stores), any readers. A reader sees each count whole, not all of them at one
+ * instant. No memory of its own. */
 #pragma once
 
 #include <stdatomic.h>
@@ -30,5 +32,6 @@ struct hist_sum {
 
 void hist_record(struct hist *, uint64_t usec);
 void hist_merge(struct hist_sum *, const struct hist *);   /* adds; start from a zeroed sum */
-/* The value that a part q (0..1) of all is at or below, in usec: its bucket's upper end. 0 if there is none. */
+/* The value that a part q (0..1) of all is at or below, in usec: its bucket's upper end. 0 if there is
+ * none. */
 uint64_t hist_percentile(const struct hist_sum *, double q);

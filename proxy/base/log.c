@@ -19,7 +19,7 @@
 enum {
     RING_BYTES = 1 << 20, /* a power of two */
     RINGS_MAX = 288,      /* threads that log at one time */
-    NAP_MSEC = 5,         /* the writer gathers lines for so long: while it naps nobody has to wake it by a system call */
+    NAP_MSEC = 5,         /* the writer gathers lines for so long; nobody has to wake it meanwhile */
     OUT_BYTES = 64 * 1024,
     STUCK_MSEC = 1000,    /* a target that takes nothing for so long loses what it was to get */
 };
@@ -58,10 +58,10 @@ static struct {
     pthread_key_t key; /* gives a thread's ring back when the thread ends */
     bool have_key;
 
-    pthread_mutex_t direct;  /* the outs and the target's change; threads that log take it only while no writer runs */
+    pthread_mutex_t direct;  /* the outs, the target's change; who logs takes it only while no writer runs */
     char *access_path;       /* NULL: not a file */
     _Atomic bool access_on;
-    bool change;             /* next_fd replaces the access log's fd as soon as what was logged before is written */
+    bool change;             /* next_fd takes its place as soon as what was logged before is written */
     int next_fd;
     struct out out[KIND_COUNT];
 } logs = {.level = LOG_LEVEL_INFO,
@@ -319,7 +319,7 @@ bool log_start(struct err *err)
     if (!logs.have_key && pthread_key_create(&logs.key, ring_give_back) != 0)
         return err_set(err, "the log cannot start: no thread-specific key is left");
     logs.have_key = true;
-    if (logs.wake_fd < 0) /* stays open for good: a late wake must not hit a descriptor that is somebody else's now */
+    if (logs.wake_fd < 0) /* stays open for good: a late wake must not hit somebody else's descriptor */
         logs.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (logs.wake_fd < 0)
         return err_set(err, "the log cannot start: eventfd: %s", strerror(errno));
@@ -375,7 +375,8 @@ void log_event(enum log_level level, const char *event, const char *fmt, ...)
     if (!log_enabled(level))
         return;
     log_time(when, clock_unix_usec());
-    int begin = snprintf(line, LOG_LINE_MAX, "time=%s level=%s event=%s ", when, log_level_names[level], event);
+    int begin = snprintf(line, LOG_LINE_MAX, "time=%s level=%s event=%s ", when, log_level_names[level],
+                         event);
     size_t n = begin < 0 ? 0 : begin >= LOG_LINE_MAX ? LOG_LINE_MAX - 1 : (size_t)begin;
     va_list args;
     va_start(args, fmt);

@@ -19,8 +19,8 @@ enum { LOG_LINE_MAX = 8192 }; /* longer lines are cut and end in "..." */
 
 extern const char *const log_level_names[LOG_LEVEL_COUNT]; /* "error", "warn", "info", "debug" */
 
-/* event: a word_like_this. fmt: the rest of the line as key=value pairs, what a client chose through log_quote; no
- * newline. Without pairs: "%s", "". Use the macros: they skip formatting below the level. */
+/* event: a word_like_this. fmt: the rest of the line as key=value pairs, what a client chose through
+ * log_quote; no newline. Without pairs: "%s", "". Use the macros: they skip formatting below the level. */
 void log_event(enum log_level, const char *event, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
 /* May be changed at any time by any thread; default info. */
@@ -41,14 +41,16 @@ const char *log_quote(char *buf, size_t n, struct str value);
 enum { LOG_TIME_N = 25 };
 size_t log_time(char out[static LOG_TIME_N], uint64_t unix_usec);
 
-/* For noisy faults: a call site's state (static, zeroed). True at most once a second; *suppressed is how often it was false since. */
+/* For noisy faults: a call site's state (static, zeroed). True at most once a second; *suppressed is how
+ * often it was false since. */
 struct log_rate {
     _Atomic uint64_t last;       /* usec; 0: never */
     _Atomic unsigned suppressed;
 };
 bool log_rate(struct log_rate *, uint64_t now, unsigned *suppressed);
 
-/* At most one line a second from this place in the source; the line ends in suppressed=N. now: usec (clock_usec()).
+/* At most one line a second from this place in the source; the line ends in suppressed=N. now: usec
+ * (clock_usec()).
  * fmt is a literal. */
 #define log_limited(level, now, event, fmt, ...)                                             \
     do {                                                                                     \
@@ -58,8 +60,8 @@ bool log_rate(struct log_rate *, uint64_t now, unsigned *suppressed);
             log_event(level, event, fmt " suppressed=%u", ##__VA_ARGS__, log_suppressed_);   \
     } while (0)
 
-/* The access log: where its lines go. "off" (default), "stderr" or a path, which is opened for appending now (mode
- * 0640). False with err: the old target stays. Main thread. */
+/* The access log: where its lines go. "off" (default), "stderr" or a path, which is opened for appending
+ * now (mode 0640). False with err: the old target stays. Main thread. */
 bool log_access_target(const char *target, struct err *);
 bool log_access_on(void); /* ask before formatting */
 
@@ -67,8 +69,10 @@ bool log_access_on(void); /* ask before formatting */
 enum { LOG_ACCESS_MAX = 64 * 1024 };
 void log_access(struct str line);
 
-/* The writer thread. log_stop writes out what the rings hold and ends it; lines logged by others meanwhile may wait for the next start.
- * log_reopen (SIGUSR1): the access log's path is opened anew, the old file closed after what was logged before. Main thread. */
+/* The writer thread. log_stop writes out what the rings hold and ends it; lines logged by others meanwhile
+ * may wait for the next start.
+ * log_reopen (SIGUSR1): the access log's path is opened anew, the old file closed after what was logged
+ * before. Main thread. */
 bool log_start(struct err *);
 void log_stop(void);
 void log_reopen(void);

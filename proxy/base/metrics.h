@@ -1,5 +1,6 @@
 /* metrics.h - counters, gauges and latencies of the process; metrics.def names them all.
- * One block per thread, written by that thread alone (relaxed, no locked instruction), summed when read. Blocks live until metrics_fini.
+ * One block per thread, written by that thread alone (relaxed, no locked instruction), summed when read.
+ * Blocks live until metrics_fini.
  * A block pointer may be NULL: then nothing is counted (tests of other parts need no metrics). */
 #pragma once
 
@@ -62,8 +63,9 @@ struct metrics {
     struct metrics_model *_Atomic model[METRICS_MODELS_MAX];
 };
 
-/* Main thread, before any metrics_open: the labels of `operation`, indexed by the op of metrics_request. The names are
- * kept, not copied; n_ops <= METRICS_OPS_MAX. metrics_fini frees all blocks; nobody counts any more. */
+/* Main thread, before any metrics_open: the labels of `operation`, indexed by the op of metrics_request.
+ * The names are kept, not copied; n_ops <= METRICS_OPS_MAX. metrics_fini frees all blocks; nobody counts
+ * any more. */
 void metrics_init(unsigned n_ops, const char *const *op_names);
 void metrics_fini(void);
 
@@ -94,22 +96,23 @@ static inline void metrics_gauge_set(struct metrics *m, enum metrics_gauge id, i
 /* M_REFUSED_<status>, M_REFUSED_OTHER for a status without a row. */
 void metrics_refused(struct metrics *, unsigned status);
 
-/* The number of a model's name, the same for the life of the process (the name is copied; any thread; takes a lock, so
- * call it when configuration is loaded). Once METRICS_MODELS_MAX - 1 names are known, all others share the model "other". */
+/* The number of a model's name, the same for the life of the process (the name is copied; any thread;
+ * takes a lock, so call it when configuration is loaded). Once METRICS_MODELS_MAX - 1 names are known, all
+ * others share the model "other". */
 unsigned metrics_model(const char *name);
 
 void metrics_model_add(struct metrics *, unsigned model, enum metrics_model_counter, uint64_t n);
 void metrics_model_gauge_add(struct metrics *, unsigned model, enum metrics_model_gauge, int64_t n);
 void metrics_model_hist(struct metrics *, unsigned model, enum metrics_model_hist, uint64_t usec);
 
-/* A request that is over: model_requests_total{model,operation,status} and MH_TOTAL. A status outside 100..599 shows as
- * "none" (no answer). */
+/* A request that is over: model_requests_total{model,operation,status} and MH_TOTAL. A status outside
+ * 100..599 shows as "none" (no answer). */
 void metrics_request(struct metrics *, unsigned model, unsigned op, unsigned status, uint64_t usec_total);
 
-/* Values that are asked for when the page is made. fn runs on the thread that renders and calls metrics_emit any number
- * of times; label is the value of the row's label (ignored if it has none). NULL takes it away. Any thread; once it
- * returns, the old fn does not run any more. Those that base can answer itself (log, build, uptime, process, allocator)
- * are set by metrics_init. */
+/* Values that are asked for when the page is made. fn runs on the thread that renders and calls
+ * metrics_emit any number of times; label is the value of the row's label (ignored if it has none). NULL
+ * takes it away. Any thread; once it returns, the old fn does not run any more. Those that base can answer
+ * itself (log, build, uptime, process, allocator) are set by metrics_init. */
 struct metrics_out;
 void metrics_scrape(enum metrics_scraped, void (*fn)(struct metrics_out *, void *arg), void *arg);
 void metrics_emit(struct metrics_out *, const char *label, double value);

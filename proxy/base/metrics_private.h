@@ -1,5 +1,5 @@
-/* metrics_private.h - between the parts of metrics: metrics.c counts, metrics_render.c makes the page, metrics_process.c answers for the
- * process. Nobody else includes it. */
+/* metrics_private.h - between the parts of metrics: metrics.c counts, metrics_render.c makes the page,
+ * metrics_process.c answers for the process. Nobody else includes it. */
 #pragma once
 
 #include <stdbool.h>

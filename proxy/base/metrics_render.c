@@ -131,7 +131,8 @@ static void put_hist(FILE *file, const char *name, const char *model, const stru
     for (unsigned i = 0; i <= HIST_BOUNDS; i++) {
         n += sum->le[i];
         put_model(file, name, "_bucket", model, "");
-        fprintf(file, ",le=\"%s\"} %llu\n", i < HIST_BOUNDS ? hist_bound_text[i] : "+Inf", (unsigned long long)n);
+        fprintf(file, ",le=\"%s\"} %llu\n", i < HIST_BOUNDS ? hist_bound_text[i] : "+Inf",
+                (unsigned long long)n);
     }
     put_model(file, name, "_sum", model, "");
     fprintf(file, "} %llu.%06llu\n", (unsigned long long)(sum->sum_usec / 1000000),

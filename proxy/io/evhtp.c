@@ -57,8 +57,8 @@ static void listening_fini(struct listening *l)
         event_free(l->pause);
 }
 
-static bool listening_init(struct listening *l, struct event_base *base, int fd, evhtp_post_accept_cb accepted, void *arg,
-                           struct err *err)
+static bool listening_init(struct listening *l, struct event_base *base, int fd, evhtp_post_accept_cb accepted,
+                           void *arg, struct err *err)
 {
     *l = (struct listening){.htp = evhtp_new(base, l)};
     l->pause = evtimer_new(base, listening_again, l);
@@ -83,7 +83,8 @@ struct acceptor {
     void *arg;
 };
 
-/* libevhtp keeps the address but not its length; a local client's address says nothing, so its family is enough. */
+/* libevhtp keeps the address but not its length; a local client's address says nothing, so its family is
+ * enough. */
 static socklen_t address_length(const struct sockaddr *a)
 {
     return a->sa_family == AF_INET    ? sizeof(struct sockaddr_in)
@@ -158,10 +159,14 @@ void acceptor_close(struct acceptor **closing)
 
 /* ---- control port ---- */
 
-enum { AHEAD_MAX = 64 * 1024, LINGER_MAX = 256 * 1024 }; /* bytes read ahead of an answer; thrown away after the last one */
+enum {
+    AHEAD_MAX = 64 * 1024,   /* bytes read ahead of an answer */
+    LINGER_MAX = 256 * 1024, /* bytes thrown away after the last answer */
+};
 
-static const struct timeval idle_limit = {.tv_sec = 75}, head_limit = {.tv_sec = 10}, body_limit = {.tv_sec = 30},
-                            write_limit = {.tv_sec = 30}, linger_limit = {.tv_sec = 2};
+static const struct timeval idle_limit = {.tv_sec = 75}, head_limit = {.tv_sec = 10},
+                            body_limit = {.tv_sec = 30}, write_limit = {.tv_sec = 30},
+                            linger_limit = {.tv_sec = 2};
 
 enum control_state {
     CONTROL_HEAD,   /* between requests, or a part of a head is there */
@@ -180,7 +185,8 @@ struct control_client {
     evhtp_request_t *evhtp_request;    /* NULL unless BUSY or REPLY */
     bufferevent_data_cb evhtp_read, evhtp_write;
     enum control_state state;
-    bool out, pinned;                  /* the request is with the handler; do not free: a caller up the stack uses it */
+    bool out;                          /* the request is with the handler */
+    bool pinned;                       /* do not free: a caller up the stack uses it */
     bool head_begun;                   /* the deadline in force is that of a head */
     struct evbuffer *in, *body;        /* received and not used; decoded */
     struct event *deadline, *work;     /* work: runs what must not run inside libevhtp */
@@ -251,8 +257,8 @@ static struct bufferevent *bev_of(struct control_client *c)
 
 /* ---- answers ---- */
 
-static void write_head(struct bufferevent *bev, const struct http_head *request, unsigned status, const char *content_type,
-                       size_t n_body, bool keep, struct str headers)
+static void write_head(struct bufferevent *bev, const struct http_head *request, unsigned status,
+                       const char *content_type, size_t n_body, bool keep, struct str headers)
 {
     struct evbuffer *out = bufferevent_get_output(bev);
     const char *phrase = http_reason(status);
@@ -306,12 +312,13 @@ void control_reply(struct control_request **request, unsigned status, const char
         evhtp_request_disable_flag(c->evhtp_request, EVHTP_REQ_FLAG_KEEPALIVE);
     c->state = CONTROL_REPLY;
     event_add(c->deadline, &write_limit);
-    bufferevent_disable(bev, EV_READ); /* else libevhtp never sees the request's end when the output is empty already */
+    bufferevent_disable(bev, EV_READ); /* else libevhtp misses the request's end if the output is empty already */
     evhtp_send_reply_end(c->evhtp_request);
     evhtp_request_resume(c->evhtp_request);
 }
 
-/* All is written, libevhtp is done with the request. We are inside libevhtp: the next request waits for the work event. */
+/* All is written, libevhtp is done with the request. We are inside libevhtp: the next request waits for
+ * the work event. */
 static evhtp_res request_freed(evhtp_request_t *request, void *arg)
 {
     struct control_client *c = arg;
@@ -442,7 +449,8 @@ static bool chunks_read(struct control_client *c)
             return true;
         if (result == CHUNK_BAD || evbuffer_get_length(c->body) > CONTROL_BODY_MAX) {
             bool bad = result == CHUNK_BAD;
-            client_refuse(c, bad ? 400 : 413, bad ? "the chunked body is malformed" : "the body is larger than 1 MiB");
+            client_refuse(c, bad ? 400 : 413,
+                          bad ? "the chunked body is malformed" : "the body is larger than 1 MiB");
             return false;
         }
     }

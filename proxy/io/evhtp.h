@@ -1,7 +1,8 @@
 /* evhtp.h - libevhtp's two uses; nothing else of quiver sees that library.
- * acceptor: listens for clients of the data plane and hands each accepted socket over, before libevhtp has read a byte of it.
- * control:  the control port. libevhtp's parser is not fit for what strangers send, so each head is read and checked by
- *           http/head.h first, bodies are read here, and libevhtp gets one clean head of ours at a time.
+ * acceptor: listens for clients of the data plane and hands each accepted socket over, before libevhtp has read a
+ *           byte of it.
+ * control:  the control port. libevhtp's parser is not fit for what strangers send, so each head is read and checked
+ *           by http/head.h first, bodies are read here, and libevhtp gets one clean head of ours at a time.
  * Owner: the thread that runs the event_base. No locks. SIGPIPE must be ignored. */
 #pragma once
 
@@ -19,11 +20,13 @@ struct event_base;
 
 struct acceptor;
 
-/* Takes listen_fd, which is bound, listening and non-blocking. accepted() owns fd (non-blocking, close-on-exec); the address is valid
- * during the call; it must not close the acceptor. Out of descriptors: accepting pauses 100 ms, no spin, a log line at most once a
- * second. m (or NULL) counts M_ACCEPT_PAUSES. NULL with err if libevhtp or libevent refuses; listen_fd is then closed. */
+/* Takes listen_fd, which is bound, listening and non-blocking. accepted() owns fd (non-blocking,
+ * close-on-exec); the address is valid during the call; it must not close the acceptor. Out of
+ * descriptors: accepting pauses 100 ms, no spin, a log line at most once a second. m (or NULL) counts
+ * M_ACCEPT_PAUSES. NULL with err if libevhtp or libevent refuses; listen_fd is then closed. */
 struct acceptor *acceptor_open(struct event_base *, int listen_fd, struct metrics *m,
-                               void (*accepted)(int fd, const struct sockaddr *, socklen_t, void *arg), void *arg, struct err *);
+                               void (*accepted)(int fd, const struct sockaddr *, socklen_t, void *arg), void *arg,
+                               struct err *);
 void acceptor_pause(struct acceptor *);  /* connections wait in the kernel's queue */
 void acceptor_resume(struct acceptor *);
 void acceptor_close(struct acceptor **); /* hands over what waits in the queue, then closes the socket */
@@ -38,25 +41,27 @@ enum {
 
 struct control_listener;
 
-/* A request that has come whole. The handler's from handle() until control_reply(), which may happen within handle() or at any later
- * event on the same thread; the slices are valid until then. */
+/* A request that has come whole. The handler's from handle() until control_reply(), which may happen
+ * within handle() or at any later event on the same thread; the slices are valid until then. */
 struct control_request {
     struct str method, path, query; /* as received; query.p NULL if there is no '?' */
     struct str body;                /* decoded; n == 0 if there is none */
     const struct http_head *head;
-    bool gone;                      /* the client has hung up (or half-closed): the answer will go nowhere, but reply all the same */
-    void (*on_gone)(struct control_request *); /* set by the handler, if it can stop early: called once, outside of handle() */
+    bool gone;                      /* the client has hung up (or half-closed): control_reply all the same */
+    void (*on_gone)(struct control_request *); /* set by a handler that can stop early: called once, not in handle() */
     void *user;                     /* the handler's own */
 };
 
 /* Takes listen_fd as acceptor_open does. */
-struct control_listener *control_open(struct event_base *, int listen_fd, void (*handle)(struct control_request *, void *arg),
-                                      void *arg, struct err *);
+struct control_listener *control_open(struct event_base *, int listen_fd,
+                                      void (*handle)(struct control_request *, void *arg), void *arg, struct err *);
 
-/* Answers and gives the request back; *request becomes NULL. content_type NULL: none is sent. body is copied; to a HEAD only its length
- * goes out. headers: further header lines, each with its CRLF, or STR_NONE. */
-void control_reply(struct control_request **request, unsigned status, const char *content_type, struct str body, struct str headers);
+/* Answers and gives the request back; *request becomes NULL. content_type NULL: none is sent. body is
+ * copied; to a HEAD only its length goes out. headers: further header lines, each with its CRLF, or
+ * STR_NONE. */
+void control_reply(struct control_request **request, unsigned status, const char *content_type, struct str body,
+                   struct str headers);
 
-/* Stops listening (what waits in the kernel's queue is reset) and closes all connections; requests that are out become gone and are
- * still to be answered with control_reply. No handle() is called any more. */
+/* Stops listening (what waits in the kernel's queue is reset) and closes all connections; requests that
+ * are out become gone and are still to be answered with control_reply. No handle() is called any more. */
 void control_close(struct control_listener **);

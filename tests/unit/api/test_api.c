@@ -61,7 +61,8 @@ static const char *ask(const char *method, const char *target)
     size_t n = 0;
     int fd = socket(AF_INET, SOCK_STREAM, 0);
     assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof address), 0);
-    int n_request = snprintf(request, sizeof request, "%s %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", method, target);
+    int n_request = snprintf(request, sizeof request, "%s %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", method,
+                             target);
     assert_int_equal(send(fd, request, (size_t)n_request, 0), n_request);
     for (unsigned i = 0; i < 2000; i++) {
         event_base_loop(base, EVLOOP_NONBLOCK);

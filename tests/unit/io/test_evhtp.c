@@ -20,7 +20,8 @@
 #include "base/mem.h"
 #include "io/evhtp.h"
 
-/* Server and client share the thread: the client's sockets do not block, and the loop turns until something holds. */
+/* Server and client share the thread: the client's sockets do not block, and the loop turns until
+ * something holds. */
 
 enum { TURNS = 2000 }; /* of at most 1 ms */
 
