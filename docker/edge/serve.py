@@ -52,11 +52,16 @@ def main() -> int:
     args = arguments()
     os.makedirs(args.data, exist_ok=True)
     log = open(args.log, "a", buffering=1) if args.log else None
+    try:
+        store = Store(args.data)
+    except BlockingIOError:
+        print(f"edge: {args.data} is in use by another server, give each its own --data", file=sys.stderr)
+        return 1
     # Bodies are trees of lists and floats without cycles: collecting seldom saves a tenth of the time.
     gc.freeze()
     gc.set_threshold(50_000, 50, 100)
     settings = uvicorn.Config(
-        App(Store(args.data), Router(), log),
+        App(store, Router(), log),
         host=args.host,
         port=args.port,
         loop="uvloop",

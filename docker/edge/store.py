@@ -9,6 +9,7 @@ index; green means done. With nothing to do optimize() costs microseconds: no ru
 """
 
 import asyncio
+import fcntl
 import os
 import shutil
 import sys
@@ -177,11 +178,13 @@ class Store:
         self.snapshot_root = os.path.join(data, "snapshots")
         self.collections, self.aliases = {}, {}
         self.started, self.uuid, self.loop = time.time(), str(uuid.uuid4()), None
+        os.makedirs(self.root, exist_ok=True)
+        self.lock = open(os.path.join(data, "lock"), "w")
+        fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)      # BlockingIOError: another server has it
         self.identity(data)
 
     def identity(self, data: str) -> None:
         """The peer id outlives restarts, as Qdrant's does."""
-        os.makedirs(self.root, exist_ok=True)
         path = os.path.join(data, "peer.json")
         if not os.path.exists(path):
             write_json(path, {"peer_id": uuid.uuid4().int & (2**53 - 1)})
