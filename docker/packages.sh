@@ -1,13 +1,14 @@
 #!/bin/bash
-# Installs what is missing of Debian's packages: as root or with passwordless sudo; otherwise prints the one command to run and exits 1.
+# Installs what is missing of Debian's packages, as root or with passwordless sudo; otherwise prints the one command
+# to run and exits 1.
 # usage: docker/packages.sh [build|test|bench]...   (default: build)
 set -euo pipefail
 
 # What configures, compiles and runs quiver and the embedded engine.
-build="gcc cmake ninja-build pkg-config libevent-dev libevhtp-dev libhiredis-dev libcjson-dev libyaml-dev libxxhash-dev
-       libssl-dev libjemalloc-dev libcmocka-dev python3 python3-venv redis-server ca-certificates"
+build="gcc libc6-dev cmake ninja-build pkg-config libevent-dev libevhtp-dev libhiredis-dev libcjson-dev libyaml-dev
+       libxxhash-dev libssl-dev libjemalloc-dev libcmocka-dev python3 python3-venv redis-server ca-certificates"
 # What only tests need.
-test="libc6-dev curl nodejs npm apache2-utils wrk clang libclang-rt-14-dev git"
+test="curl nodejs npm apache2-utils wrk clang libclang-rt-14-dev git"
 # What only comparisons need.
 bench="nginx apache2-utils wrk"
 

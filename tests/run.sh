@@ -99,13 +99,14 @@ for preset in dev asan; do
     [ $preset = asan ] && wanted blackbox-asan && need=yes
     [ $need = yes ] || continue
     step "build $preset" 'Linking|no work to do' build_preset $preset || finish
-    wanted $preset && step "ctest $preset" 'tests passed|tests failed' ctest --test-dir build/$preset -j2 --output-on-failure --timeout 300
+    wanted $preset && step "ctest $preset" 'tests passed|tests failed' \
+        ctest --test-dir build/$preset -j2 --output-on-failure --timeout 300
 done
 
-export QUIVER_BIN=$PWD/build/dev/quiver
+export QUIVER_BIN=$PWD/build/dev/quiver REWRITE_DRIVER=$PWD/build/dev/tests/reference/rewrite_driver
 wanted meta && has_tests meta && step meta "$PYTEST_END" python_tests tests/meta
 wanted reference && has_tests reference &&
-    REWRITE_DRIVER=$PWD/build/dev/tests/reference/rewrite_driver step reference "$PYTEST_END" python_tests tests/reference
+    step reference "$PYTEST_END" python_tests tests/reference
 wanted edge && has_tests edge && step edge "$PYTEST_END" python_tests tests/edge
 wanted blackbox && step blackbox "$PYTEST_END" python_tests -n 4 --dist worksteal tests/blackbox $long
 if wanted qdrant && has_tests qdrant; then
@@ -114,9 +115,9 @@ if wanted qdrant && has_tests qdrant; then
 fi
 if wanted blackbox-asan; then
     # What parses, what caches and what frees; timing and volume were tested above.
-    subset=(test_http test_strict test_cache test_redis test_reload test_pools test_deadlines test_signals test_control)
-    [ -z "$long" ] || subset=($(cd tests/blackbox && ls test_*.py | sed 's/\.py$//'))
+    subset="http strict cache redis reload pools deadlines signals control"
+    [ -z "$long" ] || subset="$subset rewrite golden streaming cli"
     QUIVER_BIN=$PWD/build/asan/quiver step "blackbox asan" "$PYTEST_END" \
-        python_tests -n 4 --dist worksteal $(printf "tests/blackbox/%s.py " "${subset[@]}") $long
+        python_tests -n 4 --dist worksteal $(printf "tests/blackbox/test_%s.py " $subset) $long
 fi
 finish

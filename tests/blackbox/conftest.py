@@ -1,4 +1,6 @@
-"""Fixtures of the black-box tests. What a test starts through them is stopped, and checked for a clean end, when it is over."""
+"""Fixtures of the black-box tests. What a test starts through them is stopped, and checked for a clean end,
+when it is over."""
+
 import os
 import sys
 from pathlib import Path
@@ -12,7 +14,9 @@ from lib import FakeQdrant, Quiver, Redis, quiver_binary  # noqa: E402
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--long", action="store_true", help="full sizes and counts where the default run takes smaller ones")
+    parser.addoption(
+        "--long", action="store_true", help="full sizes and counts where the default run takes smaller ones"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -33,7 +37,10 @@ def long(request: pytest.FixtureRequest) -> bool:
 @pytest.fixture(scope="session")
 def sanitized() -> bool:
     """True when the binary was built with a sanitizer: slower, and larger in memory."""
-    return b"__asan_init" in Path(quiver_binary()).read_bytes() or b"__tsan_init" in Path(quiver_binary()).read_bytes()
+    return (
+        b"__asan_init" in Path(quiver_binary()).read_bytes()
+        or b"__tsan_init" in Path(quiver_binary()).read_bytes()
+    )
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -56,9 +63,10 @@ def start() -> Iterator[Callable[..., Quiver]]:
     running: list[Quiver] = []
 
     def run(*args: object, **kwargs: object) -> Quiver:
-        q = Quiver(*args, start=False, **{k: v for k, v in kwargs.items() if k != "ready"})  # type: ignore[arg-type]
+        ready = bool(kwargs.pop("ready", True))
+        q = Quiver(*args, start=False, **kwargs)  # type: ignore[arg-type]
         running.append(q)
-        q.start(ready=bool(kwargs.get("ready", True)))
+        q.start(ready)
         return q
 
     yield run

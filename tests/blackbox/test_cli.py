@@ -1,19 +1,21 @@
 """The command line: exit codes, -t, -T, and what is refused before anything listens."""
+
 import re
 import signal
 import subprocess
 from pathlib import Path
 
 import pytest
-
-from lib import FakeQdrant, Quiver, ROOT, free_port, quiver_binary, wait_until
+from lib import ROOT, FakeQdrant, Quiver, free_port, quiver_binary, wait_until
 from lib.quiver import SANITIZER, clean_environment
 
 UPSTREAM = ["--upstream", "http://127.0.0.1:6999"]
 
 
 def run(*args: str, env: dict[str, str] | None = None, timeout: float = 20) -> subprocess.CompletedProcess:
-    done = subprocess.run([quiver_binary(), *args], capture_output=True, text=True, env=clean_environment(env), timeout=timeout)
+    done = subprocess.run(
+        [quiver_binary(), *args], capture_output=True, text=True, env=clean_environment(env), timeout=timeout
+    )
     assert not SANITIZER.search(done.stderr), done.stderr
     return done
 
@@ -29,19 +31,47 @@ def test_version_and_help() -> None:
     assert v.returncode == 0 and re.search(r"quiver \d+\.\d+", v.stdout)
     h = run("--help")
     assert h.returncode == 0 and len(h.stdout.splitlines()) <= 50
-    for flag in ("-c", "--listen", "--api", "--upstream", "--redis", "--cache", "--rewrite", "--workers", "--pid", "-t", "-T", "--version"):
+    for flag in (
+        "-c",
+        "--listen",
+        "--api",
+        "--upstream",
+        "--redis",
+        "--cache",
+        "--rewrite",
+        "--workers",
+        "--pid",
+        "-t",
+        "-T",
+        "--version",
+    ):
         assert flag in h.stdout, flag
 
 
-@pytest.mark.parametrize("args", [["--nope"], ["--workers", "many"], ["--workers", "-1"], ["--cache", "maybe"], ["--rewrite"], ["stray"], ["--listen"]])
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["--nope"],
+        ["--workers", "many"],
+        ["--workers", "-1"],
+        ["--cache", "maybe"],
+        ["--rewrite"],
+        ["stray"],
+        ["--listen"],
+    ],
+)
 def test_usage_errors_exit_2_with_one_sentence(args: list[str]) -> None:
     done = run(*args)
     assert done.returncode == 2 and 1 <= len(done.stderr.strip().splitlines()) <= 3, done.stderr
 
 
 def test_t_says_ok_and_the_models(tmp_path) -> None:
-    write(tmp_path, model_optimizations="optimizations:\n  mixtral: {vector_size: 4096, index_type: \"HNSW\", index_params: {m: 16, ef_construct: 200}, "
-                                        "cache_ttl: 300, batch_size: 50, memory_limit: \"8GB\"}\n")
+    write(
+        tmp_path,
+        model_optimizations='optimizations:\n  mixtral: {vector_size: 4096, index_type: "HNSW", '
+        "index_params: {m: 16, ef_construct: 200}, "
+        'cache_ttl: 300, batch_size: 50, memory_limit: "8GB"}\n',
+    )
     done = run("-c", str(tmp_path), "-t", *UPSTREAM)
     assert done.returncode == 0 and "ok" in done.stdout.lower() and "mixtral" in done.stdout, done
 
@@ -50,28 +80,76 @@ def test_the_shipped_configuration_is_ok_and_compiled_in() -> None:
     for args in (["-c", str(ROOT / "conf")], []):
         done = run(*args, "-t", *UPSTREAM)
         assert done.returncode == 0, done.stderr
-        for model in ("mixtral", "hermes", "openchat", "yi34b", "deepseek", "phi3", "imp", "deepcoder", "general"):
+        for model in (
+            "mixtral",
+            "hermes",
+            "openchat",
+            "yi34b",
+            "deepseek",
+            "phi3",
+            "imp",
+            "deepcoder",
+            "general",
+        ):
             assert model in done.stdout
 
 
 BAD = [
-    ("an unknown key", {"model_optimizations": "optimizations:\n  m: {cache_tttl: 3}\n"}, "model-optimizations.yaml:2: .*cache_tttl"),
+    (
+        "an unknown key",
+        {"model_optimizations": "optimizations:\n  m: {cache_tttl: 3}\n"},
+        "model-optimizations.yaml:2: .*cache_tttl",
+    ),
     ("an unknown key of the process", {"quiver": "limmits: {keep_alive: 3}\n"}, "quiver.yaml:1: .*limmits"),
-    ("a duplicate key", {"model_optimizations": "optimizations:\n  m: {cache_ttl: 3}\n  m: {cache_ttl: 4}\n"}, "model-optimizations.yaml:3: "),
-    ("a wrong type", {"caching_optimizations": "caching:\n  m:\n    cache_ttl: yes\n"}, "caching-optimizations.yaml:3: .*cache_ttl.*yes"),
-    ("an alias", {"model_optimizations": "optimizations:\n  m: &a {cache_ttl: 3}\n  n: *a\n"}, "model-optimizations.yaml:[23]: "),
-    ("a second document", {"model_optimizations": "optimizations: {}\n---\noptimizations: {}\n"}, "model-optimizations.yaml:[23]: "),
+    (
+        "a duplicate key",
+        {"model_optimizations": "optimizations:\n  m: {cache_ttl: 3}\n  m: {cache_ttl: 4}\n"},
+        "model-optimizations.yaml:3: ",
+    ),
+    (
+        "a wrong type",
+        {"caching_optimizations": "caching:\n  m:\n    cache_ttl: yes\n"},
+        "caching-optimizations.yaml:3: .*cache_ttl.*yes",
+    ),
+    (
+        "an alias",
+        {"model_optimizations": "optimizations:\n  m: &a {cache_ttl: 3}\n  n: *a\n"},
+        "model-optimizations.yaml:[23]: ",
+    ),
+    (
+        "a second document",
+        {"model_optimizations": "optimizations: {}\n---\noptimizations: {}\n"},
+        "model-optimizations.yaml:[23]: ",
+    ),
     ("bad YAML", {"quiver": "listen: [\n"}, "quiver.yaml:[12]: "),
-    ("a key in the wrong file", {"performance_tuning": "tuning:\n  m: {vector_size: 3}\n"}, "performance-tuning.yaml:2: .*vector_size"),
-    ("an octal", {"performance_tuning": "tuning:\n  m: {connections: 010}\n"}, "performance-tuning.yaml:2: .*connections"),
-    ("out of bounds", {"performance_tuning": "tuning:\n  m: {connections: 0}\n"}, "performance-tuning.yaml:2: .*connections"),
-    ("a tie of globs", {"model_optimizations": "optimizations:\n  a: {collections: [\"x*\"]}\n  b: {collections: [\"x*\"]}\n"}, "model-optimizations.yaml:3: "),
+    (
+        "a key in the wrong file",
+        {"performance_tuning": "tuning:\n  m: {vector_size: 3}\n"},
+        "performance-tuning.yaml:2: .*vector_size",
+    ),
+    (
+        "an octal",
+        {"performance_tuning": "tuning:\n  m: {connections: 010}\n"},
+        "performance-tuning.yaml:2: .*connections",
+    ),
+    (
+        "out of bounds",
+        {"performance_tuning": "tuning:\n  m: {connections: 0}\n"},
+        "performance-tuning.yaml:2: .*connections",
+    ),
+    (
+        "a tie of globs",
+        {"model_optimizations": 'optimizations:\n  a: {collections: ["x*"]}\n  b: {collections: ["x*"]}\n'},
+        "model-optimizations.yaml:3: ",
+    ),
     ("an unknown group", {"model_optimizations": "optimizations:\n  a: {upstream: nowhere}\n"}, "nowhere"),
 ]
 
 
 @pytest.mark.parametrize("name, files, pattern", BAD, ids=[row[0] for row in BAD])
-def test_a_bad_configuration_exits_1_and_names_file_line_and_key(tmp_path, name: str, files: dict, pattern: str) -> None:
+def test_a_bad_configuration_exits_1_and_names_file_line_and_key(
+    tmp_path, name: str, files: dict, pattern: str
+) -> None:
     write(tmp_path, **files)
     for more in (["-t"], []):
         done = run("-c", str(tmp_path), *UPSTREAM, "--listen", str(free_port()), "--api", "off", *more)
@@ -81,10 +159,17 @@ def test_a_bad_configuration_exits_1_and_names_file_line_and_key(tmp_path, name:
 
 
 def test_the_same_key_in_two_files_names_both_lines(tmp_path) -> None:
-    write(tmp_path, model_optimizations="optimizations:\n  m: {cache_ttl: 3}\n", caching_optimizations="caching:\n\n  m: {cache_ttl: 3}\n")
+    write(
+        tmp_path,
+        model_optimizations="optimizations:\n  m: {cache_ttl: 3}\n",
+        caching_optimizations="caching:\n\n  m: {cache_ttl: 3}\n",
+    )
     done = run("-c", str(tmp_path), "-t", *UPSTREAM)
     assert done.returncode == 1
-    assert "model-optimizations.yaml:2" in done.stderr + done.stdout and "caching-optimizations.yaml:3" in done.stderr + done.stdout
+    assert (
+        "model-optimizations.yaml:2" in done.stderr + done.stdout
+        and "caching-optimizations.yaml:3" in done.stderr + done.stdout
+    )
 
 
 def test_a_file_over_a_megabyte_is_refused(tmp_path) -> None:
@@ -105,7 +190,17 @@ def test_a_missing_path_exits_1() -> None:
 
 
 def test_dump_can_be_read_again_and_is_the_same(tmp_path) -> None:
-    first = run("-c", str(ROOT / "conf"), "-T", "--upstream", "http://127.0.0.1:6999", "--workers", "3", "--listen", "127.0.0.1:7001")
+    first = run(
+        "-c",
+        str(ROOT / "conf"),
+        "-T",
+        "--upstream",
+        "http://127.0.0.1:6999",
+        "--workers",
+        "3",
+        "--listen",
+        "127.0.0.1:7001",
+    )
     assert first.returncode == 0, first.stderr
     (tmp_path / "all.yaml").write_text(first.stdout)
     second = run("-c", str(tmp_path / "all.yaml"), "-T")
@@ -115,7 +210,9 @@ def test_dump_can_be_read_again_and_is_the_same(tmp_path) -> None:
 
 
 def test_dump_shows_no_secret(tmp_path) -> None:
-    write(tmp_path, quiver="upstream: {api_key: hush-hush}\nredis: {url: \"redis://u:whisper@127.0.0.1:7777\"}\n")
+    write(
+        tmp_path, quiver='upstream: {api_key: hush-hush}\nredis: {url: "redis://u:whisper@127.0.0.1:7777"}\n'
+    )
     done = run("-c", str(tmp_path), "-T", *UPSTREAM, env={"QUIVER_UPSTREAM_API_KEY": "from-environment"})
     assert done.returncode == 0, done.stderr
     for secret in ("hush-hush", "from-environment"):
@@ -131,8 +228,14 @@ def test_flags_win_over_environment_over_files(tmp_path) -> None:
     assert "workers: 5" in run("-c", str(tmp_path), "-T", *UPSTREAM, "--workers", "5", env=env).stdout
 
 
-@pytest.mark.parametrize("name, key, want", [("MODEL_BATCH_SIZE_MIXTRAL", "batch_size", "51"), ("MODEL_CACHE_TTL_HERMES", "cache_ttl", "7"),
-                                             ("MODEL_INDEX_THRESHOLD_YI34B", "indexing_threshold", "12345")])
+@pytest.mark.parametrize(
+    "name, key, want",
+    [
+        ("MODEL_BATCH_SIZE_MIXTRAL", "batch_size", "51"),
+        ("MODEL_CACHE_TTL_HERMES", "cache_ttl", "7"),
+        ("MODEL_INDEX_THRESHOLD_YI34B", "indexing_threshold", "12345"),
+    ],
+)
 def test_model_variables_are_taken(name: str, key: str, want: str) -> None:
     done = run("-c", str(ROOT / "conf"), "-T", *UPSTREAM, env={name: want})
     assert done.returncode == 0, done.stderr
@@ -157,7 +260,9 @@ def test_a_second_quiver_on_a_port_exits_3(fake: FakeQdrant, start) -> None:
     q = start(fake.url)
     done = run("-c", str(q.folder), "--listen", f"127.0.0.1:{q.port}", "--api", "off", timeout=20)
     assert done.returncode == 3 and str(q.port) in done.stderr, done
-    done = run("-c", str(q.folder), "--listen", f"127.0.0.1:{free_port()}", "--api", f"127.0.0.1:{q.api}", timeout=20)
+    done = run(
+        "-c", str(q.folder), "--listen", f"127.0.0.1:{free_port()}", "--api", f"127.0.0.1:{q.api}", timeout=20
+    )
     assert done.returncode == 3 and str(q.api) in done.stderr, done
     assert q.ask("GET", "/collections/x").status == 200
 

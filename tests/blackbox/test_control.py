@@ -1,9 +1,9 @@
 """The control port: health, readiness, metrics; and it is as strict as the data port."""
+
 import re
 import threading
 
 import pytest
-
 from lib import Conn, FakeQdrant, Quiver, free_port, head_of, wait_until
 
 SEARCH = "/collections/x/points/search"
@@ -64,7 +64,13 @@ def test_metrics_are_well_formed_and_well_named(quiver: Quiver) -> None:
         assert name in kinds or kinds.get(base) == "histogram", f"no TYPE: {name}"
         assert name in helps or base in helps, f"no HELP: {name}"
         assert kinds.get(name) != "counter" or value >= 0
-    assert {"model_requests_total", "model_request_duration_seconds_bucket", "cache_hit_rate", "quiver_build_info", "quiver_workers"} <= {n for n, _, _ in series}
+    assert {
+        "model_requests_total",
+        "model_request_duration_seconds_bucket",
+        "cache_hit_rate",
+        "quiver_build_info",
+        "quiver_workers",
+    } <= {n for n, _, _ in series}
 
 
 def test_requests_are_counted_by_model_operation_and_status(fake: FakeQdrant, start) -> None:
@@ -81,7 +87,11 @@ def test_requests_are_counted_by_model_operation_and_status(fake: FakeQdrant, st
 def test_histograms_are_cumulative(quiver: Quiver) -> None:
     for _ in range(5):
         quiver.post(SEARCH, b"{}")
-    buckets = [(labels["le"], v) for n, labels, v in quiver.metrics() if n == "model_request_duration_seconds_bucket" and labels["model"] == "default"]
+    buckets = [
+        (labels["le"], v)
+        for n, labels, v in quiver.metrics()
+        if n == "model_request_duration_seconds_bucket" and labels["model"] == "default"
+    ]
     values = [v for _, v in buckets]
     assert values == sorted(values) and buckets[-1][0] == "+Inf"
     assert values[-1] == quiver.metric("model_request_duration_seconds_count", model="default")
@@ -98,7 +108,11 @@ def test_gauges_return_to_zero(fake: FakeQdrant, start) -> None:
     for c in conns:
         c.close()
     wait_until(lambda: q.metric("quiver_client_connections") == 0, 5, "no client is counted any more")
-    wait_until(lambda: q.metric("model_pool_connections", model="default") <= 1, 8, "no pool connection is counted any more")
+    wait_until(
+        lambda: q.metric("model_pool_connections", model="default") <= 1,
+        8,
+        "no pool connection is counted any more",
+    )
     assert q.metric("quiver_held_bytes") == 0 and q.metric("model_queue_length") == 0
 
 
@@ -119,11 +133,21 @@ def test_head_keep_alive_and_pipelining(quiver: Quiver) -> None:
         assert [c.read().status for _ in range(5)] == [200] * 5
 
 
-@pytest.mark.parametrize("raw", [
-    b"GET /healthz\r\n\r\n", b"GET /healthz HTTP/1.1\r\n\r\n", b"GET /healthz HTTP/1.1\r\nHost: h\r\nHost: h\r\n\r\n",
-    b"GET /healthz HTTP/1.1\r\nHost: h\r\nContent-Length : 5\r\n\r\nhello", b"GET /healthz HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: xchunked\r\n\r\n",
-    b"GET http://h/healthz HTTP/1.1\r\nHost: h\r\n\r\n", b"GET /healthz HTTP/1.2\r\nHost: h\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\r\n\r\n",
-    b"GET /healthz HTTP/1.1\r\nHost: h\r\nX: " + b"a" * 40000 + b"\r\n\r\n", b"GET /a\0b HTTP/1.1\r\nHost: h\r\n\r\n"])
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"GET /healthz\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost: h\r\nHost: h\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost: h\r\nContent-Length : 5\r\n\r\nhello",
+        b"GET /healthz HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: xchunked\r\n\r\n",
+        b"GET http://h/healthz HTTP/1.1\r\nHost: h\r\n\r\n",
+        b"GET /healthz HTTP/1.2\r\nHost: h\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost: h\r\nX: " + b"a" * 40000 + b"\r\n\r\n",
+        b"GET /a\0b HTTP/1.1\r\nHost: h\r\n\r\n",
+    ],
+)
 def test_bad_heads_are_refused(quiver: Quiver, raw: bytes) -> None:
     with Conn(quiver.api) as c:
         c.send_quietly(raw + b"GET /metrics HTTP/1.1\r\nHost: h\r\n\r\n")

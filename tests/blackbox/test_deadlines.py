@@ -1,13 +1,15 @@
 """Every wait has an end, and what the client hears then."""
+
 import threading
 import time
 
 import pytest
-
 from lib import Conn, ConnClosed, FakeQdrant, Quiver, free_port, head_of, wait_until
 
 SEARCH = "/collections/x/points/search"
-LIMITS = {"limits": {"head_timeout": "500ms", "body_timeout": "500ms", "write_timeout": "1s", "keep_alive": "1s"}}
+LIMITS = {
+    "limits": {"head_timeout": "500ms", "body_timeout": "500ms", "write_timeout": "1s", "keep_alive": "1s"}
+}
 
 
 def closed_within(c: Conn, least: float, most: float) -> bytes:
@@ -71,8 +73,8 @@ def test_an_idle_connection_is_closed(fake: FakeQdrant, start) -> None:
     with q.conn() as c:
         assert c.ask("GET", "/collections/x").status == 200
         assert closed_within(c, 0.5, 5) == b""
-    with q.conn() as c:
-        assert closed_within(c, 0.3, 5) in (b"",) or True
+    with q.conn() as c:  # and one that never asks
+        closed_within(c, 0.3, 5)
 
 
 def test_a_reader_that_takes_nothing_is_cut(fake: FakeQdrant, start) -> None:
@@ -140,11 +142,13 @@ def test_an_answer_that_stops_is_cut(fake: FakeQdrant, start) -> None:
         try:
             assert c.read().status in (502, 504)
         except ConnClosed as e:
-            assert e.got == b"half" or b"half" in c.buffer or True
+            assert e.got == b"half"
 
 
 def test_a_full_queue_is_503_with_retry_after(fake: FakeQdrant, start) -> None:
-    q = start(fake.url, tuning={"default": {"connections": 1, "queue": 2}}, workers=1, flags=["--cache", "off"])
+    q = start(
+        fake.url, tuning={"default": {"connections": 1, "queue": 2}}, workers=1, flags=["--cache", "off"]
+    )
     go = threading.Event()
     fake.handler = lambda x: x.wait(go) and None
     conns = [q.conn() for _ in range(8)]
@@ -152,7 +156,10 @@ def test_a_full_queue_is_503_with_retry_after(fake: FakeQdrant, start) -> None:
         c.send(head_of("POST", SEARCH, {"Content-Length": "2"}) + b"{}")
         if n == 0:
             wait_until(lambda: fake.requests, what="the first is upstream")
-    wait_until(lambda: q.metric("model_queue_refused_total", model="default", reason="full") == 5, what="five refused")
+    wait_until(
+        lambda: q.metric("model_queue_refused_total", model="default", reason="full") == 5,
+        what="five refused",
+    )
     go.set()
     answers = [c.read() for c in conns]
     assert sorted(r.status for r in answers) == [200] * 3 + [503] * 5
@@ -162,7 +169,12 @@ def test_a_full_queue_is_503_with_retry_after(fake: FakeQdrant, start) -> None:
 
 
 def test_waiting_too_long_in_the_queue_is_503(fake: FakeQdrant, start) -> None:
-    q = start(fake.url, tuning={"default": {"connections": 1}}, quiver={"upstream": {"queue_timeout": "300ms"}}, flags=["--cache", "off"])
+    q = start(
+        fake.url,
+        tuning={"default": {"connections": 1}},
+        quiver={"upstream": {"queue_timeout": "300ms"}},
+        flags=["--cache", "off"],
+    )
     go = threading.Event()
     fake.handler = lambda x: x.wait(go) and None
     with q.conn() as first, q.conn() as second:
@@ -175,7 +187,9 @@ def test_waiting_too_long_in_the_queue_is_503(fake: FakeQdrant, start) -> None:
         assert second.post(SEARCH, b"{}").status == 200
 
 
-@pytest.mark.parametrize("method, path", [("PUT", "/collections/x/points"), ("POST", "/collections/x/snapshots/upload")])
+@pytest.mark.parametrize(
+    "method, path", [("PUT", "/collections/x/points"), ("POST", "/collections/x/snapshots/upload")]
+)
 def test_an_answer_before_the_bodys_end_goes_out_at_once(start, method: str, path: str) -> None:
     def early(x) -> None:
         x.error(403, "not for you")

@@ -1,10 +1,10 @@
 """What passes through and how it looks on the other side."""
+
 import gzip
 import json
 import threading
 
 import pytest
-
 from lib import Conn, FakeQdrant, Quiver, head_of, wait_until
 
 SEARCH = "/collections/anything/points/search"
@@ -52,10 +52,12 @@ def test_pipelined_requests_with_bodies_keep_their_bodies(quiver: Quiver, fake: 
 
 
 def test_a_request_in_single_bytes_arrives_whole(quiver: Quiver, fake: FakeQdrant) -> None:
-    raw = head_of("POST", SEARCH, {"Content-Length": str(len(BODY)), "Content-Type": "application/json"}) + BODY
+    raw = (
+        head_of("POST", SEARCH, {"Content-Length": str(len(BODY)), "Content-Type": "application/json"}) + BODY
+    )
     with quiver.conn() as c:
         for n in range(len(raw)):
-            c.send(raw[n:n + 1])
+            c.send(raw[n : n + 1])
         assert c.read().status == 200
     assert fake.last.body == BODY and fake.last.target == SEARCH
 
@@ -145,13 +147,21 @@ def test_an_answer_until_close_arrives_whole(quiver: Quiver, fake: FakeQdrant) -
 def test_expect_100_continue_is_answered_before_the_body(quiver: Quiver, fake: FakeQdrant) -> None:
     for path in (SEARCH, "/collections/x/points?wait=true"):
         with quiver.conn() as c:
-            c.send(head_of("PUT" if "wait" in path else "POST", path, {"Expect": "100-continue", "Content-Length": str(len(BODY))}))
+            c.send(
+                head_of(
+                    "PUT" if "wait" in path else "POST",
+                    path,
+                    {"Expect": "100-continue", "Content-Length": str(len(BODY))},
+                )
+            )
             assert c.read_interim().status == 100
             assert c.send(BODY).read().status == 200
         assert fake.last.body == BODY
 
 
-def test_expect_100_continue_with_the_body_at_once_gets_one_final_answer(quiver: Quiver, fake: FakeQdrant) -> None:
+def test_expect_100_continue_with_the_body_at_once_gets_one_final_answer(
+    quiver: Quiver, fake: FakeQdrant
+) -> None:
     with quiver.conn() as c:
         c.send(head_of("POST", SEARCH, {"Expect": "100-continue", "Content-Length": str(len(BODY))}) + BODY)
         assert c.read().status == 200
@@ -159,7 +169,9 @@ def test_expect_100_continue_with_the_body_at_once_gets_one_final_answer(quiver:
 
 
 def test_an_interim_answer_of_upstream_is_no_answer(quiver: Quiver, fake: FakeQdrant) -> None:
-    fake.handler = lambda x: x.send(b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+    fake.handler = lambda x: x.send(
+        b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
+    )
     with quiver.conn() as c:
         for _ in range(2):
             assert c.ask("GET", "/metrics").body == b"ok"
@@ -185,36 +197,73 @@ def test_statuses_without_a_body_have_none(quiver: Quiver, fake: FakeQdrant, sta
 
 
 def test_options_with_cors_passes(quiver: Quiver, fake: FakeQdrant) -> None:
-    cors = [("access-control-allow-origin", "http://app.example"), ("access-control-allow-methods", "GET, POST"),
-            ("vary", "Origin, Access-Control-Request-Method")]
+    cors = [
+        ("access-control-allow-origin", "http://app.example"),
+        ("access-control-allow-methods", "GET, POST"),
+        ("vary", "Origin, Access-Control-Request-Method"),
+    ]
     fake.handler = lambda x: x.reply(200, b"", headers=cors, content_type="")
-    r = quiver.ask("OPTIONS", SEARCH, headers={"Origin": "http://app.example", "Access-Control-Request-Method": "POST"})
+    r = quiver.ask(
+        "OPTIONS", SEARCH, headers={"Origin": "http://app.example", "Access-Control-Request-Method": "POST"}
+    )
     assert r.status == 200 and [(n, v) for n, v in r.headers if n in dict(cors)] == cors
     assert fake.last.method == "OPTIONS" and fake.last.get("origin") == "http://app.example"
 
 
 def test_range_and_etag_pass_both_ways(quiver: Quiver, fake: FakeQdrant) -> None:
-    extra = [("content-range", "bytes 0-3/10"), ("accept-ranges", "bytes"), ("etag", '"tag"'), ("last-modified", "Mon, 01 Jan 2024 00:00:00 GMT")]
+    extra = [
+        ("content-range", "bytes 0-3/10"),
+        ("accept-ranges", "bytes"),
+        ("etag", '"tag"'),
+        ("last-modified", "Mon, 01 Jan 2024 00:00:00 GMT"),
+    ]
     fake.handler = lambda x: x.reply(206, b"data", headers=extra, content_type="application/octet-stream")
-    r = quiver.ask("GET", "/collections/x/snapshots/s.snapshot", headers={"Range": "bytes=0-3", "If-Range": '"tag"'})
+    r = quiver.ask(
+        "GET", "/collections/x/snapshots/s.snapshot", headers={"Range": "bytes=0-3", "If-Range": '"tag"'}
+    )
     assert r.status == 206 and r.body == b"data" and [h for h in r.headers if h in extra] == extra
     assert fake.last.get("range") == "bytes=0-3" and fake.last.get("if-range") == '"tag"'
 
 
 def test_a_multipart_upload_passes_byte_for_byte(quiver: Quiver, fake: FakeQdrant) -> None:
-    body = b'--b\r\nContent-Disposition: form-data; name="snapshot"; filename="s"\r\n\r\n' + bytes(range(256)) * 8000 + b"\r\n--b--\r\n"
-    r = quiver.ask("POST", "/collections/x/snapshots/upload?priority=snapshot", body, {"Content-Type": "multipart/form-data; boundary=b"})
+    body = (
+        b'--b\r\nContent-Disposition: form-data; name="snapshot"; filename="s"\r\n\r\n'
+        + bytes(range(256)) * 8000
+        + b"\r\n--b--\r\n"
+    )
+    r = quiver.ask(
+        "POST",
+        "/collections/x/snapshots/upload?priority=snapshot",
+        body,
+        {"Content-Type": "multipart/form-data; boundary=b"},
+    )
     assert r.status == 200
     assert fake.last.body == body and fake.last.get("content-type") == "multipart/form-data; boundary=b"
     assert fake.last.target == "/collections/x/snapshots/upload?priority=snapshot"
 
 
 def test_hop_by_hop_fields_stop_here(quiver: Quiver, fake: FakeQdrant) -> None:
-    answer_hops = [("connection", "x-inner"), ("x-inner", "secret"), ("keep-alive", "timeout=5"), ("x-outer", "kept")]
+    answer_hops = [
+        ("connection", "x-inner"),
+        ("x-inner", "secret"),
+        ("keep-alive", "timeout=5"),
+        ("x-outer", "kept"),
+    ]
     fake.handler = lambda x: x.reply(200, b"ok", headers=answer_hops)
-    r = quiver.ask("GET", "/telemetry", headers={
-        "Connection": "keep-alive, X-Mine", "X-Mine": "1", "Keep-Alive": "timeout=9", "Proxy-Connection": "keep-alive", "TE": "trailers",
-        "Proxy-Authorization": "Basic eA==", "Upgrade": "websocket", "X-Other": "kept"})
+    r = quiver.ask(
+        "GET",
+        "/telemetry",
+        headers={
+            "Connection": "keep-alive, X-Mine",
+            "X-Mine": "1",
+            "Keep-Alive": "timeout=9",
+            "Proxy-Connection": "keep-alive",
+            "TE": "trailers",
+            "Proxy-Authorization": "Basic eA==",
+            "Upgrade": "websocket",
+            "X-Other": "kept",
+        },
+    )
     names = {n.lower() for n, _ in fake.last.headers}
     assert not names & {"x-mine", "keep-alive", "proxy-connection", "te", "proxy-authorization", "upgrade"}
     assert fake.last.get("x-other") == "kept"
@@ -222,7 +271,11 @@ def test_hop_by_hop_fields_stop_here(quiver: Quiver, fake: FakeQdrant) -> None:
 
 
 def test_upgrade_is_never_forwarded(quiver: Quiver, fake: FakeQdrant) -> None:
-    r = quiver.ask("GET", "/collections/x", headers={"Connection": "Upgrade, HTTP2-Settings", "Upgrade": "h2c", "HTTP2-Settings": "AAMAAABk"})
+    r = quiver.ask(
+        "GET",
+        "/collections/x",
+        headers={"Connection": "Upgrade, HTTP2-Settings", "Upgrade": "h2c", "HTTP2-Settings": "AAMAAABk"},
+    )
     assert r.status == 200
     assert not {n.lower() for n, _ in fake.last.headers} & {"upgrade", "http2-settings"}
     assert "upgrade" not in (fake.last.get("connection") or "").lower()
@@ -242,12 +295,23 @@ def test_x_forwarded_for_is_appended_to(quiver: Quiver, fake: FakeQdrant) -> Non
 def test_forwarded_is_appended_to_where_it_came(quiver: Quiver, fake: FakeQdrant) -> None:
     quiver.ask("GET", "/collections/x", headers={"Forwarded": "for=10.1.2.3;proto=https"})
     got = ", ".join(fake.last.all("forwarded"))
-    assert got.startswith("for=10.1.2.3;proto=https") and "for=127.0.0.1" in got.split("https")[1].replace('"', "")
+    assert got.startswith("for=10.1.2.3;proto=https") and "for=127.0.0.1" in got.split("https")[1].replace(
+        '"', ""
+    )
 
 
 def test_end_to_end_fields_keep_spelling_order_and_value(quiver: Quiver, fake: FakeQdrant) -> None:
-    sent = [("X-Request-ID", "abc"), ("api-KEY", "k 1"), ("X-Empty", ""), ("Accept", "a/b"), ("x-twice", "1"), ("X-Twice", "2"),
-            ("traceparent", "00-1-2-01"), ("X-Utf", "\xc3\xa4"), ("OpenAI-Api-Key", "zzz")]
+    sent = [
+        ("X-Request-ID", "abc"),
+        ("api-KEY", "k 1"),
+        ("X-Empty", ""),
+        ("Accept", "a/b"),
+        ("x-twice", "1"),
+        ("X-Twice", "2"),
+        ("traceparent", "00-1-2-01"),
+        ("X-Utf", "\xc3\xa4"),
+        ("OpenAI-Api-Key", "zzz"),
+    ]
     with quiver.conn() as c:
         c.send(head_of("GET", "/collections/x", sent))
         assert c.read().status == 200
@@ -267,18 +331,50 @@ def test_any_token_is_a_method(quiver: Quiver, fake: FakeQdrant, method: str) ->
     assert fake.last.method == method
 
 
-@pytest.mark.parametrize("target", ["/", "/healthz", "/livez", "/readyz", "/telemetry", "/metrics", "/dashboard", "/dashboard/assets/a.js?v=1",
-                                    "/nope", "/a//b/../c/./d", "/collections/%63/points/1?x=%20&&y", "/collections/c%2Fd", "/?", "/x?a?b"])
-def test_what_qdrant_serves_passes_with_the_target_as_sent(quiver: Quiver, fake: FakeQdrant, target: str) -> None:
-    fake.handler = lambda x: x.reply(418, b"\x00\xff any bytes", headers=[("x-from", "upstream")], content_type="weird/type", reason="I am")
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/",
+        "/healthz",
+        "/livez",
+        "/readyz",
+        "/telemetry",
+        "/metrics",
+        "/dashboard",
+        "/dashboard/assets/a.js?v=1",
+        "/nope",
+        "/a//b/../c/./d",
+        "/collections/%63/points/1?x=%20&&y",
+        "/collections/c%2Fd",
+        "/?",
+        "/x?a?b",
+    ],
+)
+def test_what_qdrant_serves_passes_with_the_target_as_sent(
+    quiver: Quiver, fake: FakeQdrant, target: str
+) -> None:
+    fake.handler = lambda x: x.reply(
+        418, b"\x00\xff any bytes", headers=[("x-from", "upstream")], content_type="weird/type", reason="I am"
+    )
     r = quiver.ask("GET", target)
-    assert (r.status, r.body, r.get("x-from"), r.get("content-type")) == (418, b"\x00\xff any bytes", "upstream", "weird/type")
+    assert (r.status, r.body, r.get("x-from"), r.get("content-type")) == (
+        418,
+        b"\x00\xff any bytes",
+        "upstream",
+        "weird/type",
+    )
     assert fake.last.target == target
 
 
 def test_answers_keep_their_fields(quiver: Quiver, fake: FakeQdrant) -> None:
-    sent = [("Vary", "Origin"), ("X-Frame-Options", "DENY"), ("Set-Cookie", "a=1"), ("Set-Cookie", "b=2"), ("Date", "Mon, 01 Jan 2024 00:00:00 GMT"),
-            ("Retry-After", "20")]
+    sent = [
+        ("Vary", "Origin"),
+        ("X-Frame-Options", "DENY"),
+        ("Set-Cookie", "a=1"),
+        ("Set-Cookie", "b=2"),
+        ("Date", "Mon, 01 Jan 2024 00:00:00 GMT"),
+        ("Retry-After", "20"),
+    ]
     fake.handler = lambda x: x.reply(429, {"status": {"error": "slow down"}, "time": 0.0}, headers=sent)
     r = quiver.post(SEARCH, BODY)
     assert r.status == 429 and [(n, v) for n, v in r.headers if (n, v) in sent] == sent
@@ -287,8 +383,18 @@ def test_answers_keep_their_fields(quiver: Quiver, fake: FakeQdrant) -> None:
 def test_accept_encoding_is_untouched_where_nothing_is_cached(fake: FakeQdrant, start) -> None:
     q = start(fake.url)
     body = gzip.compress(b"metrics")
-    fake.handler = lambda x: x.reply(200, body, headers=[("content-encoding", "gzip"), ("vary", "accept-encoding")], content_type="text/plain")
-    for method, target in (("GET", "/metrics"), ("GET", "/collections/x/snapshots/s"), ("PUT", "/collections/x/points"), ("GET", "/collections")):
+    fake.handler = lambda x: x.reply(
+        200,
+        body,
+        headers=[("content-encoding", "gzip"), ("vary", "accept-encoding")],
+        content_type="text/plain",
+    )
+    for method, target in (
+        ("GET", "/metrics"),
+        ("GET", "/collections/x/snapshots/s"),
+        ("PUT", "/collections/x/points"),
+        ("GET", "/collections"),
+    ):
         r = q.ask(method, target, b"{}" if method == "PUT" else None, {"Accept-Encoding": "gzip, br;q=0.5"})
         assert fake.last.all("accept-encoding") == ["gzip, br;q=0.5"], target
         assert r.body == body and r.get("content-encoding") == "gzip"

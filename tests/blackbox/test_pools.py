@@ -1,15 +1,17 @@
 """Pools: which model a request belongs to, how many connections it may have, and how they live."""
+
 import threading
 import time
 
 import pytest
-
-from lib import Conn, FakeQdrant, Quiver, head_of, wait_until
+from lib import FakeQdrant, Quiver, head_of, wait_until
 
 SEARCH = "/collections/x/points/search"
 
 
-def ask_many(q: Quiver, clients: int, each: int, target: str = SEARCH, body: bytes = b"{}") -> list[list[int]]:
+def ask_many(
+    q: Quiver, clients: int, each: int, target: str = SEARCH, body: bytes = b"{}"
+) -> list[list[int]]:
     """Statuses by client; every client has its own connection."""
     out: list[list[int]] = [[] for _ in range(clients)]
 
@@ -39,7 +41,7 @@ def test_never_more_sockets_than_the_limit_and_nobody_starves(fake: FakeQdrant, 
 
 @pytest.mark.parametrize("limit", [1, 4])
 def test_both_workers_get_their_share(fake: FakeQdrant, start, limit: int) -> None:
-    """Long queues on both workers: the longest wait stays near the average, no client waits for all others."""
+    """Long queues on both workers: the longest wait stays near the average, nobody waits for all others."""
     q = start(fake.url, tuning={"default": {"connections": limit}}, workers=2, flags=["--cache", "off"])
     pause = threading.Event()
     fake.handler = lambda x: pause.wait(0.005) and None
@@ -62,8 +64,12 @@ def test_both_workers_get_their_share(fake: FakeQdrant, start, limit: int) -> No
 
 
 def test_a_models_pool_is_its_own(fake: FakeQdrant, start) -> None:
-    q = start(fake.url, optimizations={"alpha": {"collections": ["a", "a_*"]}, "beta": {"collections": "b"}},
-              tuning={"alpha": {"connections": 1}, "beta": {"connections": 1}}, flags=["--cache", "off"])
+    q = start(
+        fake.url,
+        optimizations={"alpha": {"collections": ["a", "a_*"]}, "beta": {"collections": "b"}},
+        tuning={"alpha": {"connections": 1}, "beta": {"connections": 1}},
+        flags=["--cache", "off"],
+    )
     go = threading.Event()
     fake.handler = lambda x: x.wait(go) and None if x.request.path.startswith("/collections/a/") else None
     with q.conn() as blocked:
@@ -73,7 +79,10 @@ def test_a_models_pool_is_its_own(fake: FakeQdrant, start) -> None:
         assert q.post("/collections/else/points/search", b"{}").status == 200
         with q.conn() as waiting:
             waiting.send(head_of("POST", "/collections/a_1/points/search", {"Content-Length": "2"}) + b"{}")
-            wait_until(lambda: q.metric("model_queue_length", model="alpha") == 1, what="alpha's second request waits")
+            wait_until(
+                lambda: q.metric("model_queue_length", model="alpha") == 1,
+                what="alpha's second request waits",
+            )
             go.set()
             assert blocked.read().status == 200 and waiting.read().status == 200
     assert q.metric("model_requests_total", model="alpha") == 2
@@ -82,19 +91,38 @@ def test_a_models_pool_is_its_own(fake: FakeQdrant, start) -> None:
 
 
 ROUTES = [
-    ("exact", "wanted"), ("ex_long_1", "longer"), ("ex_1", "glob"), ("other", "default"), ("EXACT", "default"),
+    ("exact", "wanted"),
+    ("ex_long_1", "longer"),
+    ("ex_1", "glob"),
+    ("other", "default"),
+    ("EXACT", "default"),
 ]
 
 
 @pytest.mark.parametrize("collection, model", ROUTES)
 def test_exact_beats_longer_glob_beats_shorter(fake: FakeQdrant, start, collection: str, model: str) -> None:
-    q = start(fake.url, optimizations={"glob": {"collections": ["ex*"]}, "longer": {"collections": ["ex_long*"]}, "wanted": {"collections": ["exact"]}})
+    q = start(
+        fake.url,
+        optimizations={
+            "glob": {"collections": ["ex*"]},
+            "longer": {"collections": ["ex_long*"]},
+            "wanted": {"collections": ["exact"]},
+        },
+    )
     assert q.post(f"/collections/{collection}/points/search", b"{}").status == 200
     assert q.metric("model_requests_total", model=model, operation="search") == 1
 
 
-@pytest.mark.parametrize("target", ["/collections/mine/points/search", "//collections//mine//points/search/", "/collections/%6Dine/points/search",
-                                    "/collections/mine/points/search?timeout=5", "/collections/mine/points/%73earch"])
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/collections/mine/points/search",
+        "//collections//mine//points/search/",
+        "/collections/%6Dine/points/search",
+        "/collections/mine/points/search?timeout=5",
+        "/collections/mine/points/%73earch",
+    ],
+)
 def test_paths_are_read_as_qdrant_reads_them(fake: FakeQdrant, start, target: str) -> None:
     q = start(fake.url, optimizations={"m": {"collections": ["mine"]}})
     assert q.post(target, b"{}").status in (200, 404)
@@ -110,7 +138,11 @@ def test_a_model_without_collections_serves_its_own_name(fake: FakeQdrant, start
 
 def test_an_alias_gets_the_settings_of_what_it_stands_for(fake: FakeQdrant, start) -> None:
     fake.aliases["nick"] = "mine"
-    q = start(fake.url, optimizations={"m": {"collections": ["mine"], "search": {"force": {"hnsw_ef": 77}}}}, quiver={"coherence": {"alias_poll": "200ms"}})
+    q = start(
+        fake.url,
+        optimizations={"m": {"collections": ["mine"], "search": {"force": {"hnsw_ef": 77}}}},
+        quiver={"coherence": {"alias_poll": "200ms"}},
+    )
 
     def forced() -> bool:
         q.post("/collections/nick/points/search", {"vector": [time.monotonic()], "limit": 1})
@@ -121,7 +153,10 @@ def test_an_alias_gets_the_settings_of_what_it_stands_for(fake: FakeQdrant, star
 
 def test_two_upstream_groups(fake: FakeQdrant, start) -> None:
     with FakeQdrant() as second:
-        q = start(quiver={"upstreams": {"default": fake.url, "far": [second.url]}}, optimizations={"m": {"collections": ["mine"], "upstream": "far"}})
+        q = start(
+            quiver={"upstreams": {"default": fake.url, "far": [second.url]}},
+            optimizations={"m": {"collections": ["mine"], "upstream": "far"}},
+        )
         q.post("/collections/mine/points/search", b"{}")
         q.post("/collections/else/points/search", b"{}")
         assert [r.path for r in second.requests] == ["/collections/mine/points/search"]
@@ -214,8 +249,6 @@ def test_a_held_read_is_retried_once_on_a_dead_connection(fake: FakeQdrant, star
         if x.request.nth > 0:  # a reused connection dies without a byte
             died.append(x.request.connection)
             x.close() if len(died) % 2 else x.reset()
-            x.send = lambda data: None
-            x.open = False
 
     fake.handler = answer
     with q.conn() as c:
@@ -236,8 +269,17 @@ def test_a_read_is_retried_only_once_and_never_from_a_fresh_connection(fake: Fak
     assert len(fake.seen(path=SEARCH)) <= 2
 
 
-@pytest.mark.parametrize("method, path", [("PUT", "/collections/x/points?wait=true"), ("POST", "/collections/x/points/delete"), ("DELETE", "/collections/x"),
-                                          ("PATCH", "/collections/x"), ("POST", "/collections/aliases"), ("POST", "/collections/x/unknown")])
+@pytest.mark.parametrize(
+    "method, path",
+    [
+        ("PUT", "/collections/x/points?wait=true"),
+        ("POST", "/collections/x/points/delete"),
+        ("DELETE", "/collections/x"),
+        ("PATCH", "/collections/x"),
+        ("POST", "/collections/aliases"),
+        ("POST", "/collections/x/unknown"),
+    ],
+)
 def test_a_write_is_never_sent_twice(fake: FakeQdrant, start, method: str, path: str) -> None:
     q = start(fake.url, flags=["--cache", "off"])
     body = b'{"actions":[]}'
@@ -276,7 +318,7 @@ def test_more_clients_than_connections_all_get_answers(fake: FakeQdrant, start) 
 
 
 def test_an_idle_slot_of_one_worker_serves_the_other(fake: FakeQdrant, start) -> None:
-    """limit 1, two workers, clients that take turns: whoever holds the idle connection gives it up at once."""
+    """limit 1, two workers, clients that take turns: whoever has the idle connection gives it up at once."""
     q = start(fake.url, tuning={"default": {"connections": 1}}, workers=2, flags=["--cache", "off"])
     conns = [q.conn() for _ in range(16)]
     begin = time.monotonic()

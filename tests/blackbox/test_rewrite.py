@@ -1,22 +1,35 @@
 """What the upstream gets, byte for byte: the live proxy against the reference edit."""
+
 import gzip
 import random
 import sys
 import threading
 
 import pytest
-
-from lib import FakeQdrant, Quiver, ROOT, head_of
+from lib import ROOT, FakeQdrant, Quiver, head_of
 
 sys.path.insert(0, str(ROOT / "tests" / "reference"))
 reference = pytest.importorskip("rewrite", reason="no reference edit in tests/reference")
 
 RULES: dict[str, dict] = {
-    "defaults": {"hnsw_ef": {"default": 64}, "quantization.rescore": {"default": True}, "quantization.oversampling": {"default": 1.5}},
-    "forced": {"hnsw_ef": {"force": 32}, "exact": {"force": False}, "quantization.ignore": {"force": True}, "indexed_only": {"force": True}},
+    "defaults": {
+        "hnsw_ef": {"default": 64},
+        "quantization.rescore": {"default": True},
+        "quantization.oversampling": {"default": 1.5},
+    },
+    "forced": {
+        "hnsw_ef": {"force": 32},
+        "exact": {"force": False},
+        "quantization.ignore": {"force": True},
+        "indexed_only": {"force": True},
+    },
     "bounded": {"hnsw_ef": {"min": 16, "max": 128}, "quantization.oversampling": {"min": 1.25, "max": 3.5}},
-    "mixed": {"hnsw_ef": {"default": 48, "max": 256}, "exact": {"default": True}, "quantization.rescore": {"force": False},
-              "quantization.oversampling": {"default": 2, "min": 1}},
+    "mixed": {
+        "hnsw_ef": {"default": 48, "max": 256},
+        "exact": {"default": True},
+        "quantization.rescore": {"force": False},
+        "quantization.oversampling": {"default": 2, "min": 1},
+    },
     "nothing": {},
 }
 
@@ -35,7 +48,10 @@ def search_of(rules: dict) -> dict:
 
 
 def models() -> dict:
-    return {name: {"search": search_of(rules)} if rules else {"collections": [name]} for name, rules in RULES.items()}
+    return {
+        name: {"search": search_of(rules)} if rules else {"collections": [name]}
+        for name, rules in RULES.items()
+    }
 
 
 def test_two_thousand_bodies_arrive_as_the_reference_says(fake: FakeQdrant, start, long: bool) -> None:
@@ -52,7 +68,9 @@ def test_two_thousand_bodies_arrive_as_the_reference_says(fake: FakeQdrant, star
     def client(mine: list) -> None:
         with q.conn(timeout=60) as c:
             for n, (op, method, target, name, body) in mine:
-                assert c.ask(method, f"{target}?n={n}", body, {"Content-Type": "application/json"}).status == 200
+                assert (
+                    c.ask(method, f"{target}?n={n}", body, {"Content-Type": "application/json"}).status == 200
+                )
 
     numbered = list(enumerate(cases))
     threads = [threading.Thread(target=client, args=(numbered[k::4],)) for k in range(4)]
@@ -106,7 +124,7 @@ def test_a_chunked_search_is_rewritten_too(q: Quiver, fake: FakeQdrant) -> None:
     with q.conn() as c:
         c.send(head_of("POST", PATH, {"Transfer-Encoding": "chunked"}))
         for n in range(0, len(BODY), 5):
-            c.send(b"%x\r\n%s\r\n" % (len(BODY[n:n + 5]), BODY[n:n + 5]))
+            c.send(b"%x\r\n%s\r\n" % (len(BODY[n : n + 5]), BODY[n : n + 5]))
         c.send(b"0\r\n\r\n")
         assert c.read().status == 200
     assert fake.last.body == FORCED
@@ -114,7 +132,12 @@ def test_a_chunked_search_is_rewritten_too(q: Quiver, fake: FakeQdrant) -> None:
 
 def test_the_header_counts_only_where_it_is_allowed(fake: FakeQdrant, start) -> None:
     for allowed, want in ((True, BODY), (False, FORCED)):
-        q = start(fake.url, optimizations=models(), quiver={"rewrite": {"allow_header": allowed}}, flags=["--cache", "off"])
+        q = start(
+            fake.url,
+            optimizations=models(),
+            quiver={"rewrite": {"allow_header": allowed}},
+            flags=["--cache", "off"],
+        )
         assert q.post(PATH, BODY, {"X-Quiver-Rewrite": "off"}).status == 200
         assert fake.last.body == want
         assert q.post(PATH, BODY).status == 200
@@ -145,17 +168,44 @@ def test_rewrite_off_changes_nothing(fake: FakeQdrant, start) -> None:
     assert fake.last.body == BODY
 
 
-@pytest.mark.parametrize("method, path", [("PUT", "points"), ("POST", "points/scroll"), ("POST", "points/count"), ("POST", "points/search/matrix/pairs"),
-                                          ("POST", "facet"), ("POST", "points"), ("POST", "points/batch"), ("POST", "unknown")])
+@pytest.mark.parametrize(
+    "method, path",
+    [
+        ("PUT", "points"),
+        ("POST", "points/scroll"),
+        ("POST", "points/count"),
+        ("POST", "points/search/matrix/pairs"),
+        ("POST", "facet"),
+        ("POST", "points"),
+        ("POST", "points/batch"),
+        ("POST", "unknown"),
+    ],
+)
 def test_operations_without_params_are_untouched(q: Quiver, fake: FakeQdrant, method: str, path: str) -> None:
     body = b'{"params":{"hnsw_ef":1},"vector":[1],"limit":1}'
     q.ask(method, f"/collections/forced/{path}", body)
     assert fake.last.body == body
 
 
-@pytest.mark.parametrize("body", [b"", b"[]", b"null", b"{", b'{"params":1}', b'{"params":{"hnsw_ef":10.0}}', b'{"params":{"hnsw_ef":"64"}}',
-                                  b'{"params":{"exact":1}}', b'{"params":{"quantization":[]}}', b'{"limit":1}{}', b'\xef\xbb\xbf{"limit":1}',
-                                  b'{"p\\u0061rams":{}}', b'{"params":{},"params":{}}', b'{"params":{"hnsw_ef":-1}}'])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"[]",
+        b"null",
+        b"{",
+        b'{"params":1}',
+        b'{"params":{"hnsw_ef":10.0}}',
+        b'{"params":{"hnsw_ef":"64"}}',
+        b'{"params":{"exact":1}}',
+        b'{"params":{"quantization":[]}}',
+        b'{"limit":1}{}',
+        b'\xef\xbb\xbf{"limit":1}',
+        b'{"p\\u0061rams":{}}',
+        b'{"params":{},"params":{}}',
+        b'{"params":{"hnsw_ef":-1}}',
+    ],
+)
 def test_what_is_not_understood_is_left_to_qdrant(q: Quiver, fake: FakeQdrant, body: bytes) -> None:
     q.post(PATH, body)
     assert fake.last.body == body
@@ -172,10 +222,21 @@ def test_nine_shipped_models_are_rewritten_as_configured(fake: FakeQdrant, tmp_p
     """The conf/ that ships, with an upstream added by flag: every model's collection gets parameters."""
     conf = ROOT / "conf"
     q = Quiver(None, start=False)
-    q.command = lambda: [*_without_c(Quiver.command(q)), "-c", str(conf), "--upstream", fake.url]  # type: ignore[method-assign]
+    shipped = [*_without_c(q.command()), "-c", str(conf), "--upstream", fake.url]
+    q.command = lambda: shipped  # type: ignore[method-assign]
     try:
         q.start()
-        for model in ("mixtral", "hermes", "openchat", "yi34b", "deepseek", "phi3", "imp", "deepcoder", "general"):
+        for model in (
+            "mixtral",
+            "hermes",
+            "openchat",
+            "yi34b",
+            "deepseek",
+            "phi3",
+            "imp",
+            "deepcoder",
+            "general",
+        ):
             assert q.post(f"/collections/{model}/points/search", BODY).status == 200
             assert b'"hnsw_ef"' in fake.last.body, model
             assert fake.last.body.replace(b" ", b"").count(b'"params"') == 1
@@ -190,4 +251,4 @@ def test_nine_shipped_models_are_rewritten_as_configured(fake: FakeQdrant, tmp_p
 
 def _without_c(command: list[str]) -> list[str]:
     at = command.index("-c")
-    return command[:at] + command[at + 2:]
+    return command[:at] + command[at + 2 :]

@@ -1,11 +1,11 @@
 """Signals, the end of the process, the access log."""
+
 import os
 import re
 import signal
 import threading
 
 import pytest
-
 from lib import ConnClosed, FakeQdrant, Quiver, head_of, wait_until
 
 SEARCH = "/collections/x/points/search"
@@ -88,11 +88,22 @@ def test_the_access_log_tells_each_request(fake: FakeQdrant, start, tmp_path) ->
     q.post("/collections/mine/points/search?timeout=3", {"vector": [1], "limit": 1}, key)
     q.post("/collections/mine/points/search?timeout=3", {"vector": [1], "limit": 1}, key)
     q.ask("GET", "/strange%20path")
-    lines = wait_until(lambda: len(t := (log.read_text().splitlines() if log.exists() else [])) >= 3 and t, 5, "three lines")
+    lines = wait_until(
+        lambda: len(t := (log.read_text().splitlines() if log.exists() else [])) >= 3 and t, 5, "three lines"
+    )
     first, second, third = (fields_of(line) for line in lines[:3])
-    assert {"time", "client", "method", "path", "model", "operation", "status", "bytes", "cache"} <= set(first), lines[0]
-    assert (first["method"], first["model"], first["operation"], first["status"]) == ("POST", "m", "search", "200")
-    assert first["client"].startswith("127.0.0.1") and first["path"].startswith("/collections/mine/points/search")
+    assert {"time", "client", "method", "path", "model", "operation", "status", "bytes", "cache"} <= set(
+        first
+    ), lines[0]
+    assert (first["method"], first["model"], first["operation"], first["status"]) == (
+        "POST",
+        "m",
+        "search",
+        "200",
+    )
+    assert first["client"].startswith("127.0.0.1") and first["path"].startswith(
+        "/collections/mine/points/search"
+    )
     assert "hit" in second["cache"] and "hit" not in first["cache"]
     assert third["status"] == "404" and third["path"] == "/strange%20path"
     times = [k for k in first if re.search("queue|connect|first|total", k)]
@@ -125,7 +136,9 @@ def test_the_access_log_is_off_by_default_and_goes_to_stderr_on_demand(fake: Fak
 def test_a_client_cannot_break_a_log_line(fake: FakeQdrant, start) -> None:
     q = start(fake.url, quiver={"log": {"access": "stderr", "level": "debug"}})
     q.ask("GET", '/x"y=z%0a\\level=error', headers={"User-Agent": 'a"b level=error'})
-    line = wait_until(lambda: next((l for l in list(q.lines) if "%0a" in l and "status=" in l), None), 5, "the line")
+    line = wait_until(
+        lambda: next((l for l in list(q.lines) if "%0a" in l and "status=" in l), None), 5, "the line"
+    )
     assert fields_of(line)["status"] == "404" and fields_of(line).get("level") != "error"
 
 

@@ -1,9 +1,9 @@
 """Gigabytes pass in constant memory."""
+
 import threading
 import time
 
 import pytest
-
 from lib import Conn, FakeQdrant, Quiver, head_of, wait_until
 
 MB = 1 << 20
@@ -52,7 +52,7 @@ def test_a_download_through_a_slow_reader(fake: FakeQdrant, start, long: bool, s
     def answer(x) -> None:
         if "snapshots" not in x.request.path:
             return
-        x.send(f"HTTP/1.1 200 OK\r\ncontent-length: {n}\r\ncontent-type: application/octet-stream\r\n\r\n".encode())
+        x.send(f"HTTP/1.1 200 OK\r\ncontent-length: {n}\r\ncontent-type: x/y\r\n\r\n".encode())
         for _ in range(n // len(block)):
             x.send(block)
 
@@ -69,7 +69,7 @@ def test_a_download_through_a_slow_reader(fake: FakeQdrant, start, long: bool, s
             data = c.sock.recv(256 * 1024)
             assert data, f"closed after {got} of {n}"
             if got % len(block) == 0:
-                assert data == block[:len(data)]
+                assert data == block[: len(data)]
             got += len(data)
             ahead = got / RATE - (time.monotonic() - begin)
             if ahead > 0:
@@ -111,7 +111,13 @@ def test_an_upload_to_a_slow_reader(start, long: bool, sanitized: bool, framing:
         block = b"u" * (256 * 1024)
         with q.conn(timeout=120) as c:
             how = {"Transfer-Encoding": "chunked"} if framing == "chunked" else {"Content-Length": str(n + 3)}
-            c.send(head_of("POST", "/collections/x/snapshots/upload", {**how, "Content-Type": "multipart/form-data; boundary=b"}))
+            c.send(
+                head_of(
+                    "POST",
+                    "/collections/x/snapshots/upload",
+                    {**how, "Content-Type": "multipart/form-data; boundary=b"},
+                )
+            )
             for _ in range(n // len(block)):
                 c.send(b"%x\r\n%s\r\n" % (len(block), block) if framing == "chunked" else block)
             c.send(b"3\r\nEND\r\n0\r\n\r\n" if framing == "chunked" else b"END")

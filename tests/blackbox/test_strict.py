@@ -1,8 +1,9 @@
-"""What is ambiguous is refused and the connection closed; nothing of it reaches Qdrant. And the same on the answers' side."""
+"""What is ambiguous is refused and the connection closed; nothing of it reaches Qdrant.
+And the same on the answers' side."""
+
 import threading
 
 import pytest
-
 from lib import Conn, ConnClosed, FakeQdrant, Quiver, head_of, wait_until
 
 SEARCH = b"/collections/x/points/search"
@@ -51,13 +52,21 @@ HEADS = [
     ("chunked, identity", post(b"Transfer-Encoding: chunked, identity\r\n", b"0\r\n\r\n"), (400, 501)),
     ("chunked, chunked", post(b"Transfer-Encoding: chunked, chunked\r\n", b"0\r\n\r\n"), 400),
     ("chunked on two lines", post(CHUNKED + CHUNKED, b"0\r\n\r\n"), 400),
-    ("chunked and identity on two lines", post(CHUNKED + b"Transfer-Encoding: identity\r\n", b"0\r\n\r\n"), (400, 501)),
+    (
+        "chunked and identity on two lines",
+        post(CHUNKED + b"Transfer-Encoding: identity\r\n", b"0\r\n\r\n"),
+        (400, 501),
+    ),
     ("chunked with a parameter", post(b"Transfer-Encoding: chunked;q=1\r\n", b"0\r\n\r\n"), (400, 501)),
     ("chunked with a form feed", post(b"Transfer-Encoding: \x0bchunked\r\n", b"0\r\n\r\n"), 400),
     ("chunked in quotes", post(b'Transfer-Encoding: "chunked"\r\n', b"0\r\n\r\n"), (400, 501)),
     ("an empty coding", post(b"Transfer-Encoding: \r\n"), (400, 501)),
     ("chunked in HTTP/1.0", b"POST " + SEARCH + b" HTTP/1.0\r\n" + CHUNKED + b"\r\n0\r\n\r\n", 400),
-    ("Connection names the length", post(b"Connection: Content-Length\r\nContent-Length: 5\r\n", b"hello"), 400),
+    (
+        "Connection names the length",
+        post(b"Connection: Content-Length\r\nContent-Length: 5\r\n", b"hello"),
+        400,
+    ),
     ("Connection names the coding", post(b"Connection: Transfer-Encoding\r\n" + CHUNKED, b"0\r\n\r\n"), 400),
     ("Connection names the key", get(H + b"api-key: k\r\nConnection: api-key\r\n"), 400),
     # lines
@@ -128,12 +137,20 @@ HEADS = [
     # size
     ("101 fields", get(H + b"".join(b"X-%d: 1\r\n" % n for n in range(100))), 431),
     ("a head over 32 KB", get(H + b"X-A: " + b"a" * 33000 + b"\r\n"), 431),
-    ("a head over 32 KB in many lines", get(H + b"".join(b"X-%d: %s\r\n" % (n, b"a" * 500) for n in range(80))), 431),
+    (
+        "a head over 32 KB in many lines",
+        get(H + b"".join(b"X-%d: %s\r\n" % (n, b"a" * 500) for n in range(80))),
+        431,
+    ),
     # credentials
     ("two keys", get(H + b"api-key: a\r\napi-key: b\r\n"), 400),
     ("two authorizations", get(H + b"Authorization: Bearer a\r\nAuthorization: Bearer b\r\n"), 400),
     # expectations
-    ("an expectation of something else", post(b"Expect: the-unexpected\r\nContent-Length: 5\r\n", b"hello"), 417),
+    (
+        "an expectation of something else",
+        post(b"Expect: the-unexpected\r\nContent-Length: 5\r\n", b"hello"),
+        417,
+    ),
 ]
 
 # Heads that are good, bodies that are not.
@@ -156,17 +173,22 @@ BODIES = [
     ("a malformed trailer", b"5\r\nhello\r\n0\r\nno colon here\r\n\r\n"),
     ("a trailer with a blank before its colon", b"5\r\nhello\r\n0\r\nX : 1\r\n\r\n"),
     ("a folded trailer", b"5\r\nhello\r\n0\r\nX: 1\r\n 2\r\n\r\n"),
-    ("trailers of 9 KB", b"5\r\nhello\r\n0\r\n" + b"".join(b"X-%d: %s\r\n" % (n, b"a" * 100) for n in range(90)) + b"\r\n"),
+    (
+        "trailers of 9 KB",
+        b"5\r\nhello\r\n0\r\n" + b"".join(b"X-%d: %s\r\n" % (n, b"a" * 100) for n in range(90)) + b"\r\n",
+    ),
 ]
 
 
-def refused(quiver: Quiver, fake: FakeQdrant, sent: bytes, statuses: int | tuple[int, ...], pieces: int = 1) -> None:
+def refused(
+    quiver: Quiver, fake: FakeQdrant, sent: bytes, statuses: int | tuple[int, ...], pieces: int = 1
+) -> None:
     if isinstance(statuses, int):
         statuses = (statuses,)
     with quiver.conn() as c:
         step = max(1, -(-len(sent) // pieces))
         for n in range(0, len(sent), step):
-            c.send_quietly(sent[n:n + step])
+            c.send_quietly(sent[n : n + step])
         c.send_quietly(SENTINEL)
         r = c.read()
         assert r.status in statuses, r
@@ -189,7 +211,9 @@ def shared(shared_fake: FakeQdrant):
 
 
 @pytest.mark.parametrize("name, sent, statuses", HEADS, ids=[row[0] for row in HEADS])
-def test_a_bad_head_is_refused(shared: Quiver, shared_fake: FakeQdrant, name: str, sent: bytes, statuses) -> None:
+def test_a_bad_head_is_refused(
+    shared: Quiver, shared_fake: FakeQdrant, name: str, sent: bytes, statuses
+) -> None:
     before = len(shared_fake.requests)
     refused(shared, shared_fake, sent, statuses)
     refused(shared, shared_fake, sent, statuses, pieces=7)
@@ -199,11 +223,18 @@ def test_a_bad_head_is_refused(shared: Quiver, shared_fake: FakeQdrant, name: st
 
 
 @pytest.mark.parametrize("name, body", BODIES, ids=[row[0] for row in BODIES])
-def test_a_bad_body_is_refused_and_not_forwarded_as_whole(shared: Quiver, shared_fake: FakeQdrant, name: str, body: bytes) -> None:
-    for method, path in (("POST", "/collections/x/points/search"), ("PUT", "/collections/x/points?wait=true")):
+def test_a_bad_body_is_refused_and_not_forwarded_as_whole(
+    shared: Quiver, shared_fake: FakeQdrant, name: str, body: bytes
+) -> None:
+    for method, path in (
+        ("POST", "/collections/x/points/search"),
+        ("PUT", "/collections/x/points?wait=true"),
+    ):
         before = len(shared_fake.requests)
         refused(shared, shared_fake, head_of(method, path, {"Transfer-Encoding": "chunked"}) + body, 400)
-        refused(shared, shared_fake, head_of(method, path, {"Transfer-Encoding": "chunked"}) + body, 400, pieces=9)
+        refused(
+            shared, shared_fake, head_of(method, path, {"Transfer-Encoding": "chunked"}) + body, 400, pieces=9
+        )
         got = shared_fake.requests[before:]
         assert not [r for r in got if r.complete], "a broken request arrived as a whole one"
         assert method != "POST" or not got, "a held request's head went out before its body was known"
@@ -228,7 +259,7 @@ def test_limits_are_exact(shared: Quiver, shared_fake: FakeQdrant) -> None:
 def test_oddities_that_are_legal_pass(shared: Quiver, shared_fake: FakeQdrant) -> None:
     legal = [
         post(b"transfer-ENCODING: CHUNKED\r\n", b"5\r\nhello\r\n0\r\n\r\n"),
-        post(b"Transfer-Encoding:\tchunked \r\n", b"5;a=b;c=\"d\"\r\nhello\r\n0\r\nX-T: 1\r\nX-U: 2\r\n\r\n"),
+        post(b"Transfer-Encoding:\tchunked \r\n", b'5;a=b;c="d"\r\nhello\r\n0\r\nX-T: 1\r\nX-U: 2\r\n\r\n'),
         post(b"Content-Length:5\r\n", b"hello"),
         post(b"Content-Length: 005\r\n", b"hello"),
         post(CHUNKED, b"00000005\r\nhello\r\n000\r\n\r\n"),
@@ -271,16 +302,30 @@ def test_a_bad_request_behind_a_slow_one_waits_its_turn(quiver: Quiver, fake: Fa
 
 # --- requests that end early ---
 
-@pytest.mark.parametrize("method, path", [("POST", "/collections/x/points/search"), ("PUT", "/collections/x/points?wait=true"),
-                                          ("POST", "/collections/x/snapshots/upload")])
+
+@pytest.mark.parametrize(
+    "method, path",
+    [
+        ("POST", "/collections/x/points/search"),
+        ("PUT", "/collections/x/points?wait=true"),
+        ("POST", "/collections/x/snapshots/upload"),
+    ],
+)
 @pytest.mark.parametrize("framing", ["length", "chunked"])
 @pytest.mark.parametrize("how", ["fin", "reset"])
-def test_a_cut_request_never_arrives_as_a_whole_one(quiver: Quiver, fake: FakeQdrant, method: str, path: str, framing: str, how: str) -> None:
+def test_a_cut_request_never_arrives_as_a_whole_one(
+    quiver: Quiver, fake: FakeQdrant, method: str, path: str, framing: str, how: str
+) -> None:
     with quiver.conn() as c:
         if framing == "length":
             c.send(head_of(method, path, {"Content-Length": "300000"}) + b"x" * 200000)
         else:
-            c.send(head_of(method, path, {"Transfer-Encoding": "chunked"}) + b"%x\r\n" % 200000 + b"x" * 200000 + b"\r\n10\r\nabc")
+            c.send(
+                head_of(method, path, {"Transfer-Encoding": "chunked"})
+                + b"%x\r\n" % 200000
+                + b"x" * 200000
+                + b"\r\n10\r\nabc"
+            )
         if method == "PUT" or "upload" in path:
             wait_until(lambda: fake.requests, what="the head of the streamed request upstream")
         if how == "reset":
@@ -307,7 +352,10 @@ BAD_ANSWERS = [
     ("a list of lengths", b"HTTP/1.1 200 OK\r\ncontent-length: 2, 2\r\n\r\nok"),
     ("a signed length", b"HTTP/1.1 200 OK\r\ncontent-length: +2\r\n\r\nok"),
     ("a huge length", b"HTTP/1.1 200 OK\r\ncontent-length: 99999999999999999999\r\n\r\nok"),
-    ("length and coding", b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"),
+    (
+        "length and coding",
+        b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+    ),
     ("another coding", b"HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"),
     ("a coding in HTTP/1.0", b"HTTP/1.0 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"),
     ("a folded line", b"HTTP/1.1 200 OK\r\nx-a: 1\r\n 2\r\ncontent-length: 2\r\n\r\nok"),
@@ -346,14 +394,23 @@ CUT_ANSWERS = [
     ("less than its length", b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n" + b"x" * 50000),
     ("a chunk cut short", b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n10000\r\n" + b"x" * 50000),
     ("no last chunk", b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n"),
-    ("a bad chunk size behind a good one", b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\nzz\r\n\r\n0\r\n\r\n"),
-    ("an overflowing chunk size", b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n10000000000000005\r\nhello\r\n0\r\n\r\n"),
+    (
+        "a bad chunk size behind a good one",
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\nzz\r\n\r\n0\r\n\r\n",
+    ),
+    (
+        "an overflowing chunk size",
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n"
+        b"10000000000000005\r\nhello\r\n0\r\n\r\n",
+    ),
 ]
 
 
 @pytest.mark.parametrize("target", ["/metrics", "/collections/x/points/search"])
 @pytest.mark.parametrize("name, raw", CUT_ANSWERS, ids=[row[0] for row in CUT_ANSWERS])
-def test_a_cut_answer_is_502_or_visibly_cut(start, fake: FakeQdrant, name: str, raw: bytes, target: str) -> None:
+def test_a_cut_answer_is_502_or_visibly_cut(
+    start, fake: FakeQdrant, name: str, raw: bytes, target: str
+) -> None:
     q = start(fake.url)
 
     def answer(x) -> None:
@@ -362,8 +419,14 @@ def test_a_cut_answer_is_502_or_visibly_cut(start, fake: FakeQdrant, name: str, 
 
     fake.handler = answer
     with q.conn() as c:
-        c.send(head_of("POST" if "search" in target else "GET", target, {"Content-Length": "2"} if "search" in target else {}) +
-               (b"{}" if "search" in target else b""))
+        c.send(
+            head_of(
+                "POST" if "search" in target else "GET",
+                target,
+                {"Content-Length": "2"} if "search" in target else {},
+            )
+            + (b"{}" if "search" in target else b"")
+        )
         try:
             r = c.read()
             assert r.status == 502 and "error" in r.json()["status"], "a cut answer came out as a whole one"

@@ -1,10 +1,26 @@
 """Objects that black-box tests are written with: Quiver, FakeQdrant, Redis, Conn, wait_until."""
+
 from .conn import Conn, ConnClosed, ProtocolError, Response, head_of, request
 from .fakeqdrant import Exchange, FakeQdrant, Request
 from .ports import free_port
-from .quiver import Quiver, ROOT, quiver_binary
+from .quiver import ROOT, Quiver, quiver_binary
 from .redis import Redis
 from .wait import wait_until
 
-__all__ = ["Conn", "ConnClosed", "Exchange", "FakeQdrant", "ProtocolError", "Quiver", "ROOT", "Redis", "Request", "Response",
-           "free_port", "head_of", "quiver_binary", "request", "wait_until"]
+__all__ = [
+    "Conn",
+    "ConnClosed",
+    "Exchange",
+    "FakeQdrant",
+    "ProtocolError",
+    "Quiver",
+    "ROOT",
+    "Redis",
+    "Request",
+    "Response",
+    "free_port",
+    "head_of",
+    "quiver_binary",
+    "request",
+    "wait_until",
+]

@@ -1,4 +1,5 @@
 """A raw HTTP client: sends bytes as given, reads exactly one response and parses it strictly."""
+
 import json
 import re
 import socket
@@ -21,8 +22,16 @@ class ConnClosed(AssertionError):
 
 
 class Response:
-    def __init__(self, version: str, status: int, reason: str, headers: list[tuple[str, str]], raw_head: bytes):
-        self.version, self.status, self.reason, self.headers, self.raw_head = version, status, reason, headers, raw_head
+    def __init__(
+        self, version: str, status: int, reason: str, headers: list[tuple[str, str]], raw_head: bytes
+    ):
+        self.version, self.status, self.reason, self.headers, self.raw_head = (
+            version,
+            status,
+            reason,
+            headers,
+            raw_head,
+        )
         self.body = b""
         self.framing = "none"  # none, length, chunked, close
         self.interim: list["Response"] = []
@@ -39,7 +48,9 @@ class Response:
 
     @property
     def hit(self) -> bool:
-        return "hit" in [part.strip().split("=")[0] for part in (self.get("cache-status") or "").split(";")[1:]]
+        return "hit" in [
+            part.strip().split("=")[0] for part in (self.get("cache-status") or "").split(";")[1:]
+        ]
 
     def __repr__(self) -> str:
         return f"<Response {self.status} {self.headers} {self.body[:200]!r}>"
@@ -60,12 +71,19 @@ def parse_head(raw: bytes) -> Response:
     return Response(f"HTTP/1.{match[1].decode()}", int(match[2]), match[3].decode("latin-1"), headers, raw)
 
 
-def head_of(method: str, target: str, headers: Iterable[tuple[str, str]] | dict[str, str] = (), version: str = "HTTP/1.1") -> bytes:
+def head_of(
+    method: str,
+    target: str,
+    headers: Iterable[tuple[str, str]] | dict[str, str] = (),
+    version: str = "HTTP/1.1",
+) -> bytes:
     """A request head with Host where none is given."""
     items = list(headers.items() if isinstance(headers, dict) else headers)
     if version == "HTTP/1.1" and not any(n.lower() == "host" for n, _ in items):
         items.insert(0, ("Host", "quiver.test"))
-    return (f"{method} {target} {version}\r\n" + "".join(f"{n}: {v}\r\n" for n, v in items) + "\r\n").encode("latin-1")
+    return (f"{method} {target} {version}\r\n" + "".join(f"{n}: {v}\r\n" for n, v in items) + "\r\n").encode(
+        "latin-1"
+    )
 
 
 class Conn:
@@ -196,8 +214,14 @@ class Conn:
             if self._need(2) != b"\r\n":
                 raise ProtocolError("no CRLF behind a chunk")
 
-    def ask(self, method: str, target: str, body: bytes | None = None, headers: dict[str, str] | None = None,
-            version: str = "HTTP/1.1") -> Response:
+    def ask(
+        self,
+        method: str,
+        target: str,
+        body: bytes | None = None,
+        headers: dict[str, str] | None = None,
+        version: str = "HTTP/1.1",
+    ) -> Response:
         items = list((headers or {}).items())
         if body is not None:
             items.append(("Content-Length", str(len(body))))
@@ -209,7 +233,7 @@ class Conn:
         return self.ask("POST", target, data, {"Content-Type": "application/json", **(headers or {})})
 
     def is_closed(self, timeout: float = 5.0) -> bool:
-        """True once the peer has closed, with nothing more sent; False if it stays open; raises on further bytes."""
+        """True once the peer has closed with nothing more sent; False if it stays open; further bytes raise."""
         if self.buffer:
             raise ProtocolError(f"unexpected bytes: {self.buffer[:300]!r}")
         if self.closed:
@@ -252,8 +276,15 @@ class Conn:
         self.sock.close()
 
 
-def request(port: int | str, method: str, target: str, body: bytes | None = None, headers: dict[str, str] | None = None,
-            host: str = "127.0.0.1", timeout: float = 20.0) -> Response:
+def request(
+    port: int | str,
+    method: str,
+    target: str,
+    body: bytes | None = None,
+    headers: dict[str, str] | None = None,
+    host: str = "127.0.0.1",
+    timeout: float = 20.0,
+) -> Response:
     """One request on a connection of its own."""
     with Conn(port, host=host, timeout=timeout) as c:
         return c.ask(method, target, body, headers)

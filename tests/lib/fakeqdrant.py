@@ -1,4 +1,5 @@
-"""A scripted Qdrant: raw sockets, one thread a connection. The handler decides what bytes come back and how."""
+"""A scripted Qdrant: raw sockets, a thread a connection. The handler decides what bytes come back and how."""
+
 import json
 import re
 import socket
@@ -11,14 +12,17 @@ from .ports import free_port
 
 
 class Request:
-    """One request as it arrived. `raw` is head and body as they came, framing included; `complete` tells whether all of it came."""
+    """One request as it came: `raw` is head and body with their framing; `complete`: all of it is there."""
 
     def __init__(self, raw_head: bytes, connection: int, nth: int):
         self.raw_head, self.connection, self.nth = raw_head, connection, nth
         lines = raw_head[:-4].split(b"\r\n")
         self.method, self.target, self.version = lines[0].decode("latin-1").split(" ")
         self.path, _, self.query = self.target.partition("?")
-        self.headers = [(n.decode("latin-1"), v.strip().decode("latin-1")) for n, _, v in (line.partition(b":") for line in lines[1:])]
+        self.headers = [
+            (n.decode("latin-1"), v.strip().decode("latin-1"))
+            for n, _, v in (line.partition(b":") for line in lines[1:])
+        ]
         self.body = b""
         self.raw_body = b""
         self.complete = False
@@ -39,7 +43,8 @@ class Request:
         return self.raw_head + self.raw_body
 
     def __repr__(self) -> str:
-        return f"<Request {self.method} {self.target} {self.headers} {len(self.body)} B{'' if self.complete else ' CUT'}>"
+        cut = "" if self.complete else " CUT"
+        return f"<Request {self.method} {self.target} {self.headers} {len(self.body)} B{cut}>"
 
 
 class Gone(Exception):
@@ -59,21 +64,45 @@ class Exchange:
         except OSError as e:
             raise Gone from e
 
-    def reply(self, status: int = 200, body: bytes | str | dict | list = b"", headers: list[tuple[str, str]] = (),  # type: ignore
-              content_type: str = "application/json", reason: str = "") -> None:
-        self.send(self.head(status, body := to_bytes(body), headers, content_type, reason) +
-                  (b"" if self.request.method == "HEAD" else body))
+    def reply(
+        self,
+        status: int = 200,
+        body: bytes | str | dict | list = b"",
+        headers: list[tuple[str, str]] = (),  # type: ignore
+        content_type: str = "application/json",
+        reason: str = "",
+    ) -> None:
+        self.send(
+            self.head(status, body := to_bytes(body), headers, content_type, reason)
+            + (b"" if self.request.method == "HEAD" else body)
+        )
 
-    def head(self, status: int, body: bytes, headers: list[tuple[str, str]] = (), content_type: str = "application/json",  # type: ignore
-             reason: str = "") -> bytes:
+    def head(
+        self,
+        status: int,
+        body: bytes,
+        headers: list[tuple[str, str]] = (),
+        content_type: str = "application/json",  # type: ignore
+        reason: str = "",
+    ) -> bytes:
         items = [("content-length", str(len(body)))] if status not in (204, 304) else []
         if content_type and not any(n.lower() == "content-type" for n, _ in headers):
             items.append(("content-type", content_type))
         items += list(headers)
-        return f"HTTP/1.1 {status} {reason or 'X'}\r\n".encode() + b"".join(f"{n}: {v}\r\n".encode("latin-1") for n, v in items) + b"\r\n"
+        return (
+            f"HTTP/1.1 {status} {reason or 'X'}\r\n".encode()
+            + b"".join(f"{n}: {v}\r\n".encode("latin-1") for n, v in items)
+            + b"\r\n"
+        )
 
-    def chunked(self, pieces: list[bytes], status: int = 200, headers: list[tuple[str, str]] = (),  # type: ignore
-                finish: bool = True, each: Callable[[int], None] = lambda n: None) -> None:
+    def chunked(
+        self,
+        pieces: list[bytes],
+        status: int = 200,
+        headers: list[tuple[str, str]] = (),  # type: ignore
+        finish: bool = True,
+        each: Callable[[int], None] = lambda n: None,
+    ) -> None:
         head = f"HTTP/1.1 {status} X\r\ntransfer-encoding: chunked\r\n".encode()
         self.send(head + b"".join(f"{n}: {v}\r\n".encode() for n, v in headers) + b"\r\n")
         for n, piece in enumerate(pieces):
@@ -135,19 +164,26 @@ def to_bytes(body: bytes | str | dict | list) -> bytes:
 
 
 class FakeQdrant:
-    """`requests` are clients' requests, in the order of their heads; quiver's own (User-Agent quiver/...) are in `own`.
-    `handler(exchange)` answers; a handler that returns without sending gets the default answer of a small, healthy Qdrant."""
+    """`requests` are clients' requests in the order of their heads; quiver's own are in `own`.
+    `handler(exchange)` answers; one that sends nothing gets the default answer of a small Qdrant."""
 
-    def __init__(self, handler: Handler | None = None, port: int = 0, idle_close: float = 0, lazy: bool = False, backlog: int = 512):
+    def __init__(
+        self,
+        handler: Handler | None = None,
+        port: int = 0,
+        idle_close: float = 0,
+        lazy: bool = False,
+        backlog: int = 512,
+    ):
         self.handler, self.idle_close, self.lazy = handler, idle_close, lazy
         self.port = port or free_port()
         self.lock = threading.Lock()
         self.requests: list[Request] = []
         self.own: list[Request] = []
         self.accepted = 0
-        self.open_now = 0            # connections that have carried a client's request and are still open
+        self.open_now = 0  # connections that have carried a client's request and are still open
         self.open_max = 0
-        self.sockets_now = 0         # all of them
+        self.sockets_now = 0  # all of them
         self.answers = 0
         self.aliases: dict[str, str] = {}
         self.refused_bytes: list[bytes] = []  # what was no request at all
@@ -170,7 +206,11 @@ class FakeQdrant:
     # for tests
     def seen(self, method: str | None = None, path: str | None = None) -> list[Request]:
         with self.lock:
-            return [r for r in self.requests if (method is None or r.method == method) and (path is None or r.path == path)]
+            return [
+                r
+                for r in self.requests
+                if (method is None or r.method == method) and (path is None or r.path == path)
+            ]
 
     @property
     def last(self) -> Request:
@@ -290,29 +330,56 @@ class FakeQdrant:
             self.answers += 1
 
     def default(self, x: Exchange) -> None:
-        """What a small healthy Qdrant would say; each search's answer has a serial number of its own, so that a hit shows."""
+        """What a small Qdrant would say; each search has a serial number of its own, so that a hit shows."""
         r = x.request
         path = re.sub("/+", "/", r.path).rstrip("/") or "/"
         last = path.rsplit("/", 1)[-1]
         if r.method == "GET" and path == "/":
             x.reply(200, {"title": "qdrant - vector search engine", "version": "1.18.3", "commit": "0" * 40})
         elif r.method == "GET" and path in ("/healthz", "/livez", "/readyz"):
-            x.reply(200, "healthz check passed" if path != "/readyz" else "all shards are ready", content_type="text/plain; charset=utf-8")
+            x.reply(
+                200,
+                "healthz check passed" if path != "/readyz" else "all shards are ready",
+                content_type="text/plain; charset=utf-8",
+            )
         elif r.method == "GET" and path == "/aliases":
             x.ok({"aliases": [{"alias_name": a, "collection_name": c} for a, c in self.aliases.items()]})
         elif r.method == "POST" and path == "/collections/aliases":
             for action in r.json()["actions"]:
                 if "create_alias" in action:
-                    self.aliases[action["create_alias"]["alias_name"]] = action["create_alias"]["collection_name"]
+                    self.aliases[action["create_alias"]["alias_name"]] = action["create_alias"][
+                        "collection_name"
+                    ]
                 elif "delete_alias" in action:
                     self.aliases.pop(action["delete_alias"]["alias_name"], None)
             x.ok(True)
         elif r.method == "GET" and re.fullmatch("/collections/[^/]+", path):
-            x.ok({"status": "green", "optimizer_status": "ok", "points_count": 1, "segments_count": 1, "indexed_vectors_count": 0,
-                  "config": {"params": {"vectors": {"size": 4, "distance": "Dot"}, "shard_number": 1, "replication_factor": 1}},
-                  "payload_schema": {}, "update_queue": {"length": 0}})
-        elif r.method == "POST" and re.search("/points(/(search|query|recommend|discover|scroll|count)(/batch|/groups)?)?$|/facet$", path):
-            x.ok([{"id": self.serial(), "version": 1, "score": 0.5}] if last != "count" else {"count": self.serial()})
+            x.ok(
+                {
+                    "status": "green",
+                    "optimizer_status": "ok",
+                    "points_count": 1,
+                    "segments_count": 1,
+                    "indexed_vectors_count": 0,
+                    "config": {
+                        "params": {
+                            "vectors": {"size": 4, "distance": "Dot"},
+                            "shard_number": 1,
+                            "replication_factor": 1,
+                        }
+                    },
+                    "payload_schema": {},
+                    "update_queue": {"length": 0},
+                }
+            )
+        elif r.method == "POST" and re.search(
+            "/points(/(search|query|recommend|discover|scroll|count)(/batch|/groups)?)?$|/facet$", path
+        ):
+            x.ok(
+                [{"id": self.serial(), "version": 1, "score": 0.5}]
+                if last != "count"
+                else {"count": self.serial()}
+            )
         elif r.method == "GET" and re.search("/points/[^/]+$", path):
             x.ok({"id": self.serial(), "payload": {}})
         elif path.startswith("/collections/") and r.method in ("PUT", "POST", "PATCH", "DELETE"):
@@ -338,7 +405,9 @@ class FakeQdrant:
                 more = self._recv(sock)
             except TimeoutError:
                 if first and not data:  # Qdrant answers a silent new connection with an unsolicited 408
-                    sock.sendall(b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+                    sock.sendall(
+                        b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+                    )
                 return None
             except OSError:
                 more = b""

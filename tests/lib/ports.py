@@ -1,4 +1,5 @@
 """Free TCP ports, safe between test processes: a port is held by a file lock for the life of this process."""
+
 import fcntl
 import os
 import random

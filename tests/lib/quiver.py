@@ -1,4 +1,5 @@
 """The proxy under test as an object: start with a configuration, talk, look at metrics, reload, stop."""
+
 import os
 import re
 import resource
@@ -15,8 +16,13 @@ from .ports import free_port
 from .wait import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
-FILES = {"quiver": "quiver.yaml", "optimizations": "model-optimizations.yaml", "indexing": "indexing-strategies.yaml",
-         "caching": "caching-optimizations.yaml", "tuning": "performance-tuning.yaml"}
+FILES = {
+    "quiver": "quiver.yaml",
+    "optimizations": "model-optimizations.yaml",
+    "indexing": "indexing-strategies.yaml",
+    "caching": "caching-optimizations.yaml",
+    "tuning": "performance-tuning.yaml",
+}
 SANITIZER = re.compile(r"AddressSanitizer|LeakSanitizer|ThreadSanitizer|runtime error:|ERROR: .*Sanitizer")
 
 
@@ -56,21 +62,45 @@ def clean_environment(extra: dict[str, str] | None = None) -> dict[str, str]:
 
 
 class Quiver:
-    """quiver: what quiver.yaml says, beyond upstream and ports (a nested dict). optimizations, indexing, caching, tuning: model -> keys.
-    The configuration lives in `folder`; configure() writes it anew, hup() makes the process read it."""
+    """quiver: what quiver.yaml says beyond upstream and ports, a nested dict; optimizations, indexing, caching,
+    tuning: model -> keys. The configuration lives in `folder`: configure() writes it anew,
+    hup() makes the process read it."""
 
-    def __init__(self, upstream: str | list[str] | None = None, quiver: dict | None = None, optimizations: dict | None = None,
-                 indexing: dict | None = None, caching: dict | None = None, tuning: dict | None = None, flags: list[str] | None = None,
-                 env: dict[str, str] | None = None, workers: int = 2, ready: bool = True, start: bool = True, nofile: int = 0,
-                 listen_flag: bool = True):
+    def __init__(
+        self,
+        upstream: str | list[str] | None = None,
+        quiver: dict | None = None,
+        optimizations: dict | None = None,
+        indexing: dict | None = None,
+        caching: dict | None = None,
+        tuning: dict | None = None,
+        flags: list[str] | None = None,
+        env: dict[str, str] | None = None,
+        workers: int = 2,
+        ready: bool = True,
+        start: bool = True,
+        nofile: int = 0,
+        listen_flag: bool = True,
+    ):
         self.port, self.api = free_port(), free_port()
         self.folder = Path(tempfile.mkdtemp(prefix="quiver-test-"))
-        self.upstream, self.flags, self.env, self.workers, self.nofile = upstream, flags or [], env, workers, nofile
+        self.upstream, self.flags, self.env, self.workers, self.nofile = (
+            upstream,
+            flags or [],
+            env,
+            workers,
+            nofile,
+        )
         self.listen_flag = listen_flag
         self.process: subprocess.Popen | None = None
         self.lines: list[str] = []
-        self.configure(quiver=quiver or {}, optimizations=optimizations or {}, indexing=indexing or {}, caching=caching or {},
-                       tuning=tuning or {})
+        self.configure(
+            quiver=quiver or {},
+            optimizations=optimizations or {},
+            indexing=indexing or {},
+            caching=caching or {},
+            tuning=tuning or {},
+        )
         if start:
             self.start(ready)
 
@@ -87,7 +117,7 @@ class Quiver:
         return self
 
     def write(self, name: str, text: str) -> None:
-        """Exactly this text; written aside and renamed, so that a reload never sees half of it. Empty removes the file."""
+        """Exactly this text; renamed into place: a reload never sees half of it. Empty removes the file."""
         path = self.folder / name
         if not text:
             path.unlink(missing_ok=True)
@@ -108,11 +138,21 @@ class Quiver:
             if self.nofile:
                 resource.setrlimit(resource.RLIMIT_NOFILE, (self.nofile, self.nofile))
 
-        self.process = subprocess.Popen(self.command(), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, env=clean_environment(self.env),
-                                        preexec_fn=limit, cwd=self.folder)
+        self.process = subprocess.Popen(
+            self.command(),
+            stderr=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            env=clean_environment(self.env),
+            preexec_fn=limit,
+            cwd=self.folder,
+        )
         self.reader = threading.Thread(target=self._collect, args=(self.process.stderr,), daemon=True)
         self.reader.start()
-        wait_until(lambda: self.process.poll() is not None or self._answers("/healthz"), 20, "quiver answers /healthz")
+        wait_until(
+            lambda: self.process.poll() is not None or self._answers("/healthz"),
+            20,
+            "quiver answers /healthz",
+        )
         if self.process.poll() is not None:
             self.reader.join(5)
             raise AssertionError(f"quiver ended with {self.process.returncode}:\n{self.stderr}")
@@ -178,11 +218,15 @@ class Quiver:
                 except subprocess.TimeoutExpired:
                     self.process.kill()
                     self.wait()
-                    raise AssertionError(f"quiver did not end within 40 s of SIGTERM:\n{self.stderr[-3000:]}") from None
+                    raise AssertionError(
+                        f"quiver did not end within 40 s of SIGTERM:\n{self.stderr[-3000:]}"
+                    ) from None
             ended, self.process = self.process, None
             self.reader.join(5)
             assert not SANITIZER.search(self.stderr), self.stderr[-8000:]
-            assert ended.returncode in (code, -signal.SIGKILL), f"exit code {ended.returncode}:\n{self.stderr[-3000:]}"
+            assert ended.returncode in (code, -signal.SIGKILL), (
+                f"exit code {ended.returncode}:\n{self.stderr[-3000:]}"
+            )
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def kill(self) -> None:
@@ -194,7 +238,9 @@ class Quiver:
     def conn(self, **how: Any) -> Conn:
         return Conn(self.port, **how)
 
-    def ask(self, method: str, target: str, body: bytes | None = None, headers: dict[str, str] | None = None) -> Response:
+    def ask(
+        self, method: str, target: str, body: bytes | None = None, headers: dict[str, str] | None = None
+    ) -> Response:
         with self.conn() as c:
             return c.ask(method, target, body, headers)
 
@@ -212,7 +258,7 @@ class Quiver:
         for line in text.splitlines():
             if line.startswith("#") or not line.strip():
                 continue
-            match = re.fullmatch(r'([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(.*)\})? (\S+)', line)
+            match = re.fullmatch(r"([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(.*)\})? (\S+)", line)
             assert match, f"not a metric: {line!r}"
             labels = dict(re.findall(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\]|\\.)*)"', match[2] or ""))
             out.append((match[1], labels, float(match[3])))
@@ -220,11 +266,14 @@ class Quiver:
 
     def metric(self, name: str, **labels: str) -> float:
         """The sum of all series of that name with those labels; 0 if there is none."""
-        return sum(v for n, l, v in self.metrics() if n == name and all(l.get(k) == w for k, w in labels.items()))
+        return sum(
+            v for n, l, v in self.metrics() if n == name and all(l.get(k) == w for k, w in labels.items())
+        )
 
     def memory(self) -> int:
         """Resident bytes."""
-        return int(re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{self.pid}/status").read_text())[1]) * 1024  # type: ignore[index]
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        return int(re.search(r"VmRSS:\s+(\d+)", status)[1]) * 1024  # type: ignore[index]
 
     def cpu_seconds(self) -> float:
         fields = Path(f"/proc/{self.pid}/stat").read_text().rsplit(")", 1)[1].split()

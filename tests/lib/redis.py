@@ -1,4 +1,5 @@
 """A Redis server of the test's own: no persistence, its own port, a unix socket beside it."""
+
 import os
 import shutil
 import signal
@@ -28,11 +29,32 @@ class Redis:
         return f"unix:{self.unix_path}"
 
     def start(self) -> "Redis":
-        command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", self.folder,
-                   "--unixsocket", self.unix_path, "--unixsocketperm", "700", "--maxmemory", "64mb", "--maxmemory-policy", "noeviction"]
+        command = [
+            "redis-server",
+            "--port",
+            str(self.port),
+            "--bind",
+            "127.0.0.1",
+            "--save",
+            "",
+            "--appendonly",
+            "no",
+            "--dir",
+            self.folder,
+            "--unixsocket",
+            self.unix_path,
+            "--unixsocketperm",
+            "700",
+            "--maxmemory",
+            "64mb",
+            "--maxmemory-policy",
+            "noeviction",
+        ]
         if self.password:
             command += ["--requirepass", self.password]
-        self.process = subprocess.Popen(command + list(self.options), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.process = subprocess.Popen(
+            command + list(self.options), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
         wait_until(self.alive, 10, "redis-server answers")
         return self
 

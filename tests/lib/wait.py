@@ -1,4 +1,5 @@
 """Waiting for a condition, never for an amount of time."""
+
 import time
 from typing import Callable, TypeVar
 
@@ -13,5 +14,5 @@ def wait_until(condition: Callable[[], T], timeout: float = 10.0, what: str = ""
         if value:
             return value
         if time.monotonic() >= end:
-            raise AssertionError(f"not within {timeout} s: {what or getattr(condition, '__name__', 'condition')} (last: {value!r})")
+            raise AssertionError(f"not within {timeout} s: {what or 'a condition'} (last: {value!r})")
         time.sleep(every)

@@ -1,4 +1,5 @@
 """What the docs say exists, exists; what exists is named."""
+
 import ast
 import re
 import subprocess
@@ -20,7 +21,11 @@ def committed(*patterns: str) -> list[Path]:
 def test_no_python_test_is_named_twice_in_its_folder() -> None:
     by_folder: dict[Path, Counter] = {}
     for path in (ROOT / "tests").rglob("test_*.py"):
-        names = [n.name for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.FunctionDef) and n.name.startswith("test_")]
+        names = [
+            n.name
+            for n in ast.walk(ast.parse(path.read_text()))
+            if isinstance(n, ast.FunctionDef) and n.name.startswith("test_")
+        ]
         twice = [n for n, count in Counter(names).items() if count > 1]
         assert not twice, f"{path}: {twice}"
         by_folder.setdefault(path.parent, Counter()).update(names)
@@ -50,7 +55,9 @@ def test_commands_that_readmes_name_exist() -> None:
     missing = []
     for readme in committed("*.md"):
         for block in re.findall(r"^```(?:sh|bash|console)?\n(.*?)^```", readme.read_text(), re.M | re.S):
-            for script in re.findall(r"(?<![\w./-])((?:docker|tests|bench|\.ci)/[\w./-]*\.?(?:sh|py|run))\b", block):
+            for script in re.findall(
+                r"(?<![\w./-])((?:docker|tests|bench|\.ci)/[\w./-]*\.?(?:sh|py|run))\b", block
+            ):
                 if not (ROOT / script).exists() and not (readme.parent / script).exists():
                     missing.append(f"{readme.relative_to(ROOT)}: {script}")
             for preset in re.findall(r"cmake --preset (\w+)", block):
@@ -60,7 +67,17 @@ def test_commands_that_readmes_name_exist() -> None:
 
 
 def test_the_top_level_is_as_agreed() -> None:
-    allowed = {"CMakeLists.txt", "CMakePresets.json", "proxy", "plugins", "conf", "tests", "docker", "bench", "README.md"}
+    allowed = {
+        "CMakeLists.txt",
+        "CMakePresets.json",
+        "proxy",
+        "plugins",
+        "conf",
+        "tests",
+        "docker",
+        "bench",
+        "README.md",
+    }
     top = {p.relative_to(ROOT).parts[0] for p in committed()}
     assert {n for n in top if not n.startswith(".")} <= allowed
 
@@ -89,10 +106,16 @@ def test_every_plugin_says_what_it_is() -> None:
     folders = [p for p in (ROOT / "plugins").iterdir() if p.is_dir() and list(p.glob("*.c"))]
     for folder in folders:
         readme = folder / "README.md"
-        text = (ROOT / "plugins" / "README.md").read_text() if (ROOT / "plugins" / "README.md").exists() else ""
-        assert readme.exists() or f"`{folder.name}" in text or f"{folder.name}/" in text, f"plugins/{folder.name} is described nowhere"
+        text = (
+            (ROOT / "plugins" / "README.md").read_text() if (ROOT / "plugins" / "README.md").exists() else ""
+        )
+        assert readme.exists() or f"`{folder.name}" in text or f"{folder.name}/" in text, (
+            f"plugins/{folder.name} is described nowhere"
+        )
 
 
 def test_every_operation_of_the_table_is_tested_against_the_engine() -> None:
     rows = re.findall(r'^OP\((\w+), "(\w+)"', (ROOT / "proxy" / "qdrant" / "ops.def").read_text(), re.M)
-    assert len(rows) > 60 and len({i for i, _ in rows}) == len(rows) and len({n for _, n in rows}) == len(rows)
+    assert (
+        len(rows) > 60 and len({i for i, _ in rows}) == len(rows) and len({n for _, n in rows}) == len(rows)
+    )

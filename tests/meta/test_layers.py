@@ -1,4 +1,5 @@
 """Arrows point down: what may include what, and which library ends where."""
+
 import re
 from pathlib import Path
 
@@ -16,7 +17,19 @@ BELOW = {
     "engine": {"base", "conf", "http", "qdrant", "io", "upstream", "coherence"},
     "api": {"base", "conf", "http", "qdrant", "io", "upstream", "coherence", "engine"},
     "tune": {"base", "conf", "http", "qdrant", "io", "upstream", "coherence", "engine"},
-    "server": {"base", "conf", "http", "qdrant", "io", "upstream", "coherence", "engine", "api", "tune", "plugins"},
+    "server": {
+        "base",
+        "conf",
+        "http",
+        "qdrant",
+        "io",
+        "upstream",
+        "coherence",
+        "engine",
+        "api",
+        "tune",
+        "plugins",
+    },
 }
 # A plugin sees the engine's contract and the pure layers, and never another plugin or a library's bridge.
 PLUGIN_MAY = {"base", "conf", "http", "qdrant", "upstream", "coherence", "engine"}
@@ -54,7 +67,11 @@ def test_includes_point_down() -> None:
 
 def test_foreign_headers_are_included_in_one_file_each() -> None:
     for library, pattern in ONE_FILE.items():
-        users = [str(p.relative_to(ROOT)) for p in sources() if any(k == "<" and re.fullmatch(pattern, n) for k, n in includes(p))]
+        users = [
+            str(p.relative_to(ROOT))
+            for p in sources()
+            if any(k == "<" and re.fullmatch(pattern, n) for k, n in includes(p))
+        ]
         assert len(users) == 1 and users[0].endswith(".c"), f"{library}: {users}"
 
 
