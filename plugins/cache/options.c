@@ -6,10 +6,12 @@
 static const struct opt cache_model_options[] = {
     OPT_BOOL(M, on, "cache", CONF_CACHING, "true", "answer repeated reads from memory"),
     OPT_USEC(M, ttl, "cache_ttl", CONF_CACHING, "60s", "1ms", "30d", "how long an answer may be reused"),
-    OPT_UINT(M, share, "cache_share", CONF_CACHING, "100", "1", "100", "the part of cache.memory that it may fill, in per cent"),
+    OPT_UINT(M, share, "cache_share", CONF_CACHING, "100", "1", "100",
+             "the part of cache.memory that it may fill, in per cent"),
     OPT_BOOL(M, external_writes, "external_writes", CONF_CACHING, "false",
              "others write to Qdrant past quiver: an answer may then be as old as cache_ttl"),
-    OPT_BYTES(M, max_entry, "cache_max_entry", CONF_CACHING, "1MiB", "1KiB", "64MiB", "larger answers are not kept"),
+    OPT_BYTES(M, max_entry, "cache_max_entry", CONF_CACHING, "1MiB", "1KiB", "64MiB",
+              "larger answers are not kept"),
 };
 
 const struct opt_table cache_model_table = {
@@ -17,12 +19,15 @@ const struct opt_table cache_model_table = {
 };
 
 static const struct opt cache_process_options[] = {
-    OPT_BOOL(P, enabled, "cache.enabled", CONF_QUIVER, "true", "false: nothing is answered from memory or Redis, for no model"),
-    OPT_BYTES(P, memory, "cache.memory", CONF_QUIVER, "256MiB", "1MiB", "1TiB", "memory for answers, whole process"),
+    OPT_BOOL(P, enabled, "cache.enabled", CONF_QUIVER, "true",
+             "false: nothing is answered from memory or Redis, for no model"),
+    OPT_BYTES(P, memory, "cache.memory", CONF_QUIVER, "256MiB", "1MiB", "1TiB",
+              "memory for answers, whole process"),
     OPT_BOOL(P, rate_limited_collections, "cache.rate_limited_collections", CONF_QUIVER, "false",
              "also cache collections whose strict mode limits reads: hits do not count against that limit"),
 };
 
 const struct opt_table cache_process_table = {
-    "cache", cache_process_options, sizeof cache_process_options / sizeof *cache_process_options, sizeof(P), NULL,
+    "cache", cache_process_options, sizeof cache_process_options / sizeof *cache_process_options, sizeof(P),
+    NULL,
 };

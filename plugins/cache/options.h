@@ -1,4 +1,5 @@
-/* options.h - what may be answered from memory, for how long, and what that may cost. Filled by conf; constant afterwards. Any thread. */
+/* options.h - what may be answered from memory, for how long, and what that may cost. Filled by conf;
+ * constant afterwards. Any thread. */
 #pragma once
 
 #include <stdbool.h>

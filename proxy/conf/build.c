@@ -46,8 +46,8 @@ bool build_set(struct build *b, struct opt_ref *ref, const struct opt_value *val
 {
     struct err why;
     if (ref->at->rank == at->rank && at->rank == SET_FILE)
-        return build_fail(b, at, "already set at %s:%u (%s), expected one place only", ref->at->where, ref->at->line,
-                          ref->at->key);
+        return build_fail(b, at, "already set at %s:%u (%s), expected one place only", ref->at->where,
+                          ref->at->line, ref->at->key);
     if (!opt_set(b->arena, ref->opt, ref->block->filled, value, &why))
         return build_fail(b, at, "%s", why.text);
     *ref->at = *at;
@@ -139,7 +139,8 @@ bool build_add_server(struct build *b, struct group_build *group, const char *ur
         return build_fail(b, at, "%s", why.text);
     for (unsigned i = 0; i < group->n; i++)
         if (strcmp(group->server[i].url, server->url) == 0)
-            return build_fail(b, at, "'%s' is named twice in group %s, expected each server once", server->url, group->name);
+            return build_fail(b, at, "'%s' is named twice in group %s, expected each server once",
+                              server->url, group->name);
     group->n++;
     return true;
 }
@@ -170,8 +171,9 @@ struct conf *conf_load(const struct conf_sources *sources, struct err *err)
     ensure(sources->n_model_tables <= CONF_TABLES_MAX && sources->n_process_tables <= CONF_TABLES_MAX);
     struct build b = {.arena = &conf->private_->arena, .sources = sources, .conf = conf, .err = err};
     init(&b);
-    bool ok = files_read(&b.scratch, sources->flags.path, sources->environment, &texts, err) && build_from_files(&b, &texts) &&
-              build_from_environment(&b) && build_from_flags(&b) && build_finish(&b);
+    bool ok = files_read(&b.scratch, sources->flags.path, sources->environment, &texts, err) &&
+              build_from_files(&b, &texts) && build_from_environment(&b) && build_from_flags(&b) &&
+              build_finish(&b);
     arena_fini(&b.scratch);
     if (!ok)
         conf_put(&conf);

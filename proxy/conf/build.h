@@ -1,5 +1,5 @@
-/* build.h - a configuration in the making: what was set, by whom and where, so that an error can name the line. Private to conf/.
- * Main thread; lives in one call of conf_load. */
+/* build.h - a configuration in the making: what was set, by whom and where, so that an error can name the
+ * line. Private to conf/. Main thread; lives in one call of conf_load. */
 #pragma once
 
 #include "conf/claims.h"
@@ -59,13 +59,15 @@ struct build {
 };
 
 /* false, with "where:line: key: " before the sentence. */
-bool build_fail(struct build *, const struct set_at *, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+bool build_fail(struct build *, const struct set_at *, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
 
-struct model_build *build_model(struct build *, struct str name);                     /* NULL if there is none */
-struct model_build *build_add_model(struct build *, struct str name, const struct set_at *); /* finds or adds; NULL after an error */
+struct model_build *build_model(struct build *, struct str name); /* NULL if there is none */
+/* Finds or adds; NULL after an error. */
+struct model_build *build_add_model(struct build *, struct str name, const struct set_at *);
 struct group_build *build_group(struct build *, struct str name);
 bool build_add_server(struct build *, struct group_build *, const char *url, const struct set_at *);
-struct group_build *build_add_group(struct build *, struct str name, const struct set_at *); /* NULL after an error */
+struct group_build *build_add_group(struct build *, struct str name, const struct set_at *); /* likewise */
 
 struct opt_ref {
     struct block *block;

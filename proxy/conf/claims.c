@@ -45,7 +45,8 @@ bool glob_intersects(struct str a, struct str b)
             else if (!b_ends && b.p[j] == '*')
                 row[j] = row[j + 1] || (!a_ends && below[j]);
             else
-                row[j] = !a_ends && !b_ends && (a.p[i] == b.p[j] || a.p[i] == '?' || b.p[j] == '?') && below[j + 1];
+                row[j] = !a_ends && !b_ends && (a.p[i] == b.p[j] || a.p[i] == '?' || b.p[j] == '?') &&
+                         below[j + 1];
         }
         memcpy(below, row, b.n + 1);
     }
@@ -72,21 +73,24 @@ static struct claim *slot_of(const struct claims *c, struct str name)
 static int longest_first(const void *a, const void *b)
 {
     const struct claim *one = a, *two = b;
-    return one->n_literal != two->n_literal ? (one->n_literal < two->n_literal ? 1 : -1) : (int)one->model - (int)two->model;
+    return one->n_literal != two->n_literal ? (one->n_literal < two->n_literal ? 1 : -1)
+                                            : (int)one->model - (int)two->model;
 }
 
 static bool globs_tie(const struct claims *c, struct claim_tie *tie)
 {
     for (unsigned i = 0; i < c->n_globs; i++)
         for (unsigned j = i + 1; j < c->n_globs && c->glob[j].n_literal == c->glob[i].n_literal; j++)
-            if (c->glob[i].model != c->glob[j].model && glob_intersects(c->glob[i].pattern, c->glob[j].pattern)) {
+            if (c->glob[i].model != c->glob[j].model &&
+                glob_intersects(c->glob[i].pattern, c->glob[j].pattern)) {
                 *tie = (struct claim_tie){&c->glob[i], &c->glob[j]};
                 return true;
             }
     return false;
 }
 
-bool claims_build(struct arena *a, struct claims *c, const struct claim *claim, unsigned n, struct claim_tie *tie)
+bool claims_build(struct arena *a, struct claims *c, const struct claim *claim, unsigned n,
+                  struct claim_tie *tie)
 {
     *c = (struct claims){.n_slots = 16};
     while (c->n_slots < 2 * n)

@@ -1,6 +1,6 @@
 /* conf.h - the effective configuration as an immutable, counted snapshot.
- * Made by the main thread at start and on SIGHUP from files, environment and flags; each request pins the one it began with.
- * Nothing in it changes after conf_load; any thread may read it while it holds a reference. */
+ * Made by the main thread at start and on SIGHUP from files, environment and flags; each request pins the one
+ * it began with. Nothing in it changes after conf_load; any thread may read it while it holds a reference. */
 #pragma once
 
 #include <netinet/in.h>
@@ -17,7 +17,7 @@ enum { CONF_MODELS_MAX = 250, CONF_TABLES_MAX = 16 };
 
 /* WHERE on the command line: PORT (127.0.0.1 and ::1, two addresses), ADDR:PORT, [IPv6]:PORT, unix:/path. */
 struct conf_where {
-    const char *text;                /* this one address in canonical form: "127.0.0.1:6333", "[::1]:6333", "unix:/run/q.sock" */
+    const char *text;                /* canonical: "127.0.0.1:6333", "[::1]:6333", "unix:/run/q.sock" */
     struct sockaddr_storage address;
     socklen_t n_address;
     bool optional;                   /* the ::1 half of a bare PORT: no IPv6 on the host is no error */
@@ -35,7 +35,8 @@ struct conf_group {
     unsigned n_servers;
 };
 
-/* redis.url taken apart; on false: off. Either host and port or path. Escapes are decoded; unset parts are NULL. */
+/* redis.url taken apart; on false: off. Either host and port, or path. Escapes are decoded.
+ * What is not given is NULL. */
 struct conf_redis {
     bool on;
     const char *host; /* a name or an address, without brackets */
@@ -45,27 +46,27 @@ struct conf_redis {
     unsigned db;
 };
 
-/* quiver.yaml, the part that belongs to no plugin. Rows in conf/quiver_opts.c; dotted keys as in the comments. */
+/* quiver.yaml, the part that belongs to no plugin. Rows in conf/quiver_opts.c; dotted keys as commented. */
 struct conf_process {
     struct opt_texts listen;          /* listen: WHERE or a list; default 6333 */
     const char *api;                  /* api: WHERE or off; default 8000 */
     uint64_t workers;                 /* workers: 0 = one per core */
     const char *pid_file;             /* pid */
     struct conf_redis redis;          /* derived from redis_url */
-    const char *redis_url;            /* redis.url: redis://[user:password@]host:port/db, unix:/path[?db=N&...], off (default) */
+    const char *redis_url;            /* redis.url: redis://..., unix:/path..., off (default) */
     bool redis_shared;                /* redis.shared: default true */
     uint64_t redis_budget;            /* redis.budget: what a look may cost before it is a miss, 2 ms */
     uint64_t redis_connect_timeout;   /* redis.connect_timeout: 500 ms */
     uint64_t redis_max_entry;         /* redis.max_entry: bytes, 1 MiB */
     uint64_t quarantine;              /* coherence.quarantine: 60 s */
     uint64_t alias_poll;              /* coherence.alias_poll: 5 s */
-    const char *api_key;              /* upstream.api_key, or upstream.api_key_file, or QUIVER_UPSTREAM_API_KEY (secret) */
-    const char *api_key_file;
+    const char *api_key;              /* upstream.api_key, or what is in api_key_file; secret */
+    const char *api_key_file;         /* upstream.api_key_file */
     uint64_t connect_timeout;         /* upstream.connect_timeout: 1 s */
     uint64_t queue_timeout;           /* upstream.queue_timeout: 5 s */
     uint64_t read_timeout;            /* upstream.first_byte_timeout: 65 s, reads */
-    uint64_t write_timeout;           /* upstream.write_timeout: 0 = none; first byte of answers to writes, snapshots, collection operations */
-    uint64_t body_timeout;            /* upstream.body_timeout: 30 s between bytes of an answer that has begun (snapshots too) */
+    uint64_t write_timeout;           /* upstream.write_timeout: the same for all others; 0 = none */
+    uint64_t body_timeout;            /* upstream.body_timeout: 30 s between bytes of an answer */
     uint64_t idle_timeout;            /* upstream.idle_timeout: 4 s, below Qdrant's 5 */
     uint64_t resolve_interval;        /* upstream.resolve_interval: 30 s */
     uint64_t head_timeout;            /* limits.head_timeout: 10 s */
@@ -81,32 +82,41 @@ struct conf_process {
     unsigned log_level;               /* log.level: error warn info debug (as enum log_level) */
 };
 
-enum conf_quantization { QUANTIZATION_UNSET, QUANTIZATION_NONE, QUANTIZATION_SCALAR, QUANTIZATION_PRODUCT, QUANTIZATION_BINARY,
-                         QUANTIZATION_TURBO };
+/* In the order of the words in conf/model_opts.c. */
+enum conf_quantization {
+    QUANTIZATION_UNSET,
+    QUANTIZATION_NONE,
+    QUANTIZATION_SCALAR,
+    QUANTIZATION_PRODUCT,
+    QUANTIZATION_BINARY,
+    QUANTIZATION_TURBO,
+};
 enum conf_index_type { INDEX_HNSW, INDEX_FLAT };
 
 /* Per model, the part that belongs to no plugin. Rows in conf/model_opts.c. */
 struct conf_model_base {
-    struct opt_texts collections;     /* optimizations: collections: names and globs (*, ?); default: the model's own name */
-    const char *upstream;             /* optimizations: upstream: group's name; default "default" */
-    uint64_t vector_size;             /* optimizations: vector_size; 0 unset */
-    unsigned index_type;              /* enum conf_index_type; indexing (accepted in optimizations too): index_type HNSW | flat */
+    /* optimizations: */
+    struct opt_texts collections;     /* names and globs (*, ?); default: the model's own name */
+    const char *upstream;             /* the group's name; default "default" */
+    uint64_t vector_size;             /* 0 unset */
+    /* indexing: what the operator wishes Qdrant to be; numbers are OPT_UNSET where there is no wish */
+    unsigned index_type;              /* enum conf_index_type */
     uint64_t index_m, index_ef_construct; /* index_params: {m, ef_construct} */
     uint64_t full_scan_threshold, indexing_threshold; /* KB as Qdrant's */
-    /* What the operator wishes Qdrant to be: numbers are OPT_UNSET where there is no wish, words 0 = "unset". */
     unsigned quantization_type;       /* enum conf_quantization */
     unsigned quantization_always_ram; /* 0 unset, 1 false, 2 true */
     unsigned on_disk;                 /* 0 unset, 1 false, 2 true */
     uint64_t segment_number, max_segment_size, optimizer_threads;
-    uint64_t batch_size;              /* tuning: batch_size; 0 unset */
-    uint64_t memory_limit;            /* tuning: memory_limit (bytes); 0 unset */
-    uint64_t connections;             /* tuning: connections: upstream connections per server, all workers; default 32 */
-    uint64_t queue;                   /* tuning: queue: requests that may wait per worker; default 1024 */
-    uint64_t queue_timeout;           /* tuning: queue_timeout; 0 = upstream.queue_timeout */
-    uint64_t read_timeout, write_timeout; /* tuning: first_byte_timeout, write_timeout; 0 = the process's */
-    uint64_t target_p50;              /* tuning: target.p50 (duration), target.ops; 0 unset; target.hit_rate, target.recall; NAN unset */
-    uint64_t target_ops;
-    double target_hit_rate, target_recall;
+    /* tuning: */
+    uint64_t batch_size;              /* 0 unset */
+    uint64_t memory_limit;            /* bytes; 0 unset */
+    uint64_t connections;             /* to each upstream server, over all workers; default 32 */
+    uint64_t queue;                   /* requests that may wait, per worker; default 1024 */
+    uint64_t queue_timeout;           /* 0 = upstream.queue_timeout */
+    uint64_t read_timeout, write_timeout; /* first_byte_timeout, write_timeout; 0 = the process's */
+    uint64_t target_p50;              /* target.p50, usec; 0 unset */
+    uint64_t target_ops;              /* 0 unset */
+    double target_hit_rate, target_recall; /* NAN unset */
 };
 
 struct conf_model {
@@ -142,7 +152,7 @@ struct conf_flags {
     const char *api;
     const char *const *upstream; unsigned n_upstream;
     const char *redis;
-    int cache, rewrite;               /* -1 not given, 0 off, 1 on: set the process options "cache.enabled" and "rewrite.enabled" */
+    int cache, rewrite;               /* -1 not given, 0 off, 1 on: cache.enabled and rewrite.enabled */
     int workers;                      /* -1 not given */
     const char *pid_file;
 };
@@ -150,22 +160,26 @@ struct conf_flags {
 struct conf_sources {
     struct conf_flags flags;
     char *const *environment;         /* environ */
-    const struct opt_table *const *model_table; unsigned n_model_tables;     /* plugins' per-model tables */
-    const struct opt_table *const *process_table; unsigned n_process_tables; /* plugins' process-wide tables */
+    /* plugins' tables, per model and for the whole process */
+    const struct opt_table *const *model_table; unsigned n_model_tables;
+    const struct opt_table *const *process_table; unsigned n_process_tables;
 };
 
-/* Reads, merges (flags over environment over files), checks. NULL with "file:line: key: what was found, what would be right" in err.
- * One reference for the caller. */
+/* Reads, merges (flags over environment over files), checks. NULL with "file:line: key: what was found, what
+ * would be right" in err. One reference for the caller. */
 struct conf *conf_load(const struct conf_sources *, struct err *);
 struct conf *conf_get(struct conf *);
 void conf_put(struct conf **);
 
-/* The model whose collection patterns claim this name: exact beats longer glob beats shorter; model[0] if none. Never NULL; no allocation. */
+/* The model whose collection patterns claim this name: exact beats longer glob beats shorter; model[0] if
+ * none. Never NULL; no allocation. */
 const struct conf_model *conf_model_of(const struct conf *, struct str collection);
 const struct conf_model *conf_model_named(const struct conf *, struct str model); /* NULL if there is none */
 
-/* The effective configuration as YAML that -c FILE accepts (one document; secrets as "(set)" in a comment, not as values). */
+/* The effective configuration as YAML that -c FILE accepts (one document; secrets as "(set)" in a comment,
+ * not as values). */
 void conf_dump(const struct conf *, const struct conf_sources *, FILE *out);
 
-/* The reference of all options as Markdown tables, from the tables (for conf/README.md and the test that keeps it true). */
+/* The reference of all options as Markdown tables, from the tables (for conf/README.md and the test that
+ * keeps it true). */
 void conf_reference(const struct conf_sources *, FILE *out);

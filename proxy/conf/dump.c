@@ -30,12 +30,14 @@ static bool has_password(const struct opt *opt, const struct conf_process *p)
     return strcmp(opt->key, "redis.url") == 0 && p->redis.password;
 }
 
-static struct row row_of(struct arena *a, const struct opt *opt, const void *filled, const struct conf *c, bool is_process)
+static struct row row_of(struct arena *a, const struct opt *opt, const void *filled, const struct conf *c,
+                         bool is_process)
 {
     struct row row = {.key = str_of(opt->key)};
     if (opt->secret)
-        row.comment = strcmp(opt->key, "upstream.api_key") == 0 && c->process.api_key_file ? "(read from api_key_file)"
-                                                                                          : "(set)";
+        row.comment = strcmp(opt->key, "upstream.api_key") == 0 && c->process.api_key_file
+                          ? "(read from api_key_file)"
+                          : "(set)";
     else if (is_process && has_password(opt, &c->process))
         row.comment = arena_printf(a, "%s, a password is not printed: set it by QUIVER_REDIS",
                                    without_password(a, str_of(c->process.redis_url)).p).p;
@@ -45,8 +47,8 @@ static struct row row_of(struct arena *a, const struct opt *opt, const void *fil
 }
 
 /* The set options of one table that belong into this file. */
-static void collect(struct arena *a, const struct opt_table *table, const void *filled, enum conf_file file, const struct conf *c,
-                    struct rows *rows)
+static void collect(struct arena *a, const struct opt_table *table, const void *filled, enum conf_file file,
+                    const struct conf *c, struct rows *rows)
 {
     for (size_t i = 0; i < table->n_opts; i++) {
         const struct opt *opt = &table->opts[i];
@@ -67,7 +69,8 @@ static void emit(FILE *out, struct rows *rows, struct str prefix, unsigned depth
         struct row *row = &rows->row[i];
         if (row->done || !str_starts(row->key, prefix))
             continue;
-        struct str rest = str_slice(row->key.p + prefix.n, row->key.n - prefix.n), part = str_split(&rest, '.');
+        struct str rest = str_slice(row->key.p + prefix.n, row->key.n - prefix.n),
+                   part = str_split(&rest, '.');
         indent(out, depth);
         if (rest.p) {
             fprintf(out, "%.*s:\n", STR_ARG(part));
@@ -112,7 +115,8 @@ static void dump_groups(struct arena *a, const struct conf *c, FILE *out)
     }
 }
 
-static void dump_models(struct arena *a, const struct conf *c, const struct conf_sources *sources, enum conf_file file, FILE *out)
+static void dump_models(struct arena *a, const struct conf *c, const struct conf_sources *sources,
+                        enum conf_file file, FILE *out)
 {
     bool any = false;
     for (unsigned m = 0; m < c->n_models; m++) {

@@ -56,12 +56,14 @@ bool files_slurp(struct arena *a, const char *path, size_t most, struct str *out
     if (why)
         return err_set(err, "%s: cannot be read: %s", path, strerror(why));
     if (n > most)
-        return err_set(err, "%s:1: the file is larger than %s, expected less", path, most == YAML_BYTES_MAX ? "1 MB" : "4 KB");
+        return err_set(err, "%s:1: the file is larger than %s, expected less", path,
+                       most == YAML_BYTES_MAX ? "1 MB" : "4 KB");
     *out = str_slice(bytes, n);
     return true;
 }
 
-static bool add(struct arena *a, const char *path, enum conf_file file, bool is_whole, struct conf_texts *out, struct err *err)
+static bool add(struct arena *a, const char *path, enum conf_file file, bool is_whole, struct conf_texts *out,
+                struct err *err)
 {
     struct conf_text *text = &out->text[out->n];
     *text = (struct conf_text){path, file, is_whole, STR_NONE};
@@ -89,11 +91,13 @@ static void add_shipped(struct arena *a, struct conf_texts *out)
     for (unsigned i = 0; i < CONF_FILE_COUNT; i++)
         for (unsigned k = 0; k < n_shipped_files; k++)
             if (strcmp(names[i], shipped_files[k].name) == 0)
-                out->text[out->n++] = (struct conf_text){arena_printf(a, "shipped:%s", names[i]).p, i, false,
-                                                         str_slice(shipped_files[k].bytes, shipped_files[k].n)};
+                out->text[out->n++] =
+                    (struct conf_text){arena_printf(a, "shipped:%s", names[i]).p, i, false,
+                                       str_slice(shipped_files[k].bytes, shipped_files[k].n)};
 }
 
-bool files_read(struct arena *a, const char *path, char *const *environment, struct conf_texts *out, struct err *err)
+bool files_read(struct arena *a, const char *path, char *const *environment, struct conf_texts *out,
+                struct err *err)
 {
     struct stat st;
     out->n = 0;
@@ -101,12 +105,14 @@ bool files_read(struct arena *a, const char *path, char *const *environment, str
         path = files_env(environment, "QUIVER_CONF");
     if (path) {
         if (stat(path, &st) != 0)
-            return err_set(err, "%s: cannot be read: %s; expected a file or a folder with quiver.yaml", path, strerror(errno));
+            return err_set(err, "%s: cannot be read: %s; expected a file or a folder with quiver.yaml", path,
+                           strerror(errno));
         if (!S_ISDIR(st.st_mode))
             return add(a, path, CONF_QUIVER, true, out, err);
         if (!add_folder(a, path, out, err))
             return false;
-        return out->n > 0 || err_set(err, "%s: holds none of the five files, expected at least quiver.yaml", path);
+        return out->n > 0 ||
+               err_set(err, "%s: holds none of the five files, expected at least quiver.yaml", path);
     }
     if (stat(system_folder, &st) == 0 && S_ISDIR(st.st_mode) && !add_folder(a, system_folder, out, err))
         return false;

@@ -1,4 +1,4 @@
-/* files.h - where the configuration's texts come from: a file, a folder, or those compiled in. Main thread. */
+/* files.h - where the configuration's texts come from: a file, a folder, or those compiled in. */
 #pragma once
 
 #include <stdbool.h>
@@ -31,7 +31,8 @@ struct conf_texts {
 };
 
 /* path: -c, or NULL; environment: for QUIVER_CONF. */
-bool files_read(struct arena *, const char *path, char *const *environment, struct conf_texts *out, struct err *);
+bool files_read(struct arena *, const char *path, char *const *environment, struct conf_texts *out,
+                struct err *);
 
 const char *files_name(enum conf_file); /* "quiver.yaml" */
 const char *files_top(enum conf_file);  /* "optimizations"; "" for quiver.yaml */

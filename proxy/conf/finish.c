@@ -14,7 +14,7 @@ static struct set_at at_of(struct build *b, const char *key)
     return (struct set_at){SET_DEFAULT, "default", 0, key};
 }
 
-/* A check's message "key: sentence" gets the place where that key was set; the model's own place where it was not. */
+/* A check's message "key: sentence" gets the place where that key was set, else the model's own. */
 static bool check_block(struct build *b, struct block *block, const struct set_at *otherwise)
 {
     char text[300] = "";
@@ -43,7 +43,8 @@ static bool check_tables(struct build *b)
     return true;
 }
 
-static bool add_where(struct build *b, const char *text, const struct set_at *at, struct conf_where *to, unsigned *n)
+static bool add_where(struct build *b, const char *text, const struct set_at *at, struct conf_where *to,
+                      unsigned *n)
 {
     struct conf_where where[2];
     struct err why;
@@ -53,7 +54,8 @@ static bool add_where(struct build *b, const char *text, const struct set_at *at
     for (unsigned k = 0; k < got; k++) {
         for (unsigned i = 0; i < *n; i++)
             if (where_overlaps(&where[k], &to[i]))
-                return build_fail(b, at, "'%s' and '%s' are the same place, expected each once", to[i].text, where[k].text);
+                return build_fail(b, at, "'%s' and '%s' are the same place, expected each once", to[i].text,
+                                  where[k].text);
         to[(*n)++] = where[k];
     }
     return true;
@@ -75,8 +77,8 @@ static bool finish_listeners(struct build *b)
     for (unsigned i = 0; i < c->n_api; i++)
         for (unsigned k = 0; k < c->n_listen; k++)
             if (where_overlaps(&c->api[i], &c->listen[k]))
-                return build_fail(b, &at, "'%s' is where clients connect ('%s'), expected another port", c->api[i].text,
-                                  c->listen[k].text);
+                return build_fail(b, &at, "'%s' is where clients connect ('%s'), expected another port",
+                                  c->api[i].text, c->listen[k].text);
     return true;
 }
 
@@ -93,7 +95,8 @@ static bool check_key(struct build *b, const struct set_at *at, const char *key)
 {
     for (const char *c = key; *c; c++)
         if (*c <= 0x20 || *c >= 0x7f)
-            return build_fail(b, at, "a key with bytes that no header can carry, expected printable ASCII without blanks");
+            return build_fail(
+                b, at, "a key with bytes that no header can carry, expected printable ASCII without blanks");
     return true;
 }
 
@@ -123,8 +126,8 @@ static bool check_not_own(struct build *b, const struct group_build *group, cons
 {
     for (unsigned i = 0; i < n; i++)
         if (where_is_own(&where[i], server))
-            return build_fail(b, &group->at, "'%s' is quiver's own listener '%s', expected Qdrant's address", server->url,
-                              where[i].text);
+            return build_fail(b, &group->at, "'%s' is quiver's own listener '%s', expected Qdrant's address",
+                              server->url, where[i].text);
     return true;
 }
 
@@ -144,7 +147,8 @@ static bool finish_groups(struct build *b)
     }
     return c->n_groups > 0 ||
            err_set(b->err, "upstreams: no upstream is named anywhere, expected a line such as "
-                           "\"upstreams: {default: http://127.0.0.1:6334}\" in quiver.yaml, or --upstream http://127.0.0.1:6334");
+                           "\"upstreams: {default: http://127.0.0.1:6334}\" in quiver.yaml, or --upstream "
+                           "http://127.0.0.1:6334");
 }
 
 static bool find_group(struct build *b, const struct model_build *model, const char *name, unsigned *out)
@@ -161,8 +165,10 @@ static bool find_group(struct build *b, const struct model_build *model, const c
     }
     build_find((struct block *)model->block, 1, STR("upstream"), &ref);
     const struct set_at *at = ref.at->rank == SET_DEFAULT ? &model->at : ref.at;
-    return build_fail(b, at, "model %s needs the group '%s' of upstreams, which is not there; expected one of %.*s, "
-                             "or that group in upstreams:", model->name, name, (int)(names.n < 100 ? names.n : 100), names.p);
+    return build_fail(b, at,
+                      "model %s needs the group '%s' of upstreams, which is not there; expected one of %.*s, "
+                      "or that group in upstreams:",
+                      model->name, name, (int)(names.n < 100 ? names.n : 100), names.p);
 }
 
 static bool finish_models(struct build *b)
@@ -204,8 +210,9 @@ static bool fail_tie(struct build *b, const struct claim_tie *tie)
         one = two, two = at;
         first = tie->b, last = tie->a;
     }
-    return build_fail(b, &two, "'%.*s' ties with '%.*s' of model %s (%s:%u), expected patterns of which one is longer",
-                      STR_ARG(last->pattern), STR_ARG(first->pattern), b->model[first->model]->name, one.where, one.line);
+    return build_fail(
+        b, &two, "'%.*s' ties with '%.*s' of model %s (%s:%u), expected patterns of which one is longer",
+        STR_ARG(last->pattern), STR_ARG(first->pattern), b->model[first->model]->name, one.where, one.line);
 }
 
 static bool finish_claims(struct build *b)
@@ -222,12 +229,16 @@ static bool finish_claims(struct build *b)
             struct str pattern = str_of(c->model[i].base.collections.text[k]);
             struct set_at at = claim_at(b, i);
             if (i == 0)
-                return build_fail(b, &at, "a pattern for the model default, expected none: it gets what no model claims");
+                return build_fail(
+                    b, &at, "a pattern for the model default, expected none: it gets what no model claims");
             if (pattern.n > 255 || memchr(pattern.p, '/', pattern.n))
-                return build_fail(b, &at, "'%.60s' is not a collection's name, expected up to 255 bytes without '/'", pattern.p);
+                return build_fail(b, &at,
+                                  "'%.60s' is not a collection's name, expected up to 255 bytes without '/'",
+                                  pattern.p);
             n_globs += glob_is(pattern);
             if (n_globs > CLAIM_GLOBS_MAX)
-                return build_fail(b, &at, "too many patterns with * or ?, expected at most %d", CLAIM_GLOBS_MAX);
+                return build_fail(b, &at, "too many patterns with * or ?, expected at most %d",
+                                  CLAIM_GLOBS_MAX);
             claim[n++] = (struct claim){pattern, i, 0};
         }
     return claims_build(b->arena, &c->private_->claims, claim, n, &tie) || fail_tie(b, &tie);
@@ -235,6 +246,6 @@ static bool finish_claims(struct build *b)
 
 bool build_finish(struct build *b)
 {
-    return check_tables(b) && finish_listeners(b) && finish_redis(b) && finish_api_key(b) && finish_groups(b) &&
-           finish_models(b) && finish_claims(b);
+    return check_tables(b) && finish_listeners(b) && finish_redis(b) && finish_api_key(b) &&
+           finish_groups(b) && finish_models(b) && finish_claims(b);
 }

@@ -9,7 +9,8 @@ static bool set_word(struct build *b, struct opt_ref *ref, const char *text, con
 }
 
 /* The group "default" as a whole, instead of what the files say. */
-static bool replace_default_group(struct build *b, const char *const *urls, unsigned n, const struct set_at *at)
+static bool replace_default_group(struct build *b, const char *const *urls, unsigned n,
+                                  const struct set_at *at)
 {
     struct group_build *group = build_group(b, STR("default"));
     if (!group)
@@ -34,7 +35,8 @@ static bool upstream_variable(struct build *b)
     while (rest.p && n < ROOM) {
         struct str one = str_trim(str_split(&rest, ','), " ");
         if (one.n == 0)
-            return build_fail(b, &at, "an empty item, expected http://HOST:PORT, more of them with commas between");
+            return build_fail(b, &at,
+                              "an empty item, expected http://HOST:PORT, more of them with commas between");
         urls[n++] = arena_copy(&b->scratch, one).p;
     }
     return n == 0 || replace_default_group(b, urls, n, &at);
@@ -45,7 +47,8 @@ static bool process_variables(struct build *b)
     for (unsigned k = 0; k < b->n_process; k++)
         for (size_t i = 0; i < b->process[k].table->n_opts; i++) {
             const struct opt *opt = &b->process[k].table->opts[i];
-            const char *name = arena_printf(&b->scratch, "QUIVER_%s", opt_env_name(&b->scratch, str_of(opt->key)).p).p;
+            const char *name =
+                arena_printf(&b->scratch, "QUIVER_%s", opt_env_name(&b->scratch, str_of(opt->key)).p).p;
             const char *value = files_env(b->sources->environment, name);
             const char *brief = conf_short_env(opt->key);
             if (!value && brief)
@@ -65,7 +68,8 @@ static bool find_by_env_key(struct build *b, struct model_build *model, struct s
         for (size_t i = 0; i < model->block[k].table->n_opts; i++) {
             const struct opt *opt = &model->block[k].table->opts[i];
             const char *alias = conf_model_env_alias(opt->key);
-            if (str_eq(key, opt_env_name(&b->scratch, str_of(opt->key))) || (alias && str_eq(key, str_of(alias)))) {
+            if (str_eq(key, opt_env_name(&b->scratch, str_of(opt->key))) ||
+                (alias && str_eq(key, str_of(alias)))) {
                 *out = (struct opt_ref){&model->block[k], opt, &model->block[k].at[i]};
                 return true;
             }
@@ -83,7 +87,7 @@ static struct str key_before(struct str text, const struct model_build *model)
     return str_slice(text.p, text.n - name.n - 1);
 }
 
-/* text begins with KEY_ for a key of two words or more: MODEL_CACHE_DIR and the like are other programs' variables. */
+/* text begins with KEY_ for a key of two words or more: MODEL_CACHE_DIR is some other program's. */
 static const char *key_at_front(struct build *b, struct str text)
 {
     for (unsigned k = 0; k < b->n_model_blocks; k++)
@@ -111,7 +115,8 @@ static bool model_variable(struct build *b, const char *variable)
 {
     const char *equals = strchr(variable, '=');
     struct str text = {variable + 6, (size_t)(equals - variable) - 6};
-    struct set_at at = {SET_ENVIRONMENT, environment_name, 0, arena_copy(&b->scratch, str_slice(variable, text.n + 6)).p};
+    struct set_at at = {SET_ENVIRONMENT, environment_name, 0,
+                        arena_copy(&b->scratch, str_slice(variable, text.n + 6)).p};
     struct model_build *best = NULL, *named = NULL, *twin = NULL;
     struct opt_ref ref = {0}, one;
     text.p = at.key + 6; /* NUL-terminated */
@@ -122,22 +127,24 @@ static bool model_variable(struct build *b, const char *variable)
             continue;
         if (!named || strlen(model->env_name) > strlen(named->env_name))
             named = model;
-        if (!find_by_env_key(b, model, key, &one) || (best && strlen(model->env_name) < strlen(best->env_name)))
+        if (!find_by_env_key(b, model, key, &one) ||
+            (best && strlen(model->env_name) < strlen(best->env_name)))
             continue;
         twin = best && strcmp(best->env_name, model->env_name) == 0 ? best : NULL;
         best = model;
         ref = one;
     }
     if (twin)
-        return build_fail(b, &at, "means model %s as well as %s, expected to be set in the files", twin->name, best->name);
+        return build_fail(b, &at, "means model %s as well as %s, expected to be set in the files", twin->name,
+                          best->name);
     if (best)
         return set_word(b, &ref, equals + 1, &at);
     if (named)
         return build_fail(b, &at, "'%.*s' is no key of models, expected one such as MODEL_CACHE_TTL_%s",
                           STR_ARG(key_before(text, named)), named->env_name);
     if (key_at_front(b, text))
-        return build_fail(b, &at, "names %s but no model, expected its end to be one of %.*s", key_at_front(b, text),
-                          STR_ARG(model_names(b)));
+        return build_fail(b, &at, "names %s but no model, expected its end to be one of %.*s",
+                          key_at_front(b, text), STR_ARG(model_names(b)));
     return true; /* some other program's */
 }
 
@@ -186,8 +193,10 @@ bool build_from_flags(struct build *b)
     const char *workers = flags->workers < 0 ? NULL : arena_printf(&b->scratch, "%d", flags->workers).p;
     if (flags->n_upstream && !replace_default_group(b, flags->upstream, flags->n_upstream, &at))
         return false;
-    return listen_flags(b) && flag_word(b, "api", "--api", flags->api) && flag_word(b, "redis.url", "--redis", flags->redis) &&
+    return listen_flags(b) && flag_word(b, "api", "--api", flags->api) &&
+           flag_word(b, "redis.url", "--redis", flags->redis) &&
            flag_word(b, "cache.enabled", "--cache", flags->cache < 0 ? NULL : words[flags->cache > 0]) &&
-           flag_word(b, "rewrite.enabled", "--rewrite", flags->rewrite < 0 ? NULL : words[flags->rewrite > 0]) &&
+           flag_word(b, "rewrite.enabled", "--rewrite",
+                     flags->rewrite < 0 ? NULL : words[flags->rewrite > 0]) &&
            flag_word(b, "workers", "--workers", workers) && flag_word(b, "pid", "--pid", flags->pid_file);
 }

@@ -59,7 +59,8 @@ static struct str below(const struct walk *w, struct str key)
                 continue;
             struct str rest = str_of(opt->key + key.n + (key.n ? 1 : 0)), one = str_split(&rest, '.');
             if (!str_eq(one, last))
-                text = arena_printf(&w->b->scratch, "%.*s%s%.*s", STR_ARG(text), text.n ? ", " : "", STR_ARG(one));
+                text = arena_printf(&w->b->scratch, "%.*s%s%.*s", STR_ARG(text), text.n ? ", " : "",
+                                    STR_ARG(one));
             last = one;
         }
     return text;
@@ -78,15 +79,18 @@ static bool unknown(const struct walk *w, struct str key, const struct set_at *a
     if (close)
         return build_fail(b, at, "unknown key, did you mean %s?", close);
     if (w->map == CONF_QUIVER && build_find(b->model[0]->block, b->n_model_blocks, key, &ref))
-        return build_fail(b, at, "a key of models, expected below a model's name in %s: of %s", files_top(ref.opt->file),
-                          files_name(ref.opt->file));
+        return build_fail(b, at, "a key of models, expected below a model's name in %s: of %s",
+                          files_top(ref.opt->file), files_name(ref.opt->file));
     if (w->map != CONF_QUIVER && build_find(b->process, b->n_process, key, &ref))
-        return build_fail(b, at, "a key of the whole process, expected in %s, not below a model", files_name(CONF_QUIVER));
+        return build_fail(b, at, "a key of the whole process, expected in %s, not below a model",
+                          files_name(CONF_QUIVER));
     struct str known = below(w, STR(""));
-    return build_fail(b, at, "unknown key, expected one of %.*s", (int)(known.n < 300 ? known.n : 300), known.p);
+    return build_fail(b, at, "unknown key, expected one of %.*s", (int)(known.n < 300 ? known.n : 300),
+                      known.p);
 }
 
-static bool set_leaf(const struct walk *w, struct opt_ref *ref, const struct yaml *node, const struct set_at *at)
+static bool set_leaf(const struct walk *w, struct opt_ref *ref, const struct yaml *node,
+                     const struct set_at *at)
 {
     struct opt_scalar *item = arena_alloc(&w->b->scratch, (node->n + 1) * sizeof *item);
     struct opt_value value = {item, 1, node->kind == YAML_LIST, false};
@@ -100,7 +104,8 @@ static bool set_leaf(const struct walk *w, struct opt_ref *ref, const struct yam
         value.n = 0;
         for (const struct yaml *child = node->first; child; child = child->next) {
             if (child->kind != YAML_SCALAR)
-                return build_fail(w->b, at, "a list of something else than text, expected a %s", opt_kind_name(ref->opt));
+                return build_fail(w->b, at, "a list of something else than text, expected a %s",
+                                  opt_kind_name(ref->opt));
             item[value.n++] = (struct opt_scalar){child->text, child->plain};
         }
     }
@@ -119,8 +124,8 @@ static bool walk_key(const struct walk *w, struct str prefix, const struct yaml 
     if (dotted || !build_is_prefix(w->block, w->n_blocks, key))
         return unknown(w, key, &at);
     if (node->kind != YAML_MAP && !yaml_is_null(node))
-        return build_fail(w->b, &at, "a %s, expected a mapping with %s", node->kind == YAML_LIST ? "list" : "single value",
-                          below(w, key).p);
+        return build_fail(w->b, &at, "a %s, expected a mapping with %s",
+                          node->kind == YAML_LIST ? "list" : "single value", below(w, key).p);
     struct str inner = arena_printf(&w->b->scratch, "%s.", key.p);
     for (const struct yaml *child = node->first; child; child = child->next)
         if (!walk_key(w, inner, child))
@@ -128,7 +133,8 @@ static bool walk_key(const struct walk *w, struct str prefix, const struct yaml 
     return true;
 }
 
-static bool walk_models(struct build *b, const struct conf_text *text, enum conf_file map, const struct yaml *top)
+static bool walk_models(struct build *b, const struct conf_text *text, enum conf_file map,
+                        const struct yaml *top)
 {
     struct walk w = {.b = b, .text = text, .n_blocks = b->n_model_blocks, .map = map};
     struct set_at at = at_of(&w, top, files_top(map));
@@ -165,7 +171,8 @@ static bool walk_group(struct build *b, struct group_build *group, const struct 
     if (node->kind == YAML_MAP) {
         const struct yaml *servers = node->first;
         if (!servers || servers->next || !str_eq(servers->key, STR("servers")) || servers->kind == YAML_MAP)
-            return build_fail(b, &at, "not a group, expected an address, a list of them, or {servers: [http://HOST:PORT]}");
+            return build_fail(
+                b, &at, "not a group, expected an address, a list of them, or {servers: [http://HOST:PORT]}");
         node = servers;
     }
     if (node->kind == YAML_SCALAR)
@@ -209,9 +216,11 @@ static bool walk_top(const struct walk *w, const struct yaml *node)
     bool is_map = top_of(node->key, &map);
     struct set_at at = at_of(w, node, node->key.p);
     if (!w->text->is_whole && is_map && map != w->text->file)
-        return build_fail(w->b, &at, "found in %s, expected in %s", files_name(w->text->file), files_name(map));
+        return build_fail(w->b, &at, "found in %s, expected in %s", files_name(w->text->file),
+                          files_name(map));
     if (!w->text->is_whole && !is_map && w->text->file != CONF_QUIVER)
-        return build_fail(w->b, &at, "found in %s, expected %s: only; what concerns the whole process belongs into %s",
+        return build_fail(w->b, &at,
+                          "found in %s, expected %s: only; what concerns the whole process belongs into %s",
                           files_name(w->text->file), files_top(w->text->file), files_name(CONF_QUIVER));
     if (is_map)
         return walk_models(w->b, w->text, map, node);

@@ -43,7 +43,11 @@ const char *opt_kind_name(const struct opt *opt)
 }
 
 /* The found text as a message may show it: cut, and never a secret. */
-#define SHOWN(opt, text) (int)((opt)->secret ? 8 : (text).n < SHOWN_MAX ? (text).n : SHOWN_MAX), (opt)->secret ? "(secret)" : (text).p
+#define SHOWN(opt, text)                       \
+    (int)((opt)->secret          ? 8           \
+          : (text).n < SHOWN_MAX ? (text).n    \
+                                 : SHOWN_MAX), \
+        (opt)->secret ? "(secret)" : (text).p
 
 static struct str words_of(struct arena *a, const struct opt *opt)
 {
@@ -57,13 +61,16 @@ static bool wrong(struct arena *a, const struct opt *opt, struct opt_scalar foun
 {
     const struct kind_text *kind = kind_of(opt);
     if (opt->kind == OPT_KIND_ENUM)
-        return err_set(err, "'%.*s' is not a known word, expected one of %s", SHOWN(opt, found.text), words_of(a, opt).p);
+        return err_set(err, "'%.*s' is not a known word, expected one of %s", SHOWN(opt, found.text),
+                       words_of(a, opt).p);
     if (!found.plain)
-        return err_set(err, "'%.*s' in quotes is text, expected %s, %s, without quotes", SHOWN(opt, found.text), kind->a_name,
-                       kind->expected);
+        return err_set(err, "'%.*s' in quotes is text, expected %s, %s, without quotes",
+                       SHOWN(opt, found.text), kind->a_name, kind->expected);
     if (kind->name == kind->expected) /* true or false */
-        return err_set(err, "'%.*s' is not %s, expected one of these two words", SHOWN(opt, found.text), kind->name);
-    return err_set(err, "'%.*s' is not %s, expected %s", SHOWN(opt, found.text), kind->a_name, kind->expected);
+        return err_set(err, "'%.*s' is not %s, expected one of these two words", SHOWN(opt, found.text),
+                       kind->name);
+    return err_set(err, "'%.*s' is not %s, expected %s", SHOWN(opt, found.text), kind->a_name,
+                   kind->expected);
 }
 
 union number {
@@ -98,7 +105,8 @@ static bool outside(const struct opt *opt, union number value, const char *bound
     return is_max ? value.u > limit.u : value.u < limit.u;
 }
 
-static bool set_number(struct arena *a, const struct opt *opt, void *field, struct opt_scalar s, struct err *err)
+static bool set_number(struct arena *a, const struct opt *opt, void *field, struct opt_scalar s,
+                       struct err *err)
 {
     union number value;
     if (!parse_number(opt, s, &value))
@@ -115,7 +123,8 @@ static bool set_number(struct arena *a, const struct opt *opt, void *field, stru
     return true;
 }
 
-static bool set_bool(struct arena *a, const struct opt *opt, void *field, struct opt_scalar s, bool is_word, struct err *err)
+static bool set_bool(struct arena *a, const struct opt *opt, void *field, struct opt_scalar s, bool is_word,
+                     struct err *err)
 {
     if (is_word && (str_eq(s.text, STR("on")) || str_eq(s.text, STR("off")))) {
         *(bool *)field = s.text.n == 2;
@@ -124,7 +133,8 @@ static bool set_bool(struct arena *a, const struct opt *opt, void *field, struct
     return (s.plain && value_bool(s.text, field)) || wrong(a, opt, s, err);
 }
 
-static bool set_enum(struct arena *a, const struct opt *opt, void *field, struct opt_scalar s, struct err *err)
+static bool set_enum(struct arena *a, const struct opt *opt, void *field, struct opt_scalar s,
+                     struct err *err)
 {
     for (unsigned i = 0; opt->words[i]; i++)
         if (str_ieq(s.text, str_of(opt->words[i]))) {
@@ -134,7 +144,8 @@ static bool set_enum(struct arena *a, const struct opt *opt, void *field, struct
     return wrong(a, opt, s, err);
 }
 
-static bool set_knob(struct arena *a, const struct opt *opt, void *field, struct opt_scalar s, struct err *err)
+static bool set_knob(struct arena *a, const struct opt *opt, void *field, struct opt_scalar s,
+                     struct err *err)
 {
     bool as_bool, ok;
     uint64_t as_uint;
@@ -161,8 +172,8 @@ static bool is_null(struct opt_scalar s)
     return yaml_is_null(&(struct yaml){.kind = YAML_SCALAR, .plain = s.plain, .text = s.text});
 }
 
-static bool set_texts(struct arena *a, const struct opt *opt, struct opt_texts *field, const struct opt_value *v,
-                      struct err *err)
+static bool set_texts(struct arena *a, const struct opt *opt, struct opt_texts *field,
+                      const struct opt_value *v, struct err *err)
 {
     struct opt_texts list = {0};
     size_t room = v->n;
@@ -256,7 +267,8 @@ static struct str print_texts(struct arena *a, const struct opt_texts *list)
     if (list->n == 1)
         return value_quote(a, str_of(list->text[0]));
     for (unsigned i = 0; i < list->n; i++)
-        text = arena_printf(a, "%.*s%s%s", STR_ARG(text), i ? ", " : "", value_quote(a, str_of(list->text[i])).p);
+        text = arena_printf(a, "%.*s%s%s", STR_ARG(text), i ? ", " : "",
+                            value_quote(a, str_of(list->text[i])).p);
     return arena_printf(a, "[%.*s]", STR_ARG(text));
 }
 
@@ -289,7 +301,9 @@ struct str opt_env_name(struct arena *a, struct str key)
 {
     struct str name = arena_copy(a, key);
     for (char *c = (char *)name.p; c < name.p + name.n; c++)
-        *c = *c >= 'a' && *c <= 'z' ? *c - 32 : (*c >= 'A' && *c <= 'Z') || (*c >= '0' && *c <= '9') ? *c : '_';
+        *c = *c >= 'a' && *c <= 'z'                                 ? *c - 32
+             : (*c >= 'A' && *c <= 'Z') || (*c >= '0' && *c <= '9') ? *c
+                                                                    : '_';
     return name;
 }
 

@@ -1,5 +1,5 @@
 /* opt.h - option tables: one row is schema, default, bounds, check and reference text of one setting.
- * A member of another C type than the row's kind does not compile; defaults go through the same parser as files do. */
+ * A member of another C type than the row's kind does not compile; defaults go through the parser too. */
 #pragma once
 
 #include <stdbool.h>
@@ -13,7 +13,8 @@
 /* Numbers, sizes and durations without a default whose 0 means something. */
 #define OPT_UNSET UINT64_MAX
 
-/* Which file a setting belongs to: an error names the right one. The first is for the whole process, the others are per model. */
+/* Which file a setting belongs to: an error names the right one. The first is for the whole process, the
+ * others are per model. */
 #define CONF_FILES(X)                                              \
     X(QUIVER, "quiver.yaml", "")                                   \
     X(OPTIMIZATIONS, "model-optimizations.yaml", "optimizations")  \
@@ -30,14 +31,14 @@ enum conf_file {
 
 enum opt_kind {
     OPT_KIND_BOOL,
-    OPT_KIND_UINT,     /* uint64_t */
-    OPT_KIND_REAL,     /* double, NAN when unset */
-    OPT_KIND_USEC,     /* uint64_t microseconds; files: a number with unit us, ms, s, m, h, d, or a plain number of seconds */
-    OPT_KIND_BYTES,    /* uint64_t; files: number with B, KB.. (10^3) or KiB.. (2^10) */
-    OPT_KIND_ENUM,     /* unsigned, index into words */
-    OPT_KIND_TEXT,     /* const char *, NULL when unset; lives as long as the snapshot */
-    OPT_KIND_TEXTS,    /* struct opt_texts: a list, or one scalar */
-    OPT_KIND_KNOB,     /* const char *: number or bool as it is to be written into JSON, checked against `knob_kind` */
+    OPT_KIND_UINT,  /* uint64_t */
+    OPT_KIND_REAL,  /* double, NAN when unset */
+    OPT_KIND_USEC,  /* uint64_t microseconds; files: a number with unit us to d, or plain seconds */
+    OPT_KIND_BYTES, /* uint64_t; files: number with B, KB.. (10^3) or KiB.. (2^10) */
+    OPT_KIND_ENUM,  /* unsigned, index into words */
+    OPT_KIND_TEXT,  /* const char *, NULL when unset; lives as long as the snapshot */
+    OPT_KIND_TEXTS, /* struct opt_texts: a list, or one scalar */
+    OPT_KIND_KNOB,  /* const char *: as it is to be written into JSON; knob_kind tells what it must be */
 };
 
 struct opt_texts {
@@ -55,7 +56,7 @@ struct opt {
     const char *const *words; /* OPT_KIND_ENUM: NULL-terminated */
     unsigned knob_kind;   /* OPT_KIND_KNOB: 0 uint, 1 bool, 2 real */
     bool secret;          /* -T prints "(set)", never the value */
-    bool unset_zero;      /* 0 or absent means "unset": -T leaves it out, and 0 needs no place within the bounds */
+    bool unset_zero; /* 0 or absent means "unset": -T leaves it out, and 0 needs no place within the bounds */
     const char *help;     /* one line for the reference */
 };
 
@@ -73,31 +74,38 @@ struct opt {
 #define OPT_BYTES(type, member, key, file, def, min, max, help) \
     {key, OPT_KIND_BYTES, file, OPT_FIELD(type, member, uint64_t), def, min, max, NULL, 0, false, false, help}
 #define OPT_ENUM(type, member, key, file, def, words, help) \
-    {key, OPT_KIND_ENUM, file, OPT_FIELD(type, member, unsigned), def, NULL, NULL, words, 0, false, false, help}
-/* 0 is "unset" for these: nothing stands in for it but the reader's own rule. */
+    {key, OPT_KIND_ENUM, file, OPT_FIELD(type, member, unsigned), \
+     def, NULL, NULL, words, 0, false, false, help}
+/* 0 is "unset" for these: nothing stands in for it but the reader's own rule. Of words, words[0] is that one. */
 #define OPT_UINT_UNSET(type, member, key, file, min, max, help) \
     {key, OPT_KIND_UINT, file, OPT_FIELD(type, member, uint64_t), NULL, min, max, NULL, 0, false, true, help}
 #define OPT_USEC_UNSET(type, member, key, file, min, max, help) \
     {key, OPT_KIND_USEC, file, OPT_FIELD(type, member, uint64_t), NULL, min, max, NULL, 0, false, true, help}
 #define OPT_BYTES_UNSET(type, member, key, file, min, max, help) \
     {key, OPT_KIND_BYTES, file, OPT_FIELD(type, member, uint64_t), NULL, min, max, NULL, 0, false, true, help}
-#define OPT_ENUM_UNSET(type, member, key, file, words, help) /* words[0] is the word for "unset" */ \
-    {key, OPT_KIND_ENUM, file, OPT_FIELD(type, member, unsigned), NULL, NULL, NULL, words, 0, false, true, help}
+#define OPT_ENUM_UNSET(type, member, key, file, words, help) \
+    {key, OPT_KIND_ENUM, file, OPT_FIELD(type, member, unsigned), \
+     NULL, NULL, NULL, words, 0, false, true, help}
 #define OPT_TEXT(type, member, key, file, def, help) \
-    {key, OPT_KIND_TEXT, file, OPT_FIELD(type, member, const char *), def, NULL, NULL, NULL, 0, false, false, help}
+    {key, OPT_KIND_TEXT, file, OPT_FIELD(type, member, const char *), \
+     def, NULL, NULL, NULL, 0, false, false, help}
 #define OPT_SECRET(type, member, key, file, help) \
-    {key, OPT_KIND_TEXT, file, OPT_FIELD(type, member, const char *), NULL, NULL, NULL, NULL, 0, true, false, help}
+    {key, OPT_KIND_TEXT, file, OPT_FIELD(type, member, const char *), \
+     NULL, NULL, NULL, NULL, 0, true, false, help}
 #define OPT_TEXTS(type, member, key, file, def, help) \
-    {key, OPT_KIND_TEXTS, file, OPT_FIELD(type, member, struct opt_texts), def, NULL, NULL, NULL, 0, false, false, help}
+    {key, OPT_KIND_TEXTS, file, OPT_FIELD(type, member, struct opt_texts), \
+     def, NULL, NULL, NULL, 0, false, false, help}
 #define OPT_KNOB(type, member, key, file, knob, help) \
-    {key, OPT_KIND_KNOB, file, OPT_FIELD(type, member, const char *), NULL, NULL, NULL, NULL, knob, false, false, help}
+    {key, OPT_KIND_KNOB, file, OPT_FIELD(type, member, const char *), \
+     NULL, NULL, NULL, NULL, knob, false, false, help}
 
-/* A set of options that fill one struct: proxy/ has its own, each plugin may bring one per model and one for the process. */
+/* Options that fill one struct: proxy/ has its own, a plugin may bring one per model and one for the process. */
 struct opt_table {
     const char *owner;     /* "conf", "rewrite", "cache": for the reference */
     const struct opt *opts;
     size_t n_opts, size;   /* size of the struct they fill */
-    /* What rows cannot say; the message names the key at fault first ("key: what was found, what would be right"). NULL: nothing. */
+    /* What rows cannot say; the message names the key at fault first ("key: what was found, what would be
+     * right"). NULL: nothing. */
     bool (*check)(void *filled, char *text, size_t n_text);
 };
 
@@ -111,18 +119,21 @@ struct opt_value {
     const struct opt_scalar *item;
     unsigned n;   /* 1 unless is_list */
     bool is_list;
-    bool is_word; /* from environment or a flag: on and off are also true and false, a comma separates list items */
+    bool is_word; /* from environment or a flag: on and off are bools, a comma separates list items */
 };
 
-/* Parses, checks the bounds, writes the member of *filled; texts are copied into the arena. The message has no place and no key:
+/* Parses, checks the bounds, writes the member of *filled; texts are copied into the arena. The message has
+ * no place and no key:
  * "'abc' is not a duration, expected one such as 250ms, 30s or 5m". */
 bool opt_set(struct arena *, const struct opt *, void *filled, const struct opt_value *, struct err *);
 
-/* Every member's default; *filled has the table's size and is overwritten. A default that does not parse is a bug and ends the process. */
+/* Every member's default; *filled has the table's size and is overwritten. A default that does not parse is a
+ * bug and ends the process. */
 void opt_defaults(struct arena *, const struct opt_table *, void *filled);
 
 bool opt_is_set(const struct opt *, const void *filled); /* false: -T leaves it out */
-struct str opt_print(struct arena *, const struct opt *, const void *filled); /* as YAML in one line; not for secrets */
+/* As YAML in one line; not for secrets. */
+struct str opt_print(struct arena *, const struct opt *, const void *filled);
 const char *opt_kind_name(const struct opt *);
 
 /* "PREFIX_" not included: the key in capitals, what is neither letter nor digit as '_'. */

@@ -9,42 +9,63 @@ static const char *const log_levels[] = {"error", "warn", "info", "debug", NULL}
 #define Q CONF_QUIVER
 
 static const struct opt options[] = {
-    OPT_TEXTS(P, listen, "listen", Q, "6333",
-              "where clients connect: PORT (127.0.0.1 and ::1), ADDR:PORT, [IPv6]:PORT, unix:/path, or a list"),
-    OPT_TEXT(P, api, "api", Q, "8000", "where the control port listens (/healthz, /readyz, /metrics): one such place, or off"),
-    OPT_UINT(P, workers, "workers", Q, "0", NULL, "256", "event loops for clients; 0: one per core; a change needs a restart"),
+    OPT_TEXTS(
+        P, listen, "listen", Q, "6333",
+        "where clients connect: PORT (127.0.0.1 and ::1), ADDR:PORT, [IPv6]:PORT, unix:/path, or a list"),
+    OPT_TEXT(P, api, "api", Q, "8000",
+             "where the control port listens (/healthz, /readyz, /metrics): one such place, or off"),
+    OPT_UINT(P, workers, "workers", Q, "0", NULL, "256",
+             "event loops for clients; 0: one per core; a change needs a restart"),
     OPT_TEXT(P, pid_file, "pid", Q, NULL, "file for the process id"),
     OPT_TEXT(P, redis_url, "redis.url", Q, "off",
              "redis://[user[:password]@]HOST[:PORT][/DB], unix:/path[?db=N], or off"),
     OPT_BOOL(P, redis_shared, "redis.shared", Q, "true",
              "other quivers use the same Redis: tokens and holds are kept there too"),
-    OPT_USEC(P, redis_budget, "redis.budget", Q, "2ms", "100us", "1s", "how long a look into Redis may take before it is a miss"),
-    OPT_USEC(P, redis_connect_timeout, "redis.connect_timeout", Q, "500ms", "1ms", "1m", "how long a connect to Redis may take"),
-    OPT_BYTES(P, redis_max_entry, "redis.max_entry", Q, "1MiB", "1KiB", "64MiB", "larger answers are not kept in Redis"),
+    OPT_USEC(P, redis_budget, "redis.budget", Q, "2ms", "100us", "1s",
+             "how long a look into Redis may take before it is a miss"),
+    OPT_USEC(P, redis_connect_timeout, "redis.connect_timeout", Q, "500ms", "1ms", "1m",
+             "how long a connect to Redis may take"),
+    OPT_BYTES(P, redis_max_entry, "redis.max_entry", Q, "1MiB", "1KiB", "64MiB",
+              "larger answers are not kept in Redis"),
     OPT_USEC(P, quarantine, "coherence.quarantine", Q, "60s", "0s", "1h",
              "after a write of unknown outcome, how long its collection is not answered from the cache"),
-    OPT_USEC(P, alias_poll, "coherence.alias_poll", Q, "5s", "100ms", "1h", "how often aliases are read from Qdrant"),
-    OPT_SECRET(P, api_key, "upstream.api_key", Q, "Qdrant's key for quiver's own requests; clients bring their own"),
+    OPT_USEC(P, alias_poll, "coherence.alias_poll", Q, "5s", "100ms", "1h",
+             "how often aliases are read from Qdrant"),
+    OPT_SECRET(P, api_key, "upstream.api_key", Q,
+               "Qdrant's key for quiver's own requests; clients bring their own"),
     OPT_TEXT(P, api_key_file, "upstream.api_key_file", Q, NULL, "a file that holds that key"),
-    OPT_USEC(P, connect_timeout, "upstream.connect_timeout", Q, "1s", "1ms", "5m", "how long a connect to Qdrant may take"),
-    OPT_USEC(P, queue_timeout, "upstream.queue_timeout", Q, "5s", "1ms", "1h", "how long a request may wait for a connection"),
+    OPT_USEC(P, connect_timeout, "upstream.connect_timeout", Q, "1s", "1ms", "5m",
+             "how long a connect to Qdrant may take"),
+    OPT_USEC(P, queue_timeout, "upstream.queue_timeout", Q, "5s", "1ms", "1h",
+             "how long a request may wait for a connection"),
     OPT_USEC(P, read_timeout, "upstream.first_byte_timeout", Q, "65s", "1ms", "1d",
              "how long a read's answer may take to begin; Qdrant's own limit is 60 s"),
     OPT_USEC_UNSET(P, write_timeout, "upstream.write_timeout", Q, "1ms", "7d",
-             "the same for writes, snapshots and collection operations; 0: no limit"),
-    OPT_USEC(P, body_timeout, "upstream.body_timeout", Q, "30s", "1ms", "1d", "the longest pause inside an answer"),
+                   "the same for writes, snapshots and collection operations; 0: no limit"),
+    OPT_USEC(P, body_timeout, "upstream.body_timeout", Q, "30s", "1ms", "1d",
+             "the longest pause inside an answer"),
     OPT_USEC(P, idle_timeout, "upstream.idle_timeout", Q, "4s", "0s", "1h",
              "unused connections to Qdrant are closed after this; Qdrant closes them after 5 s"),
-    OPT_USEC(P, resolve_interval, "upstream.resolve_interval", Q, "30s", "1s", "1d", "how often host names are resolved again"),
-    OPT_USEC(P, head_timeout, "limits.head_timeout", Q, "10s", "1ms", "1h", "for a request's head, from its first byte"),
-    OPT_USEC(P, client_body_timeout, "limits.body_timeout", Q, "30s", "1ms", "1d", "the longest pause inside a request's body"),
-    OPT_USEC(P, client_write_timeout, "limits.write_timeout", Q, "30s", "1ms", "1d", "for a client that takes nothing of its answer"),
-    OPT_USEC(P, keep_alive, "limits.keep_alive", Q, "75s", "0s", "1d", "idle connections of clients are closed after this"),
-    OPT_USEC(P, drain_timeout, "limits.drain_timeout", Q, "30s", "0s", "1d", "for what runs when quiver is told to stop"),
-    OPT_BYTES(P, hold_body, "limits.hold_body", Q, "32MiB", "64KiB", "1GiB", "the largest search body; Qdrant's own limit is 32 MiB"),
-    OPT_BYTES(P, hold_total, "limits.hold_total", Q, "256MiB", "1MiB", "1TiB", "memory for held bodies, whole process"),
-    OPT_UINT(P, max_connections, "limits.connections", Q, "10000", "1", "1000000", "connections of clients, whole process"),
-    OPT_TEXT(P, access_log, "log.access", Q, "off", "a line for each request: off, stderr or an absolute path"),
+    OPT_USEC(P, resolve_interval, "upstream.resolve_interval", Q, "30s", "1s", "1d",
+             "how often host names are resolved again"),
+    OPT_USEC(P, head_timeout, "limits.head_timeout", Q, "10s", "1ms", "1h",
+             "for a request's head, from its first byte"),
+    OPT_USEC(P, client_body_timeout, "limits.body_timeout", Q, "30s", "1ms", "1d",
+             "the longest pause inside a request's body"),
+    OPT_USEC(P, client_write_timeout, "limits.write_timeout", Q, "30s", "1ms", "1d",
+             "for a client that takes nothing of its answer"),
+    OPT_USEC(P, keep_alive, "limits.keep_alive", Q, "75s", "0s", "1d",
+             "idle connections of clients are closed after this"),
+    OPT_USEC(P, drain_timeout, "limits.drain_timeout", Q, "30s", "0s", "1d",
+             "for what runs when quiver is told to stop"),
+    OPT_BYTES(P, hold_body, "limits.hold_body", Q, "32MiB", "64KiB", "1GiB",
+              "the largest search body; Qdrant's own limit is 32 MiB"),
+    OPT_BYTES(P, hold_total, "limits.hold_total", Q, "256MiB", "1MiB", "1TiB",
+              "memory for held bodies, whole process"),
+    OPT_UINT(P, max_connections, "limits.connections", Q, "10000", "1", "1000000",
+             "connections of clients, whole process"),
+    OPT_TEXT(P, access_log, "log.access", Q, "off",
+             "a line for each request: off, stderr or an absolute path"),
     OPT_ENUM(P, log_level, "log.level", Q, "info", log_levels, "what goes to stderr"),
 };
 
@@ -61,10 +82,13 @@ static bool check(void *filled, char *text, size_t n)
     if (p->listen.n == 0)
         return says(text, n, "listen: an empty list, expected a place such as 6333");
     if (p->hold_body > p->hold_total)
-        return says(text, n, "limits.hold_total: smaller than limits.hold_body, expected room for one body at least");
+        return says(text, n,
+                    "limits.hold_total: smaller than limits.hold_body, expected room for one body at least");
     p->access_on = strcmp(p->access_log, "off") != 0;
     if (p->access_on && strcmp(p->access_log, "stderr") != 0 && p->access_log[0] != '/')
-        return says(text, n, "log.access: not an absolute path, expected off, stderr or a path such as /var/log/quiver/access.log");
+        return says(text, n,
+                    "log.access: not an absolute path, expected off, stderr or a path such as "
+                    "/var/log/quiver/access.log");
     return true;
 }
 

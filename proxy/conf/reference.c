@@ -13,8 +13,9 @@ static void bounds(FILE *out, const struct opt *opt)
         for (const char *const *word = opt->words; *word; word++)
             fprintf(out, "%s`%s`", word == opt->words ? "" : ", ", *word);
     else if (opt->min || opt->max)
-        fprintf(out, "%s, %s%s%s%s", opt_kind_name(opt), opt->min ? opt->min : "", opt->min && opt->max ? " to " : "",
-                opt->max ? (opt->min ? "" : "at most ") : " or more", opt->max ? opt->max : "");
+        fprintf(out, "%s, %s%s%s%s", opt_kind_name(opt), opt->min ? opt->min : "",
+                opt->min && opt->max ? " to " : "", opt->max ? (opt->min ? "" : "at most ") : " or more",
+                opt->max ? opt->max : "");
     else
         fprintf(out, "%s", opt_kind_name(opt));
 }
@@ -61,7 +62,8 @@ void conf_reference(const struct conf_sources *sources, FILE *out)
         bool models = file != CONF_QUIVER;
         fprintf(out, "### %s\n\n", files_name(file));
         if (models)
-            fprintf(out, "Below `%s:`, for each model; the variable ends in the model's name.\n\n", files_top(file));
+            fprintf(out, "Below `%s:`, for each model; the variable ends in the model's name.\n\n",
+                    files_top(file));
         fprintf(out, "| key | what it takes | default | variable | what it does |\n|---|---|---|---|---|\n");
         rows_of(out, &a, models ? &conf_model_table : &conf_process_table, file);
         for (unsigned i = 0; i < (models ? sources->n_model_tables : sources->n_process_tables); i++)

@@ -1,4 +1,4 @@
-/* tables.h - the option tables of conf itself; plugins bring theirs through conf_sources. Constant. Any thread. */
+/* tables.h - the option tables of conf itself; plugins bring theirs through conf_sources. Constant. */
 #pragma once
 
 #include "conf/conf.h"

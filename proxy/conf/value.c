@@ -9,12 +9,24 @@ struct unit {
 
 /* Largest first, for printing. */
 static const struct unit usec_units[] = {
-    {"d", UINT64_C(86400000000)}, {"h", UINT64_C(3600000000)}, {"m", 60000000}, {"s", 1000000}, {"ms", 1000}, {"us", 1},
+    {"d", UINT64_C(86400000000)},
+    {"h", UINT64_C(3600000000)},
+    {"m", 60000000},
+    {"s", 1000000},
+    {"ms", 1000},
+    {"us", 1},
 };
 
 static const struct unit byte_units[] = {
-    {"TiB", UINT64_C(1) << 40}, {"TB", UINT64_C(1000000000000)}, {"GiB", 1 << 30}, {"GB", 1000000000}, {"MiB", 1 << 20},
-    {"MB", 1000000}, {"KiB", 1 << 10}, {"KB", 1000}, {"B", 1},
+    {"TiB", UINT64_C(1) << 40},
+    {"TB", UINT64_C(1000000000000)},
+    {"GiB", 1 << 30},
+    {"GB", 1000000000},
+    {"MiB", 1 << 20},
+    {"MB", 1000000},
+    {"KiB", 1 << 10},
+    {"KB", 1000},
+    {"B", 1},
 };
 
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
@@ -72,7 +84,8 @@ static bool scaled(struct str number, uint64_t factor, uint64_t *out)
             /* binary units: 1.5GiB is whole though 2^30 is no multiple of 10 */
             if (i > 0 || rest.n > 1 || (factor * (unsigned)(rest.p[i] - '0')) % 10)
                 return false;
-            return !__builtin_add_overflow(*out, factor * (unsigned)(rest.p[i] - '0') / 10, out) && *out <= INT64_MAX;
+            return !__builtin_add_overflow(*out, factor * (unsigned)(rest.p[i] - '0') / 10, out) &&
+                   *out <= INT64_MAX;
         }
         factor /= 10;
         if (__builtin_add_overflow(*out, factor * (unsigned)(rest.p[i] - '0'), out))
@@ -81,7 +94,8 @@ static bool scaled(struct str number, uint64_t factor, uint64_t *out)
     return *out <= INT64_MAX;
 }
 
-static bool value_of_units(struct str s, const struct unit *units, size_t n, uint64_t plain, bool *has_unit, uint64_t *out)
+static bool value_of_units(struct str s, const struct unit *units, size_t n, uint64_t plain, bool *has_unit,
+                           uint64_t *out)
 {
     size_t n_number = decimal_length(s);
     if (n_number == 0)

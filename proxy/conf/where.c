@@ -48,7 +48,8 @@ static bool unix_where(struct arena *a, const char *path, struct conf_where *out
     if (path[0] != '/' || n < 2)
         return err_set(err, "'unix:%s' has no absolute path, expected e.g. unix:/run/quiver.sock", path);
     if (n >= sizeof un->sun_path)
-        return err_set(err, "'unix:%s' has a path of %zu bytes, expected at most %zu", path, n, sizeof un->sun_path - 1);
+        return err_set(err, "'unix:%s' has a path of %zu bytes, expected at most %zu", path, n,
+                       sizeof un->sun_path - 1);
     un->sun_family = AF_UNIX;
     memcpy(un->sun_path, path, n + 1);
     out->n_address = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + n + 1);
@@ -68,7 +69,8 @@ bool where_parse(struct arena *a, const char *text, struct conf_where out[2], un
         return unix_where(a, text + 5, out, err);
     const char *colon = strrchr(text, ':');
     if (!port_of(str_of(colon ? colon + 1 : text), &port))
-        return err_set(err, "'%s' is not a place to listen at, " WHERE_FORMS ", the port from 1 to 65535", text);
+        return err_set(err, "'%s' is not a place to listen at, " WHERE_FORMS ", the port from 1 to 65535",
+                       text);
     if (!colon) {
         set_ipv4(a, &out[0], (struct in_addr){htonl(INADDR_LOOPBACK)}, port);
         set_ipv6(a, &out[1], in6addr_loopback, port);
@@ -87,9 +89,11 @@ bool where_parse(struct arena *a, const char *text, struct conf_where out[2], un
     else if (!bracketed && inet_pton(AF_INET, host, &v4) == 1)
         set_ipv4(a, out, v4, port);
     else if (strcmp(host, "localhost") == 0)
-        return err_set(err, "'%s' names a host, expected an address; %u alone means 127.0.0.1 and ::1", text, port);
+        return err_set(err, "'%s' names a host, expected an address; %u alone means 127.0.0.1 and ::1", text,
+                       port);
     else if (strcmp(host, "*") == 0 || host[0] == 0)
-        return err_set(err, "'%s' has no IP address, expected 0.0.0.0:%u or [::]:%u for all interfaces", text, port, port);
+        return err_set(err, "'%s' has no IP address, expected 0.0.0.0:%u or [::]:%u for all interfaces", text,
+                       port, port);
     else
         return err_set(err, "'%s' has no IP address before its port, " WHERE_FORMS, text);
     return true;
@@ -125,7 +129,8 @@ bool where_overlaps(const struct conf_where *a, const struct conf_where *b)
         return false;
     if (strcmp(a->text, b->text) == 0)
         return true;
-    return a->address.ss_family != AF_UNIX && where_port(a) == where_port(b) && (is_wildcard(a) || is_wildcard(b));
+    return a->address.ss_family != AF_UNIX && where_port(a) == where_port(b) &&
+           (is_wildcard(a) || is_wildcard(b));
 }
 
 /* Bytes that may stand in a host name; what else there is gets its own message. */
@@ -140,7 +145,8 @@ static bool is_host_name(struct str host)
     return host.n > 0 && host.n <= 253 && !memmem(host.p, host.n, "..", 2);
 }
 
-/* The resolver would read 127.1, 0x7f.1 or 2130706433 as addresses: whose last part is a number must be a whole IPv4 address. */
+/* The resolver would read 127.1, 0x7f.1 or 2130706433 as addresses: whose last part is a number must be a
+ * whole IPv4 address. */
 static bool ends_in_number(struct str host)
 {
     const char *dot = memrchr(host.p, '.', host.n);
@@ -202,8 +208,11 @@ bool where_server(struct arena *a, const char *url, struct conf_server *out, str
         return err_set(err, "an address with a user or a password, expected http://HOST:PORT; "
                             "a key goes into upstream.api_key");
     if (str_ieq(str_slice(url, rest.n < 8 ? rest.n : 8), STR("https://")))
-        return err_set(err, "'%s' asks for TLS, which is not available towards upstreams; expected http://HOST:PORT, "
-                            "and where TLS is needed a local TLS client such as stunnel between", url);
+        return err_set(
+            err,
+            "'%s' asks for TLS, which is not available towards upstreams; expected http://HOST:PORT, "
+            "and where TLS is needed a local TLS client such as stunnel between",
+            url);
     if (!str_ieq(str_slice(url, rest.n < 7 ? rest.n : 7), STR("http://")))
         return err_set(err, "'%s' is not a server's address, expected http://HOST:PORT", url);
     rest = str_slice(url + 7, rest.n - 7);
@@ -217,7 +226,9 @@ bool where_server(struct arena *a, const char *url, struct conf_server *out, str
     if (!port_of(port, &out->port))
         return err_set(err, "'%s' has no valid port, expected a number from 1 to 65535", url);
     if (!host_of(a, rest, &out->host, &bracketed))
-        return err_set(err, "'%s' has no valid host, expected a name, an IPv4 address or an IPv6 address in brackets", url);
+        return err_set(
+            err, "'%s' has no valid host, expected a name, an IPv4 address or an IPv6 address in brackets",
+            url);
     out->url = arena_printf(a, "http://%s:%u", bracketed, out->port).p;
     return true;
 }
@@ -324,7 +335,9 @@ static bool redis_unix(struct arena *a, struct str rest, struct conf_redis *out,
         rest = str_slice(rest.p + 2, rest.n - 2);
     struct str path = str_split(&rest, '?');
     if (path.n < 2 || path.p[0] != '/' || path.n >= sizeof ((struct sockaddr_un *)0)->sun_path)
-        return err_set(err, "a socket without an absolute path of at most 107 bytes, expected e.g. unix:/run/redis.sock");
+        return err_set(
+            err,
+            "a socket without an absolute path of at most 107 bytes, expected e.g. unix:/run/redis.sock");
     out->path = arena_copy(a, path).p;
     while (rest.n) {
         struct str value = str_split(&rest, '&'), name = str_split(&value, '=');
@@ -332,7 +345,9 @@ static bool redis_unix(struct arena *a, struct str rest, struct conf_redis *out,
             : str_eq(name, STR("user")) ? percent_decoded(a, value, &out->user)
             : str_eq(name, STR("password")) ? percent_decoded(a, value, &out->password) : false)
             continue;
-        return err_set(err, "'%.*s' after '?' is not understood, expected db=NUMBER, user=NAME, password=TEXT", STR_ARG(name));
+        return err_set(err,
+                       "'%.*s' after '?' is not understood, expected db=NUMBER, user=NAME, password=TEXT",
+                       STR_ARG(name));
     }
     return true;
 }
@@ -341,7 +356,8 @@ static bool redis_user(struct arena *a, struct str user, struct conf_redis *out,
 {
     struct str password = user, name = str_split(&password, ':');
     if (!password.p)
-        return err_set(err, "a user without a password, expected redis://user:password@HOST or redis://:password@HOST");
+        return err_set(
+            err, "a user without a password, expected redis://user:password@HOST or redis://:password@HOST");
     if (!percent_decoded(a, name, &out->user) || !percent_decoded(a, password, &out->password))
         return err_set(err, "a user or password with a bad %%-escape, expected %%25 for a per cent sign");
     if (!name.n)
@@ -360,7 +376,8 @@ bool where_redis(struct arena *a, const char *url, struct conf_redis *out, struc
     if (str_starts(rest, STR("unix:")))
         return redis_unix(a, str_slice(rest.p + 5, rest.n - 5), out, err);
     if (str_starts(rest, STR("rediss://")))
-        return err_set(err, "rediss:// asks for TLS, which is not available towards Redis; expected redis://HOST:PORT of a local TLS "
+        return err_set(err, "rediss:// asks for TLS, which is not available towards Redis; expected "
+                            "redis://HOST:PORT of a local TLS "
                             "client such as stunnel, or unix:/path");
     if (!str_starts(rest, STR("redis://")))
         return err_set(err, "not a Redis address, " REDIS_FORMS);

@@ -1,5 +1,6 @@
-/* where.h - the addresses that a configuration names: listeners, upstream servers, Redis. Texts only; names are resolved elsewhere.
- * One thing reads this host's state: where_is_own asks for its interfaces' addresses. Any thread. */
+/* where.h - the addresses that a configuration names: listeners, upstream servers, Redis. Texts only; names
+ * are resolved elsewhere. One thing reads this host's state: where_is_own asks for its interfaces' addresses.
+ * Any thread. */
 #pragma once
 
 #include <stdbool.h>
@@ -11,7 +12,7 @@
 /* WHERE: PORT (two addresses), ADDR:PORT, [IPv6]:PORT, unix:/path. The message begins with what was found. */
 bool where_parse(struct arena *, const char *text, struct conf_where out[2], unsigned *n, struct err *);
 
-/* Two listeners that the kernel could not tell apart: the same path, or the same port with equal or wildcard addresses. */
+/* The kernel could not tell them apart: the same path, or the same port with equal or wildcard addresses. */
 bool where_overlaps(const struct conf_where *, const struct conf_where *);
 
 /* http://HOST:PORT of an upstream, made canonical. */

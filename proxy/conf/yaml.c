@@ -24,12 +24,13 @@ static struct yaml *fail_parse(struct reader *r)
     size_t line = p->problem_mark.line + 1;
     const char *problem = p->problem ? p->problem : "not YAML";
     if (p->error == YAML_READER_ERROR) { /* no mark: count lines up to the byte */
-        err_set(r->err, "%s:%zu: %s, expected UTF-8 text without control characters", r->name, p->mark.line + 1, problem);
+        err_set(r->err, "%s:%zu: %s, expected UTF-8 text without control characters", r->name,
+                p->mark.line + 1, problem);
         return NULL;
     }
     if (p->context)
-        err_set(r->err, "%s:%zu: %s %s (begun in line %zu), expected YAML", r->name, line, problem, p->context,
-                p->context_mark.line + 1);
+        err_set(r->err, "%s:%zu: %s %s (begun in line %zu), expected YAML", r->name, line, problem,
+                p->context, p->context_mark.line + 1);
     else
         err_set(r->err, "%s:%zu: %s, expected YAML", r->name, line, problem);
     return NULL;
@@ -82,7 +83,8 @@ static bool scalar_text(struct reader *r, struct str *out)
 {
     struct str text = {(const char *)r->event.data.scalar.value, r->event.data.scalar.length};
     if (has_control(text)) {
-        fail(r, r->event.start_mark.line + 1, "a control character inside a value, expected printable text on one line");
+        fail(r, r->event.start_mark.line + 1,
+             "a control character inside a value, expected printable text on one line");
         return false;
     }
     *out = arena_copy(r->arena, text);
@@ -113,8 +115,8 @@ static struct yaml *read_children(struct reader *r, struct yaml *parent, unsigne
         }
         for (struct yaml *twin = parent->first; key.p && twin; twin = twin->next)
             if (str_eq(twin->key, key)) {
-                err_set(r->err, "%s:%u: %.*s: duplicate key, it is already in line %u; keep one", r->name, key_line,
-                        (int)(key.n < 80 ? key.n : 80), key.p, twin->key_line);
+                err_set(r->err, "%s:%u: %.*s: duplicate key, it is already in line %u; keep one", r->name,
+                        key_line, (int)(key.n < 80 ? key.n : 80), key.p, twin->key_line);
                 return NULL;
             }
         if (++parent->n > YAML_KEYS_MAX)

@@ -1,6 +1,7 @@
-/* yaml.h - the part of YAML that configuration needs, as a tree with line numbers: mappings, lists, scalars, nothing clever.
- * Refused: anchors, aliases, tags, a second document, keys that are not scalars, duplicate keys, NUL and other control characters,
- * nesting over YAML_DEPTH_MAX, texts over YAML_BYTES_MAX. The only file that knows libyaml is yaml.c. No I/O. Any thread. */
+/* yaml.h - the part of YAML that configuration needs, as a tree with line numbers: mappings, lists, scalars,
+ * nothing clever. Refused: anchors, aliases, tags, a second document, keys that are not scalars, duplicate
+ * keys, NUL and other control characters, nesting over YAML_DEPTH_MAX, texts over YAML_BYTES_MAX. The only
+ * file that knows libyaml is yaml.c. No I/O. Any thread. */
 #pragma once
 
 #include "base/arena.h"
@@ -22,8 +23,8 @@ struct yaml {
     unsigned n;               /* number of children */
 };
 
-/* The tree of a text whose root is a mapping (a text without content is an empty one); all of it in the arena. NULL with
- * "name:line: what was found, what would be right" in err. */
+/* The tree of a text whose root is a mapping (a text without content is an empty one); all of it in the
+ * arena. NULL with "name:line: what was found, what would be right" in err. */
 struct yaml *yaml_parse(struct arena *, const char *name, struct str text, struct err *);
 
 /* Nothing, null or ~ written without quotes. */

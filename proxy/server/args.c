@@ -68,7 +68,8 @@ static bool workers_of(const char *text, int *out, struct err *err)
 {
     uint64_t n;
     if (!str_u64(str_of(text), WORKERS_MAX, &n))
-        return err_set(err, "--workers takes a number from 0 (one per core) to %d, found '%s'", WORKERS_MAX, text);
+        return err_set(err, "--workers takes a number from 0 (one per core) to %d, found '%s'", WORKERS_MAX,
+                       text);
     *out = (int)n;
     return true;
 }

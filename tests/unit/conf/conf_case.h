@@ -1,4 +1,5 @@
-/* conf_case.h - for tests of conf: a folder with configuration files, an environment, a load, an error. One case per test. */
+/* conf_case.h - for tests of conf: a folder with configuration files, an environment, a load, an error. One
+ * case per test. */
 #pragma once
 
 #include <setjmp.h>
@@ -42,10 +43,17 @@ static inline void case_init(struct conf_case *c)
     strcpy(c->folder, "/tmp/quiver_conf_XXXXXX");
     assert_non_null(mkdtemp(c->folder));
     c->sources = (struct conf_sources){
-        .flags = {.path = c->folder, .upstream = case_upstream, .n_upstream = 1, .cache = -1, .rewrite = -1, .workers = -1},
+        .flags = {.path = c->folder,
+                  .upstream = case_upstream,
+                  .n_upstream = 1,
+                  .cache = -1,
+                  .rewrite = -1,
+                  .workers = -1},
         .environment = c->environment,
-        .model_table = case_model_tables, .n_model_tables = 2,
-        .process_table = case_process_tables, .n_process_tables = 2,
+        .model_table = case_model_tables,
+        .n_model_tables = 2,
+        .process_table = case_process_tables,
+        .n_process_tables = 2,
     };
 }
 
@@ -82,13 +90,19 @@ static inline const char *case_refused(struct conf_case *c)
 {
     assert_false(case_load(c));
     size_t n = strlen(c->folder);
-    return strncmp(c->err.text, c->folder, n) == 0 && c->err.text[n] == '/' ? c->err.text + n + 1 : c->err.text;
+    return strncmp(c->err.text, c->folder, n) == 0 && c->err.text[n] == '/' ? c->err.text + n + 1
+                                                                            : c->err.text;
 }
 
 static inline void case_fini(struct conf_case *c)
 {
-    static const char *const names[] = {"quiver.yaml", "model-optimizations.yaml", "indexing-strategies.yaml",
-                                        "caching-optimizations.yaml", "performance-tuning.yaml", "one.yaml", "key"};
+    static const char *const names[] = {"quiver.yaml",
+                                        "model-optimizations.yaml",
+                                        "indexing-strategies.yaml",
+                                        "caching-optimizations.yaml",
+                                        "performance-tuning.yaml",
+                                        "one.yaml",
+                                        "key"};
     conf_put(&c->conf);
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         snprintf(c->path, sizeof c->path, "%s/%s", c->folder, names[i]);

@@ -54,7 +54,8 @@ static void nothing_given_is_nothing_set(void **state)
 
 static void every_flag_arrives(void **state)
 {
-    assert_true(parses("-c conf --listen 1 --listen=[::1]:2 --api off --upstream http://a:1 --upstream http://b:1 --redis off "
+    assert_true(parses("-c conf --listen 1 --listen=[::1]:2 --api off --upstream http://a:1 --upstream "
+                       "http://b:1 --redis off "
                        "--cache off --rewrite on --workers 0 --pid /run/q.pid -t"));
     assert_string_equal(args.flags.path, "conf");
     assert_int_equal(args.flags.n_listen, 2);

@@ -61,7 +61,8 @@ static void exact_beats_a_longer_glob_beats_a_shorter_one(void **state)
     struct claims c;
     struct claim_tie tie;
     arena_init(&a, NULL, 0);
-    struct claim list[] = {claim_of("*", 1), claim_of("mix*", 2), claim_of("mixtral*", 3), claim_of("mixtral-v2", 4)};
+    struct claim list[] = {claim_of("*", 1), claim_of("mix*", 2), claim_of("mixtral*", 3),
+                           claim_of("mixtral-v2", 4)};
     assert_true(claims_build(&a, &c, list, 4, &tie));
     assert_int_equal(claims_find(&c, STR("mixtral-v2"), 0), 4);
     assert_int_equal(claims_find(&c, STR("mixtral-v1"), 0), 3);

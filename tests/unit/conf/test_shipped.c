@@ -2,7 +2,8 @@
 
 #include <math.h>
 
-static const char *const nine[] = {"mixtral", "hermes", "openchat", "yi34b", "deepseek", "phi3", "imp", "deepcoder", "general"};
+static const char *const nine[] = {"mixtral", "hermes", "openchat",  "yi34b",  "deepseek",
+                                   "phi3",    "imp",    "deepcoder", "general"};
 static const unsigned sizes[] = {4096, 4096, 4096, 4096, 4096, 2048, 2048, 1024, 384};
 
 static void the_shipped_folder_loads_and_holds_nine_models_and_default(void **state)
@@ -18,7 +19,8 @@ static void the_shipped_folder_loads_and_holds_nine_models_and_default(void **st
         assert_string_equal(m->name, nine[i]);
         assert_int_equal(m->base.vector_size, sizes[i]);
         assert_int_equal(m->base.quantization_type, QUANTIZATION_SCALAR);
-        assert_true(m->base.target_ops >= 800 && m->base.target_recall >= 0.99 && m->base.target_hit_rate >= 0.85);
+        assert_true(m->base.target_ops >= 800 && m->base.target_recall >= 0.99 &&
+                    m->base.target_hit_rate >= 0.85);
         assert_string_equal(case_rewrite(&c, nine[i])->set_default[KNOB_HNSW_EF_], "32");
         assert_string_equal(case_rewrite(&c, nine[i])->set_default[KNOB_OVERSAMPLING_], "1.5");
         assert_string_equal(case_rewrite(&c, nine[i])->set_default[KNOB_RESCORE_], "true");
@@ -80,9 +82,10 @@ static void the_same_files_are_compiled_in(void **state)
     case_loads(&c);
     assert_int_equal(c.conf->n_models, 10);
     c.sources.flags.n_upstream = 0;
-    assert_string_equal(case_refused(&c),
-                        "upstreams: no upstream is named anywhere, expected a line such as \"upstreams: {default: "
-                        "http://127.0.0.1:6334}\" in quiver.yaml, or --upstream http://127.0.0.1:6334");
+    assert_string_equal(
+        case_refused(&c),
+        "upstreams: no upstream is named anywhere, expected a line such as \"upstreams: {default: "
+        "http://127.0.0.1:6334}\" in quiver.yaml, or --upstream http://127.0.0.1:6334");
     case_fini(&c);
 }
 
@@ -127,13 +130,16 @@ static void the_dump_of_odd_values_loads_equal(void **state)
 {
     struct conf_case c;
     case_init(&c);
-    case_file(&c, "one.yaml",
-              "listen: [\"[::1]:7000\", 'unix:/run/a \"b\" \\c.sock', 7001]\napi: off\nworkers: 3\n"
-              "upstreams: {default: [http://a:1, 'http://[0:0::1]:2/'], b: {servers: HTTP://QDRANT.Example:6333}}\n"
-              "upstream: {queue_timeout: 1500us, idle_timeout: 0}\ncache: {memory: 1.5GiB}\nredis: {url: \"unix:/r.sock?db=3\"}\n"
-              "optimizations:\n  a.b-c_d: {collections: [], upstream: b, search: {force: {exact: false}, min: {hnsw_ef: 8}}}\n"
-              "  e: {collections: ['x*', \"q?\"], on_disk: false, indexing_threshold: 0, target: {recall: 0.995}}\n"
-              "caching: {e: {cache_ttl: 0.25s, cache: false}}\n");
+    case_file(
+        &c, "one.yaml",
+        "listen: [\"[::1]:7000\", 'unix:/run/a \"b\" \\c.sock', 7001]\napi: off\nworkers: 3\n"
+        "upstreams: {default: [http://a:1, 'http://[0:0::1]:2/'], b: {servers: HTTP://QDRANT.Example:6333}}\n"
+        "upstream: {queue_timeout: 1500us, idle_timeout: 0}\ncache: {memory: 1.5GiB}\nredis: {url: "
+        "\"unix:/r.sock?db=3\"}\n"
+        "optimizations:\n  a.b-c_d: {collections: [], upstream: b, search: {force: {exact: false}, min: "
+        "{hnsw_ef: 8}}}\n"
+        "  e: {collections: ['x*', \"q?\"], on_disk: false, indexing_threshold: 0, target: {recall: 0.995}}\n"
+        "caching: {e: {cache_ttl: 0.25s, cache: false}}\n");
     c.sources.flags.path = c.path;
     c.sources.flags.n_upstream = 0;
     dumps_to_what_loads_equal(&c);
@@ -154,7 +160,8 @@ static void a_dump_shows_no_secret(void **state)
     char *text = dumped(&c);
     assert_null(strstr(text, "hunter2"));
     assert_non_null(strstr(text, "# api_key: (set)"));
-    assert_non_null(strstr(text, "# url: redis://(set)@r:1/0, a password is not printed: set it by QUIVER_REDIS"));
+    assert_non_null(
+        strstr(text, "# url: redis://(set)@r:1/0, a password is not printed: set it by QUIVER_REDIS"));
     free(text);
     case_fini(&c);
 }
@@ -184,7 +191,8 @@ static void the_readme_holds_the_reference_of_all_options(void **state)
         fprintf(f, "%.*s%s%s", (int)(from - readme), readme, text, to);
         fclose(f);
     } else if (strlen(text) != (size_t)(to - from) || memcmp(text, from, (size_t)(to - from)) != 0) {
-        fail_msg("conf/README.md is not what the option tables say: run this test with QUIVER_WRITE_REFERENCE=1 and commit");
+        fail_msg("conf/README.md is not what the option tables say: run this test with "
+                 "QUIVER_WRITE_REFERENCE=1 and commit");
     }
     free(text);
     case_fini(&c);

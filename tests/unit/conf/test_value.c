@@ -31,10 +31,11 @@ static void durations_have_units_or_are_seconds(void **state)
         const char *text;
         uint64_t value;
     } cases[] = {
-        {"300", 300000000}, {"0", 0}, {"0.25", 250000}, {"250us", 250}, {"2ms", 2000}, {"1.5s", 1500000}, {"5m", 300000000},
-        {"1h", UINT64_C(3600000000)}, {"2d", UINT64_C(172800000000)}, {"1.5us", NOT_A_VALUE}, {"", NOT_A_VALUE},
-        {"s", NOT_A_VALUE}, {"5 s", NOT_A_VALUE}, {"5sec", NOT_A_VALUE}, {"5S", NOT_A_VALUE}, {"-5s", NOT_A_VALUE},
-        {"+5s", NOT_A_VALUE}, {"05s", NOT_A_VALUE}, {".5s", NOT_A_VALUE}, {"5.s", NOT_A_VALUE}, {"1e3s", NOT_A_VALUE},
+        {"300", 300000000}, {"0", 0}, {"0.25", 250000}, {"250us", 250}, {"2ms", 2000}, {"1.5s", 1500000},
+        {"5m", 300000000}, {"1h", UINT64_C(3600000000)}, {"2d", UINT64_C(172800000000)},
+        {"1.5us", NOT_A_VALUE}, {"", NOT_A_VALUE}, {"s", NOT_A_VALUE}, {"5 s", NOT_A_VALUE},
+        {"5sec", NOT_A_VALUE}, {"5S", NOT_A_VALUE}, {"-5s", NOT_A_VALUE}, {"+5s", NOT_A_VALUE},
+        {"05s", NOT_A_VALUE}, {".5s", NOT_A_VALUE}, {"5.s", NOT_A_VALUE}, {"1e3s", NOT_A_VALUE},
         {"99999999999999999999s", NOT_A_VALUE}, {"999999999999d", NOT_A_VALUE},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
@@ -48,9 +49,10 @@ static void sizes_are_decimal_or_binary(void **state)
         const char *text;
         uint64_t value;
     } cases[] = {
-        {"8GB", UINT64_C(8000000000)}, {"8GiB", UINT64_C(8) << 30}, {"512", 512}, {"512B", 512}, {"1KB", 1000}, {"1KiB", 1024},
-        {"64MiB", 64 << 20}, {"1.5GiB", UINT64_C(3) << 29}, {"2TB", UINT64_C(2000000000000)}, {"0", 0}, {"1.5", NOT_A_VALUE},
-        {"8gb", NOT_A_VALUE}, {"8 GB", NOT_A_VALUE}, {"8G", NOT_A_VALUE}, {"8Gb", NOT_A_VALUE}, {"-1GB", NOT_A_VALUE},
+        {"8GB", UINT64_C(8000000000)}, {"8GiB", UINT64_C(8) << 30}, {"512", 512}, {"512B", 512},
+        {"1KB", 1000}, {"1KiB", 1024}, {"64MiB", 64 << 20}, {"1.5GiB", UINT64_C(3) << 29},
+        {"2TB", UINT64_C(2000000000000)}, {"0", 0}, {"1.5", NOT_A_VALUE}, {"8gb", NOT_A_VALUE},
+        {"8 GB", NOT_A_VALUE}, {"8G", NOT_A_VALUE}, {"8Gb", NOT_A_VALUE}, {"-1GB", NOT_A_VALUE},
         {"99999999999GB", NOT_A_VALUE}, {"1.0001KB", NOT_A_VALUE}, {"GB", NOT_A_VALUE},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
@@ -60,8 +62,10 @@ static void sizes_are_decimal_or_binary(void **state)
 
 static void what_is_printed_reads_back_equal(void **state)
 {
-    static const uint64_t values[] = {0, 1, 999, 1000, 1024, 1500000, 60000000, UINT64_C(90000000000), UINT64_C(8000000000),
-                                      UINT64_C(8) << 30, 1 << 20, 12345678901, INT64_MAX};
+    static const uint64_t values[] = {
+        0, 1, 999, 1000, 1024, 1500000, 60000000, UINT64_C(90000000000), UINT64_C(8000000000),
+        UINT64_C(8) << 30, 1 << 20, 12345678901, INT64_MAX,
+    };
     static const double reals[] = {0, 1, 0.85, 0.995, 1.5, 123456.789, 0.1 + 0.2};
     struct arena a;
     double real;
@@ -88,9 +92,11 @@ static void numbers_are_plain(void **state)
     assert_true(value_uint(STR("0"), &u) && u == 0);
     assert_true(value_uint(STR("9223372036854775807"), &u));
     assert_false(value_uint(STR("9223372036854775808"), &u));
-    assert_false(value_uint(STR("00"), &u) || value_uint(STR("1_000"), &u) || value_uint(STR("0x1"), &u) || value_uint(STR(""), &u));
-    assert_false(value_real(STR("1e3"), &real) || value_real(STR("nan"), &real) || value_real(STR(".5"), &real) ||
-                 value_real(STR("-1"), &real) || value_real(STR(""), &real) || value_real(STR("inf"), &real));
+    assert_false(value_uint(STR("00"), &u) || value_uint(STR("1_000"), &u) || value_uint(STR("0x1"), &u) ||
+                 value_uint(STR(""), &u));
+    assert_false(value_real(STR("1e3"), &real) || value_real(STR("nan"), &real) ||
+                 value_real(STR(".5"), &real) || value_real(STR("-1"), &real) || value_real(STR(""), &real) ||
+                 value_real(STR("inf"), &real));
     assert_false(value_bool(STR("True"), &yes) || value_bool(STR("yes"), &yes) || value_bool(STR("1"), &yes));
 }
 

@@ -247,7 +247,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(own_listeners_are_recognised, setup, teardown),
         cmocka_unit_test_setup_teardown(equal_and_wildcard_places_overlap, setup, teardown),
         cmocka_unit_test_setup_teardown(a_redis_address_is_taken_apart, setup, teardown),
-        cmocka_unit_test_setup_teardown(wrong_redis_addresses_are_refused_without_showing_passwords, setup, teardown),
+        cmocka_unit_test_setup_teardown(wrong_redis_addresses_are_refused_without_showing_passwords, setup,
+                                        teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

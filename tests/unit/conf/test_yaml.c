@@ -152,7 +152,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(broken_yaml_is_refused_with_its_line, setup, teardown),
         cmocka_unit_test_setup_teardown(nul_and_control_characters_are_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(nesting_over_32_is_refused_quickly, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_text_over_1_mb_and_a_mapping_over_2000_keys_are_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_text_over_1_mb_and_a_mapping_over_2000_keys_are_refused, setup,
+                                        teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
