@@ -76,7 +76,7 @@ struct opt {
 #define OPT_ENUM(type, member, key, file, def, words, help) \
     {key, OPT_KIND_ENUM, file, OPT_FIELD(type, member, unsigned), \
      def, NULL, NULL, words, 0, false, false, help}
-/* 0 is "unset" for these: nothing stands in for it but the reader's own rule. Of words, words[0] is that one. */
+/* 0 is "unset" for these: nothing stands in for it but the reader's own rule; of words, words[0]. */
 #define OPT_UINT_UNSET(type, member, key, file, min, max, help) \
     {key, OPT_KIND_UINT, file, OPT_FIELD(type, member, uint64_t), NULL, min, max, NULL, 0, false, true, help}
 #define OPT_USEC_UNSET(type, member, key, file, min, max, help) \
@@ -99,7 +99,7 @@ struct opt {
     {key, OPT_KIND_KNOB, file, OPT_FIELD(type, member, const char *), \
      NULL, NULL, NULL, NULL, knob, false, false, help}
 
-/* Options that fill one struct: proxy/ has its own, a plugin may bring one per model and one for the process. */
+/* Options that fill one struct: proxy/ has its own, a plugin may bring one per model and one for all. */
 struct opt_table {
     const char *owner;     /* "conf", "rewrite", "cache": for the reference */
     const struct opt *opts;
