@@ -1,6 +1,8 @@
 """Collections: aliases, strict mode, PATCH that rebuilds, what a restart and a crash keep."""
 import signal
+import threading
 
+import httpx
 import numpy as np
 import pytest
 
@@ -212,6 +214,35 @@ def test_rate_limits(edge):
     assert large.status_code == 429 and "retry-after" not in large.headers
     writes = [edge.call("POST", at + "/delete", {"points": [1]})[0] for _ in range(3)]
     assert writes == [200, 200, 429]
+
+
+def test_reads_go_on_while_it_is_written_and_rebuilt(edge):
+    load(edge, "busy", 1000)
+    statuses, stop = [], threading.Event()
+    body = {"vector": [0.5] * SIZE, "limit": 5}
+
+    def reader():
+        with httpx.Client(base_url=f"http://127.0.0.1:{edge.port}", timeout=30) as client:
+            while not stop.is_set():
+                answer = client.post("/collections/busy/points/search", json=body)
+                statuses.append((answer.status_code, len(answer.json().get("result", ()))))
+
+    readers = [threading.Thread(target=reader) for _ in range(3)]
+    for thread in readers:
+        thread.start()
+    try:
+        rows = vectors(9, 600).tolist()
+        for m in (12, 6):
+            points = [{"id": 5000 + i, "vector": row} for i, row in enumerate(rows)]
+            edge.result("PUT", "/collections/busy/points", {"points": points})
+            edge.result("PATCH", "/collections/busy", {"hnsw_config": {"m": m}})
+            edge.wait_green("busy")
+    finally:
+        stop.set()
+        for thread in readers:
+            thread.join()
+    assert len(statuses) > 20 and set(statuses) == {(200, 5)}
+    assert edge.result("GET", "/collections/busy")["indexed_vectors_count"] == 1600
 
 
 def test_delete_and_recreate(edge):

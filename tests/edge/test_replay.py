@@ -1,4 +1,4 @@
-"""The exchanges recorded from a real Qdrant, in order, on a fresh server: status and JSON shape must agree."""
+"""The exchanges recorded from a real Qdrant, in order, on a fresh server: status and shape must agree."""
 
 import json
 import pathlib

@@ -135,16 +135,19 @@ def test_acknowledged_unless_waited_for(edge):
 def test_idle_connections_close_after_five_seconds(edge):
     with socket.create_connection(("127.0.0.1", edge.port)) as sock:
         sock.sendall(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
-        assert sock.recv(4096).endswith(b"healthz check passed")
-        start = time.monotonic()
         sock.settimeout(8)
+        got = b""
+        while not got.endswith(b"healthz check passed"):
+            got += sock.recv(4096)
+        start = time.monotonic()
         assert sock.recv(1) == b"" and 4 < time.monotonic() - start < 7
 
 
 def test_a_second_server_is_refused(edge, tmp_path):
     """Same directory, then same port: an exit code and a word why, the first one unharmed."""
-    for data, port, code, why in ((edge.data, 1, 1, "in use"), (tmp_path, edge.port, 3, "address already in use")):
-        command = [sys.executable, str(ROOT / "docker/edge/serve.py"), "--port", str(port), "--data", str(data)]
+    script = str(ROOT / "docker/edge/serve.py")
+    for data, port, code, why in ((edge.data, 1, 1, "in use"), (tmp_path, edge.port, 3, "already in use")):
+        command = [sys.executable, script, "--port", str(port), "--data", str(data)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=20)
         assert done.returncode == code and why in done.stderr and "ready" not in done.stdout, done
     assert edge.call("GET", "/readyz") == (200, "all shards are ready")
