@@ -117,8 +117,9 @@ class Collection:
             return
         self.unindexed_bytes = 0
         if changed:
-            self.total_optimized += 1
-            self.completed = ([(start, time.time(), self.shard.info().points_count)] + self.completed)[:16]
+            points = self.shard.info().points_count
+            self.total_optimized += points
+            self.completed = ([(start, time.time(), points)] + self.completed)[:16]
 
     def pending(self) -> bool:
         """True while enough unindexed data waits for optimize(): status yellow."""
