@@ -81,12 +81,27 @@ static void resolve(struct peer *peer)
         publish(peer, &found);
 }
 
+static struct peer *known(const char *url)
+{
+    struct peer *peer = atomic_load(&resolver.peers);
+    while (peer && strcmp(peer->url, url) != 0)
+        peer = peer->next;
+    return peer;
+}
+
 struct peer *peer_get(const char *url, const char *host, uint16_t port)
 {
-    for (struct peer *peer = atomic_load(&resolver.peers); peer; peer = peer->next)
-        if (strcmp(peer->url, url) == 0)
-            return peer;
-    struct peer *peer = mem_zalloc(sizeof *peer);
+    static pthread_mutex_t making = PTHREAD_MUTEX_INITIALIZER;
+    struct peer *peer = known(url);
+    if (peer)
+        return peer;
+    pthread_mutex_lock(&making);
+    peer = known(url);
+    if (peer) { /* another thread was faster */
+        pthread_mutex_unlock(&making);
+        return peer;
+    }
+    peer = mem_zalloc(sizeof *peer);
     peer->url = mem_strdup(url);
     peer->host = mem_strdup(host);
     peer->port = port;
@@ -94,6 +109,7 @@ struct peer *peer_get(const char *url, const char *host, uint16_t port)
         resolver_kick();
     peer->next = atomic_load(&resolver.peers);
     atomic_store(&resolver.peers, peer);
+    pthread_mutex_unlock(&making);
     return peer;
 }
 

@@ -31,7 +31,7 @@ struct peer {
     _Atomic bool answered;                      /* a connect has ever succeeded */
 };
 
-/* The peer of this URL, made when it is new. Main thread. */
+/* The peer of this URL, made when it is new (takes a lock then). Any thread. */
 struct peer *peer_get(const char *url, const char *host, uint16_t port);
 
 /* The address to connect to; false while the name has not resolved. Any thread. */

@@ -1,12 +1,14 @@
 #include "upstream/slots.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
 #include "upstream/pool.h"
 
-static struct slots *all;
+static struct slots *all; /* grows only */
+static pthread_mutex_t all_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct loop *loops[SLOTS_WORKERS_MAX];
 
 struct slot_letter {
@@ -22,6 +24,7 @@ void slots_set_loop(unsigned worker, struct loop *loop)
 struct slots *slots_get(const char *model, struct peer *peer, unsigned limit, unsigned metrics_id)
 {
     struct slots *s;
+    pthread_mutex_lock(&all_lock);
     for (s = all; s; s = s->next)
         if (s->peer == peer && strcmp(s->model, model) == 0)
             break;
@@ -34,6 +37,7 @@ struct slots *slots_get(const char *model, struct peer *peer, unsigned limit, un
         s->next = all;
         all = s;
     }
+    pthread_mutex_unlock(&all_lock);
     atomic_store(&s->limit, limit);
     return s;
 }

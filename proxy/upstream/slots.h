@@ -33,7 +33,7 @@ struct slots {
 /* The loops by worker number, so that slots know where to post. Main thread, before the first pool. */
 void slots_set_loop(unsigned worker, struct loop *);
 
-/* Main thread. The limit counts from now on; connections above a lowered one close as they come back. */
+/* Takes a lock: for configuration, not for requests. The limit counts from now on; connections above a lowered one close as they come back. */
 struct slots *slots_get(const char *model, struct peer *, unsigned limit, unsigned metrics_id);
 
 bool slots_take(struct slots *); /* one more connection may be opened */

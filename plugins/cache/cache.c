@@ -1,0 +1,428 @@
+/* cache.c - a cacheable read's way: may it be cached at all (eligible) -> look at its names' tokens -> memory -> Redis -> miss, and on the
+ * way back the answer is stored under the tokens that were looked up before it was asked for. */
+#include "plugins/cache/cache.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "engine/tx.h"
+#include "plugins/cache/entry.h"
+#include "plugins/cache/options.h"
+#include "plugins/cache/store.h"
+#include "qdrant/reply.h"
+
+/* The store belongs to the process: the first worker's instance makes it, the last one's frees it. */
+static struct {
+    pthread_mutex_t lock;
+    struct store *store;
+    unsigned n_users;
+} process = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+struct cache { /* per worker */
+    struct worker *worker;
+    struct store *store;
+    struct key_secret secret;
+    unsigned secret_version;
+    uint64_t date_second;
+    char date[48]; /* "date: ...\r\n" of that second */
+};
+
+enum stage { STAGE_NONE, STAGE_LOOKING, STAGE_MISS, STAGE_COLLECTING };
+
+struct cache_tx {
+    enum stage stage;
+    bool may_store, refresh;     /* refresh: the client wants a new answer (no-cache), which may be stored */
+    struct look look;
+    struct key_text key;
+    struct look_entry wanted;
+};
+
+static void *cache_open(struct worker *w)
+{
+    struct cache *c = mem_zalloc(sizeof *c);
+    pthread_mutex_lock(&process.lock);
+    if (process.n_users++ == 0)
+        process.store = store_new(1 << 20); /* configure() says how large */
+    c->store = process.store;
+    pthread_mutex_unlock(&process.lock);
+    c->worker = w;
+    return c;
+}
+
+static const struct plug *my_plug(void)
+{
+    for (unsigned i = 0; i < chain.n; i++)
+        if (chain.plug[i].type == &cache_plugin)
+            return &chain.plug[i];
+    return NULL;
+}
+
+static void cache_configure(void *self, const struct conf *conf)
+{
+    struct cache *c = self;
+    const struct plug *plug = my_plug();
+    const struct cache_process_conf *p = conf->process_part[plug->process_table];
+    store_resize(c->store, p->memory);
+    for (unsigned i = 0; i < conf->n_models; i++) {
+        const struct cache_model_conf *m = conf->model[i].part[plug->model_table];
+        store_set_share(c->store, conf->model[i].metrics_id, m->share >= 100 ? 0 : p->memory / 100 * m->share);
+    }
+}
+
+static void cache_close(void *self)
+{
+    struct cache *c = self;
+    pthread_mutex_lock(&process.lock);
+    if (--process.n_users == 0)
+        store_free(&process.store);
+    pthread_mutex_unlock(&process.lock);
+    free(c);
+}
+
+/* ---- may it be cached? ---- */
+
+static bool list_has(const struct tx *tx, enum http_field_id id, struct str token)
+{
+    return tx->head.first[id] && http_list_has(&tx->head, id, token);
+}
+
+/* Zero seconds is as good as no-cache; http_list_has compares names only. */
+static bool wants_fresh(const struct tx *tx)
+{
+    return list_has(tx, HF_CACHE_CONTROL, STR("no-cache")) || list_has(tx, HF_CACHE_CONTROL, STR("max-age")) ||
+           list_has(tx, HF_PRAGMA, STR("no-cache"));
+}
+
+static const enum http_field_id bypassing[] = {HF_RANGE,    HF_IF_MATCH,          HF_IF_NONE_MATCH,    HF_IF_MODIFIED_SINCE,
+                                               HF_IF_UNMODIFIED_SINCE, HF_IF_RANGE, HF_ORIGIN, HF_CONTENT_ENCODING};
+
+static enum verdict bypass(struct tx *tx, enum metrics_model_counter why, const char *detail)
+{
+    metrics_model_add(tx->worker->metrics, tx->model->metrics_id, why, 1);
+    tx->cache_word = "bypass";
+    tx_add_extra(tx, arena_printf(&tx->arena, "Cache-Status: quiver; fwd=bypass; detail=%s\r\n", detail));
+    return CONTINUE;
+}
+
+/* Why a request that could be cached by its operation is not; NULL if it may be. */
+static const char *unfit(struct tx *tx, const struct cache_process_conf *p, enum metrics_model_counter *counter)
+{
+    *counter = MM_CACHE_BYPASS_CLIENT;
+    if (list_has(tx, HF_CACHE_CONTROL, STR("no-store")))
+        return "no-store";
+    for (unsigned i = 0; i < sizeof bypassing / sizeof *bypassing; i++)
+        if (tx->head.first[bypassing[i]])
+            return "header";
+    *counter = MM_CACHE_BYPASS_BODY;
+    if (tx->route.undecodable || (tx->route.op->body == BODY_NONE && tx->head.framing != HTTP_BODY_NONE))
+        return "path";
+    const struct query_facts *q = tx_scan(tx, NULL);
+    if (!q->known)
+        return "body";
+    if (q->uncacheable)
+        return "operation";
+    *counter = MM_CACHE_BYPASS_OTHER;
+    if (!tx->worker->facts)
+        return "starting"; /* the alias map is not known yet */
+    const struct fact_strict *strict = facts_strict(tx->worker->facts, tx->resolved);
+    if (strict && strict->limits_rate && !p->rate_limited_collections)
+        return "rate-limit";
+    return NULL;
+}
+
+/* The alias map is good for one state of "@names" only; a changed one is fetched anew meanwhile. */
+static bool map_is_current(struct tx *tx)
+{
+    struct look look = {0};
+    struct coherence_names names = {0};
+    coherence_names_add(&names, STR("@names"));
+    enum look_result result = look_cells(tx->worker->coherence, &look, &names);
+    bool current = result == LOOK_CLEAR && fingerprint_eq(look.fingerprint, tx->worker->facts->names);
+    look_cancel(&look);
+    if (!current && tx->worker->names_changed)
+        tx->worker->names_changed(tx->worker->arg);
+    return current;
+}
+
+static void read_names(struct tx *tx, struct coherence_names *names)
+{
+    const struct query_facts *q = &tx->query;
+    coherence_names_add(names, tx->route.collection);
+    coherence_names_add(names, tx->resolved);
+    for (unsigned i = 0; i < q->n_lookups; i++) {
+        coherence_names_add(names, q->lookup[i]);
+        coherence_names_add(names, facts_resolve(tx->worker->facts, q->lookup[i]));
+    }
+}
+
+static void make_key(struct tx *tx, struct cache *c, struct cache_tx *ct)
+{
+    unsigned char credentials[CRED_BYTES];
+    const struct http_field *api_key = http_field(&tx->head, HF_API_KEY);
+    const struct http_field *authorization = http_field(&tx->head, HF_AUTHORIZATION);
+    if (c->secret_version != coherence_secret_version(tx->worker->coherence_shared) || !c->secret_version)
+        c->secret_version = coherence_secret(tx->worker->coherence_shared, c->secret.bytes);
+    cred_digest(&tx->worker->credentials, api_key ? api_key->value : STR_NONE, authorization ? authorization->value : STR_NONE,
+                credentials);
+    struct key_input in = {
+        .op = tx->route.op,
+        .path = tx->route.path,
+        .spelled = tx->route.collection,
+        .resolved = tx->resolved,
+        .query_sorted = tx->head.query.n ? query_canonical(&tx->arena, tx->head.query) : STR_NONE,
+        .credentials = {(char *)credentials, CRED_BYTES},
+        .affinity = http_value(&tx->head, HF_ROUTE_AFFINITY),
+    };
+    tx_body_parts(tx, &in.part, &in.n_part);
+    key_make(&c->secret, &in, &ct->key);
+    ct->wanted = (struct look_entry){str_of(tx->model->name), {ct->key.text, ct->key.n_text}};
+}
+
+static struct store_key store_key(const struct cache_tx *ct)
+{
+    return (struct store_key){ct->key.hash.hi, ct->key.hash.lo, ct->key.n_body, ct->key.op};
+}
+
+/* ---- answers ---- */
+
+static struct str date_line(struct cache *c)
+{
+    uint64_t second = clock_unix_usec() / SEC;
+    if (second != c->date_second) {
+        struct tm tm;
+        time_t t = (time_t)second;
+        gmtime_r(&t, &tm);
+        strftime(c->date, sizeof c->date, "date: %a, %d %b %Y %H:%M:%S GMT\r\n", &tm);
+        c->date_second = second;
+    }
+    return str_of(c->date);
+}
+
+/* The blob becomes the transaction's. False: it is no entry. */
+static bool answer_from(struct tx *tx, struct cache *c, struct blob *blob, uint64_t ttl_left, const char *detail)
+{
+    struct entry entry;
+    char *own = arena_alloc(&tx->arena, 32);
+    if (!entry_read(blob_str(blob), &entry)) {
+        blob_put(&blob);
+        return false;
+    }
+    uint64_t now = clock_unix_usec();
+    uint64_t age = now > entry.stored_unix ? (now - entry.stored_unix) / SEC : 0;
+    struct str date = date_line(c);
+    char *fields = arena_alloc(&tx->arena, entry.fields.n + date.n);
+    memcpy(fields, entry.fields.p, entry.fields.n);
+    memcpy(fields + entry.fields.n, date.p, date.n);
+    tx->answer = (struct answer){.status = 200, .local = true, .whole = true, .blob = blob};
+    tx->answer.fields = (struct str){fields, entry.fields.n + date.n};
+    tx->answer.part[0] = entry.before;
+    tx->answer.part[1] = entry.time.n ? (struct str){own, reply_time(own, (clock_usec() - tx->began) * 1000)} : STR_NONE;
+    tx->answer.part[2] = entry.after;
+    tx->answer.n_parts = 3;
+    tx_add_extra(tx, arena_printf(&tx->arena, "Age: %llu\r\nCache-Status: quiver; hit; ttl=%llu%s\r\n", (unsigned long long)age,
+                                  (unsigned long long)(ttl_left / SEC), detail));
+    tx->cache_word = "hit";
+    return true;
+}
+
+static bool hit_memory(struct tx *tx, struct cache *c, struct cache_tx *ct)
+{
+    struct store_hit hit;
+    struct store_key key = store_key(ct);
+    uint64_t now = tx->worker->loop.now;
+    unsigned model = tx->model->metrics_id;
+    if (store_get(c->store, &key, ct->look.fingerprint, now, &hit) != STORE_HIT ||
+        !answer_from(tx, c, hit.blob, hit.expires_at - now, "")) {
+        metrics_model_add(tx->worker->metrics, model, MM_CACHE_MISSES_MEMORY, 1);
+        return false;
+    }
+    metrics_model_add(tx->worker->metrics, model, MM_CACHE_HITS_MEMORY, 1);
+    return true;
+}
+
+/* What Redis had goes into memory too, for the rest of its time. */
+static bool hit_redis(struct tx *tx, struct cache *c, struct cache_tx *ct, const struct cache_model_conf *m)
+{
+    struct entry entry;
+    struct blob *blob = ct->look.entry;
+    unsigned model = tx->model->metrics_id;
+    uint64_t now_unix = clock_unix_usec(), now = tx->worker->loop.now;
+    ct->look.entry = NULL;
+    bool fits = blob && entry_read(blob_str(blob), &entry);
+    uint64_t age = fits && now_unix > entry.stored_unix ? now_unix - entry.stored_unix : 0;
+    if (!fits || age >= m->ttl) {
+        blob_put(&blob);
+        metrics_model_add(tx->worker->metrics, model, MM_CACHE_MISSES_REDIS, 1);
+        return false;
+    }
+    struct store_key key = store_key(ct);
+    store_put(c->store, &key, ct->look.fingerprint, model, blob, now > age ? now - age : 0, now, m->ttl - age);
+    answer_from(tx, c, blob, m->ttl - age, "; detail=redis");
+    metrics_model_add(tx->worker->metrics, model, MM_CACHE_HITS_REDIS, 1);
+    return true;
+}
+
+static enum verdict miss(struct tx *tx, struct cache_tx *ct, bool may_store)
+{
+    ct->may_store = may_store;
+    ct->stage = STAGE_MISS;
+    tx->cache_word = "miss";
+    return CONTINUE;
+}
+
+/* ---- the way in ---- */
+
+static void woken(void *arg)
+{
+    struct tx *tx = arg;
+    loop_wake(&tx->worker->loop, &tx->task);
+}
+
+/* The look is finished. */
+static enum verdict looked(struct tx *tx, const struct plug *plug, struct cache_tx *ct)
+{
+    struct cache *c = plug_self(tx, plug);
+    const struct cache_model_conf *m = plug_conf(tx, plug);
+    switch (ct->look.result) {
+    case LOOK_CLEAR:
+        if (!ct->refresh && !ct->look.alone && hit_memory(tx, c, ct))
+            return ANSWER;
+        if (!ct->refresh && ct->look.has_redis && hit_redis(tx, c, ct, m))
+            return ANSWER;
+        return miss(tx, ct, true);
+    case LOOK_HELD:
+        return bypass(tx, MM_CACHE_BYPASS_HELD, "held");
+    case LOOK_AWAY:
+    case LOOK_NONE:
+        break;
+    }
+    return miss(tx, ct, ct->look.alone);
+}
+
+static enum verdict cache_request(struct tx *tx, const struct plug *plug)
+{
+    const struct cache_process_conf *p = plug_process_conf(tx, plug);
+    const struct cache_model_conf *m = plug_conf(tx, plug);
+    enum metrics_model_counter counter;
+    if (tx->route.op->class != CLASS_READ_CACHEABLE || !p->enabled || !m->on || !m->ttl)
+        return CONTINUE;
+    const char *why = unfit(tx, p, &counter);
+    if (why)
+        return bypass(tx, counter, why);
+    if (!map_is_current(tx))
+        return bypass(tx, MM_CACHE_BYPASS_OTHER, "aliases");
+    struct cache *c = plug_self(tx, plug);
+    struct cache_tx *ct = plug_tx(tx, plug);
+    struct coherence_names names = {0};
+    read_names(tx, &names);
+    metrics_model_add(tx->worker->metrics, tx->model->metrics_id, MM_CACHE_LOOKUPS, 1);
+    if (names.all || look_cells(tx->worker->coherence, &ct->look, &names) != LOOK_CLEAR)
+        return bypass(tx, MM_CACHE_BYPASS_HELD, "held");
+    make_key(tx, c, ct);
+    ct->refresh = wants_fresh(tx);
+    if (ct->look.alone && !ct->refresh && hit_memory(tx, c, ct))
+        return ANSWER;
+    struct store_key key = store_key(ct);
+    bool in_memory = !ct->look.alone && store_has(c->store, &key, tx->worker->loop.now);
+    ct->stage = STAGE_LOOKING;
+    if (look_redis(&ct->look, ct->refresh || in_memory ? NULL : &ct->wanted, woken, tx))
+        return looked(tx, plug, ct);
+    return SUSPEND;
+}
+
+/* ---- the way back ---- */
+
+static enum verdict unstored(struct tx *tx, enum metrics_model_counter why)
+{
+    metrics_model_add(tx->worker->metrics, tx->model->metrics_id, why, 1);
+    tx_add_extra(tx, STR("Cache-Status: quiver; fwd=uri-miss\r\n"));
+    return CONTINUE;
+}
+
+static bool worth_keeping(const struct tx *tx)
+{
+    const struct http_head *h = &tx->fetch.head;
+    return !tx->answer.local && tx->answer.status == 200 && !h->first[HF_CONTENT_ENCODING] &&
+           !(h->first[HF_CACHE_CONTROL] && http_list_has(h, HF_CACHE_CONTROL, STR("no-store")));
+}
+
+static enum verdict cache_response(struct tx *tx, const struct plug *plug)
+{
+    struct cache_tx *ct = tx->scratch[plug->index];
+    const struct cache_model_conf *m = plug_conf(tx, plug);
+    if (!ct || ct->stage != STAGE_MISS)
+        return CONTINUE;
+    if (!ct->may_store || !worth_keeping(tx))
+        return unstored(tx, ct->may_store ? MM_CACHE_UNSTORED_STATUS : MM_CACHE_UNSTORED_CHANGED);
+    if (!tx_collect(tx, m->max_entry))
+        return unstored(tx, MM_CACHE_UNSTORED_LARGE);
+    ct->stage = STAGE_COLLECTING;
+    return SUSPEND;
+}
+
+static enum verdict store_answer(struct tx *tx, const struct plug *plug, struct cache_tx *ct)
+{
+    struct cache *c = plug_self(tx, plug);
+    const struct cache_model_conf *m = plug_conf(tx, plug);
+    unsigned model = tx->model->metrics_id;
+    uint64_t now = tx->worker->loop.now;
+    struct entry entry;
+    struct blob *blob = entry_make(&tx->fetch.head, tx->whole, clock_unix_usec());
+    if (!blob)
+        return unstored(tx, MM_CACHE_UNSTORED_STATUS);
+    struct store_key key = store_key(ct);
+    bool in_memory = store_put(c->store, &key, ct->look.fingerprint, model, blob, now, now, m->ttl);
+    bool in_redis = ct->look.has_redis &&
+                    coherence_store(tx->worker->coherence, &ct->look, &ct->wanted, blob_str(blob), m->ttl);
+    metrics_model_add(tx->worker->metrics, model, MM_CACHE_STORES_MEMORY, in_memory);
+    metrics_model_add(tx->worker->metrics, model, MM_CACHE_STORES_REDIS, in_redis);
+    entry_read(blob_str(blob), &entry);
+    tx->answer.blob = blob; /* the answer goes out in the form that hits will have */
+    tx->answer.whole = true;
+    tx->answer.part[0] = entry.before;
+    tx->answer.part[1] = entry.time;
+    tx->answer.part[2] = entry.after;
+    tx->answer.n_parts = 3;
+    tx_add_extra(tx, !(in_memory || in_redis) ? STR("Cache-Status: quiver; fwd=uri-miss\r\n")
+                     : ct->refresh            ? STR("Cache-Status: quiver; fwd=request; stored\r\n")
+                                              : STR("Cache-Status: quiver; fwd=uri-miss; stored\r\n"));
+    return CONTINUE;
+}
+
+static enum verdict cache_resume(struct tx *tx, const struct plug *plug)
+{
+    struct cache_tx *ct = plug_tx(tx, plug);
+    if (ct->stage == STAGE_LOOKING)
+        return ct->look.result == LOOK_NONE ? SUSPEND : looked(tx, plug, ct);
+    if (ct->stage == STAGE_COLLECTING && !tx->collected && !tx->collect_failed)
+        return SUSPEND;
+    ct->stage = STAGE_NONE;
+    return tx->collected ? store_answer(tx, plug, ct) : unstored(tx, MM_CACHE_UNSTORED_STATUS);
+}
+
+static void cache_done(struct tx *tx, const struct plug *plug)
+{
+    struct cache_tx *ct = tx->scratch[plug->index];
+    if (ct)
+        look_cancel(&ct->look);
+}
+
+const struct plugin cache_plugin = {
+    .name = "cache",
+    .summary = "answers repeated reads from memory and Redis, never with something stale",
+    .model_options = &cache_model_table,
+    .process_options = &cache_process_table,
+    .open = cache_open,
+    .configure = cache_configure,
+    .close = cache_close,
+    .tx_size = sizeof(struct cache_tx),
+    .request = cache_request,
+    .resume = cache_resume,
+    .response = cache_response,
+    .cancel = cache_done,
+    .done = cache_done,
+};

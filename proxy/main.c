@@ -1,0 +1,49 @@
+/* main.c - the table of contents: arguments, configuration, run. */
+#include <stdio.h>
+
+#include "server/server.h"
+
+static int usage(const struct err *err)
+{
+    fprintf(stderr, "quiver: %s\n", err->text);
+    return EXIT_USAGE;
+}
+
+static int print_check(const struct conf *conf)
+{
+    printf("ok\n");
+    for (unsigned i = 0; i < conf->n_models; i++)
+        printf("%s\n", conf->model[i].name);
+    return EXIT_OK;
+}
+
+int main(int argc, char **argv)
+{
+    struct args args;
+    struct err err = {{0}};
+    int code = EXIT_OK;
+    if (!args_parse(argc, argv, &args, &err)) {
+        code = usage(&err);
+    } else if (args.version) {
+        printf("quiver %s\n", QUIVER_VERSION);
+    } else if (args.help) {
+        args_help(stdout);
+    } else {
+        struct conf_sources sources = server_sources(&args);
+        struct conf *conf = conf_load(&sources, &err);
+        if (!conf) {
+            fprintf(stderr, "%s\n", err.text);
+            code = EXIT_CONFIG;
+        } else if (args.check || args.dump) {
+            if (args.check)
+                code = print_check(conf);
+            if (args.dump)
+                conf_dump(conf, &sources, stdout);
+            conf_put(&conf);
+        } else {
+            code = server_run(&args, &sources, conf);
+        }
+    }
+    args_fini(&args);
+    return code;
+}

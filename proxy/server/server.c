@@ -1,0 +1,382 @@
+#include "server/server.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "api/api.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/metrics.h"
+#include "engine/plugin.h"
+#include "engine/tx.h"
+#include "qdrant/ops.h"
+#include "server/listen.h"
+#include "server/thread.h"
+#include "tune/facts_poll.h"
+#include "upstream/peer.h"
+
+enum { LISTENERS_MAX = THREAD_LISTENERS_MAX };
+#define FIRST_FACTS (500 * MSEC) /* how long a start waits for Qdrant's aliases before it serves without them */
+
+extern char **environ;
+
+struct server {
+    const struct conf_sources *sources;
+    struct conf *conf;           /* the effective one; each snapshot has a reference of its own */
+    unsigned n_workers, generation;
+    struct engine_shared shared;
+    struct coherence *coherence;
+    struct thread *worker;       /* n_workers, and the control thread behind them */
+    struct thread *control;
+    struct conf_where listening[LISTENERS_MAX]; /* texts are our own */
+    unsigned n_listening;
+    struct facts_poll *facts_poll;
+    struct api *api;
+    int *api_fd;
+    unsigned n_api;
+    _Atomic bool draining;
+    struct letter open_control, close_control;
+    _Atomic bool control_up, control_down;
+    struct metrics *metrics;
+};
+
+static struct server server; /* the process has one */
+
+struct conf_sources server_sources(const struct args *args)
+{
+    chain_init(plugin_registry);
+    return (struct conf_sources){
+        .flags = args->flags,
+        .environment = environ,
+        .model_table = chain.model_table,
+        .n_model_tables = chain.n_model_tables,
+        .process_table = chain.process_table,
+        .n_process_tables = chain.n_process_tables,
+    };
+}
+
+/* ---- configuration ---- */
+
+static void prepare(struct conf *conf, unsigned generation)
+{
+    conf->generation = generation;
+    for (unsigned i = 0; i < conf->n_models; i++)
+        conf->model[i].metrics_id = metrics_model(conf->model[i].name);
+}
+
+static unsigned count_workers(const struct conf *conf)
+{
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    uint64_t n = conf->process.workers ? conf->process.workers : cores > 0 ? (uint64_t)cores : 1;
+    return n < SLOTS_WORKERS_MAX - 1 ? (unsigned)n : SLOTS_WORKERS_MAX - 1;
+}
+
+/* ---- listeners ---- */
+
+static int listening_at(const char *text)
+{
+    for (unsigned i = 0; i < server.n_listening; i++)
+        if (strcmp(server.listening[i].text, text) == 0)
+            return (int)i;
+    return -1;
+}
+
+static bool add_listener(const struct conf_where *w, struct err *err)
+{
+    int fds[SLOTS_WORKERS_MAX];
+    if (server.n_listening == LISTENERS_MAX)
+        return err_set(err, "%s: too many listeners, at most %d", w->text, LISTENERS_MAX);
+    if (!listen_open(w, fds, server.n_workers, err))
+        return false;
+    struct conf_where *mine = &server.listening[server.n_listening++];
+    *mine = *w;
+    mine->text = mem_strdup(w->text);
+    for (unsigned i = 0; i < server.n_workers; i++)
+        if (fds[i] >= 0)
+            thread_order_listen(&server.worker[i], w->text, fds[i]);
+    log_info("listening", "address=%s", w->text);
+    return true;
+}
+
+static void drop_listener(unsigned at)
+{
+    struct conf_where *w = &server.listening[at];
+    for (unsigned i = 0; i < server.n_workers; i++)
+        thread_order_unlisten(&server.worker[i], w->text);
+    log_info("not_listening", "address=%s", w->text);
+    listen_forget(w);
+    free((char *)w->text);
+    *w = server.listening[--server.n_listening];
+}
+
+/* New addresses first: if one cannot be opened nothing has changed but those opened before it, which are closed again. */
+static bool use_listeners(const struct conf *conf, struct err *err)
+{
+    unsigned before = server.n_listening;
+    for (unsigned i = 0; i < conf->n_listen; i++) {
+        if (listening_at(conf->listen[i].text) >= 0 || add_listener(&conf->listen[i], err))
+            continue;
+        while (server.n_listening > before)
+            drop_listener(server.n_listening - 1);
+        return false;
+    }
+    for (unsigned i = 0; i < before && i < server.n_listening;) {
+        bool wanted = false;
+        for (unsigned k = 0; k < conf->n_listen; k++)
+            wanted = wanted || strcmp(conf->listen[k].text, server.listening[i].text) == 0;
+        if (wanted)
+            i++;
+        else
+            drop_listener(i);
+    }
+    return true;
+}
+
+/* ---- the control thread's part ---- */
+
+static bool ready(struct str *why, void *arg)
+{
+    (void)arg;
+    if (atomic_load(&server.draining)) {
+        *why = STR("draining: no new requests are taken");
+        return false;
+    }
+    if (!facts_poll_upstream_ok(server.facts_poll)) {
+        *why = STR("no upstream answers");
+        return false;
+    }
+    return true;
+}
+
+static void publish(struct facts *facts, void *arg)
+{
+    (void)arg;
+    for (unsigned i = 0; i < server.n_workers; i++)
+        thread_order_facts(&server.worker[i], facts_get(facts));
+}
+
+static void names_changed(void *arg)
+{
+    facts_poll_kick(arg);
+}
+
+static void seen_collection(struct str name, void *arg)
+{
+    facts_poll_seen(arg, name);
+}
+
+static void emit_states(struct metrics_out *out, void *arg)
+{
+    (void)arg;
+    for (unsigned s = 0; s < TX_COUNT; s++) {
+        uint64_t n = 0;
+        for (unsigned i = 0; i < server.n_workers; i++)
+            n += __atomic_load_n(&server.worker[i].worker.in_state[s], __ATOMIC_RELAXED);
+        metrics_emit(out, tx_state_names[s], (double)n);
+    }
+}
+
+static void open_control(struct letter *letter)
+{
+    struct worker *w = &server.control->worker;
+    struct api_hooks hooks = {.ready = ready};
+    struct err err;
+    (void)letter;
+    server.facts_poll = facts_poll_open(w, publish, NULL);
+    if (server.n_api) {
+        server.api = api_open(w->loop.base, server.api_fd, server.n_api, &hooks, &err);
+        if (!server.api)
+            log_error("api_failed", "why=\"%s\"", err.text);
+    }
+    atomic_store(&server.control_up, true);
+}
+
+static void close_control(struct letter *letter)
+{
+    (void)letter;
+    facts_poll_close(&server.facts_poll);
+    if (server.api)
+        api_close(&server.api);
+    atomic_store(&server.control_down, true);
+}
+
+static void pause_usec(uint64_t usec)
+{
+    struct timespec t = {.tv_sec = (time_t)(usec / SEC), .tv_nsec = (long)(usec % SEC) * 1000};
+    nanosleep(&t, NULL);
+}
+
+static bool start_threads(struct err *err)
+{
+    server.worker = mem_zalloc((server.n_workers + 1) * sizeof *server.worker);
+    server.control = &server.worker[server.n_workers];
+    for (unsigned i = 0; i <= server.n_workers; i++)
+        thread_init(&server.worker[i], i, server.n_workers, &server.shared, server.coherence, snapshot_new(conf_get(server.conf)));
+    strcpy(server.control->name, "control");
+    server.open_control.open = open_control;
+    server.close_control.open = close_control;
+    if (!thread_start(server.control))
+        return err_set(err, "cannot start a thread: %s", strerror(errno));
+    loop_post(&server.control->worker.loop, &server.open_control);
+    while (!atomic_load(&server.control_up))
+        pause_usec(MSEC);
+    for (uint64_t until = clock_usec() + FIRST_FACTS; !facts_poll_started(server.facts_poll) && clock_usec() < until;)
+        pause_usec(MSEC);
+    for (unsigned i = 0; i < server.n_workers; i++) {
+        struct worker *w = &server.worker[i].worker;
+        w->names_changed = names_changed;
+        w->seen_collection = seen_collection;
+        w->arg = server.facts_poll;
+        if (!thread_start(&server.worker[i]))
+            return err_set(err, "cannot start a thread: %s", strerror(errno));
+    }
+    return true;
+}
+
+/* ---- reload and end ---- */
+
+static void reload(void)
+{
+    struct err err = {{0}};
+    struct conf *conf = conf_load(server.sources, &err);
+    if (conf && !use_listeners(conf, &err))
+        conf_put(&conf);
+    if (!conf) {
+        log_error("reload_failed", "generation=%u why=\"%s\"", server.generation, err.text);
+        metrics_add(server.metrics, M_RELOADS_FAILED, 1);
+        return;
+    }
+    prepare(conf, ++server.generation);
+    log_set_level((enum log_level)conf->process.log_level);
+    if (!log_access_target(conf->process.access_log ? conf->process.access_log : "off", &err))
+        log_error("access_log_failed", "why=\"%s\"", err.text);
+    for (unsigned i = 0; i <= server.n_workers; i++)
+        thread_order_snapshot(&server.worker[i], snapshot_new(conf_get(conf)));
+    conf_put(&server.conf);
+    server.conf = conf;
+    facts_poll_kick(server.facts_poll);
+    resolver_kick();
+    metrics_add(server.metrics, M_RELOADS_OK, 1);
+    metrics_gauge_set(server.metrics, G_CONFIG_GENERATION, server.generation);
+    log_info("reload", "generation=%u models=%u", server.generation, conf->n_models);
+}
+
+static void drain(void)
+{
+    log_info("draining", "timeout_s=%llu", (unsigned long long)(server.conf->process.drain_timeout / SEC));
+    atomic_store(&server.draining, true);
+    for (unsigned i = 0; i < server.n_workers; i++)
+        thread_order_drain(&server.worker[i], server.conf->process.drain_timeout);
+    for (unsigned i = 0; i < server.n_workers; i++)
+        thread_join(&server.worker[i]);
+    while (server.n_listening) {
+        struct conf_where *w = &server.listening[--server.n_listening];
+        listen_forget(w);
+        free((char *)w->text);
+    }
+    loop_post(&server.control->worker.loop, &server.close_control);
+    thread_order_drain(server.control, 0);
+    thread_join(server.control);
+    metrics_scrape(MS_TX_STATE, NULL, NULL);
+    free(server.worker);
+}
+
+static bool write_pid(const char *path, struct err *err)
+{
+    FILE *f = fopen(path, "we");
+    if (!f)
+        return err_set(err, "%s: cannot write the pid file: %s", path, strerror(errno));
+    fprintf(f, "%ld\n", (long)getpid());
+    return fclose(f) == 0 || err_set(err, "%s: cannot write the pid file: %s", path, strerror(errno));
+}
+
+static void raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
+static const char *op_names[OP_COUNT];
+
+static bool open_api_sockets(struct err *err)
+{
+    server.api_fd = mem_zalloc((server.conf->n_api + 1) * sizeof *server.api_fd);
+    for (unsigned i = 0; i < server.conf->n_api; i++) {
+        int fd;
+        if (!listen_open(&server.conf->api[i], &fd, 1, err))
+            return false;
+        if (fd >= 0)
+            server.api_fd[server.n_api++] = fd;
+    }
+    return true;
+}
+
+static bool start(struct err *err)
+{
+    const struct conf_process *p = &server.conf->process;
+    log_set_level((enum log_level)p->log_level);
+    if (!log_access_target(p->access_log ? p->access_log : "off", err) || !log_start(err))
+        return false;
+    if (!open_api_sockets(err))
+        return false;
+    resolver_start(p->resolve_interval);
+    return start_threads(err) && use_listeners(server.conf, err) && (!p->pid_file || write_pid(p->pid_file, err));
+}
+
+int server_run(const struct args *args, const struct conf_sources *sources, struct conf *conf)
+{
+    sigset_t set;
+    struct err err = {{0}};
+    int signal_number;
+    (void)args;
+    raise_descriptor_limit();
+    signal(SIGPIPE, SIG_IGN);
+    sigemptyset(&set);
+    for (const int *s = (const int[]){SIGHUP, SIGUSR1, SIGTERM, SIGINT, 0}; *s; s++)
+        sigaddset(&set, *s);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+    for (unsigned i = 0; i < OP_COUNT; i++)
+        op_names[i] = ops[i].name;
+    metrics_init(OP_COUNT, op_names);
+    server = (struct server){.sources = sources, .conf = conf, .generation = 1};
+    server.metrics = metrics_open("main");
+    metrics_gauge_set(server.metrics, G_CONFIG_GENERATION, 1);
+    prepare(conf, 1);
+    server.n_workers = count_workers(conf);
+    server.coherence = coherence_new();
+    metrics_scrape(MS_TX_STATE, emit_states, NULL);
+    bool up = start(&err);
+    if (!up)
+        log_error("start_failed", "why=\"%s\"", err.text);
+    else
+        log_info("started", "version=%s pid=%ld workers=%u models=%u", QUIVER_VERSION, (long)getpid(), server.n_workers,
+                 conf->n_models);
+    while (up && sigwait(&set, &signal_number) == 0 && signal_number != SIGTERM && signal_number != SIGINT) {
+        if (signal_number == SIGHUP)
+            reload();
+        else
+            log_reopen();
+    }
+    if (server.worker)
+        drain();
+    resolver_stop();
+    if (server.conf->process.pid_file && up)
+        unlink(server.conf->process.pid_file);
+    coherence_free(&server.coherence);
+    conf_put(&server.conf);
+    free(server.api_fd);
+    log_stop();
+    metrics_fini();
+    return up ? EXIT_OK : EXIT_LISTEN;
+}

@@ -1,0 +1,271 @@
+/* facts_poll.c - one round: look at "@names", GET /aliases of every upstream group, then GET /collections/{c} of the collections whose
+ * strict mode matters; publish if something differs. A round begins every coherence.alias_poll, or at once when kicked. */
+#include "tune/facts_poll.h"
+
+#include <cjson/cJSON.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "tune/ask.h"
+
+enum { SEEN_MAX = 256 };
+#define RETRY (250 * MSEC) /* while Qdrant does not answer */
+
+struct facts_poll {
+    struct worker *worker;
+    struct ask ask;
+    struct timer timer;
+    struct letter kick;
+    _Atomic bool kicked, started, upstream_ok;
+    bool running, again, any_answer, said_no_aliases;
+    unsigned group, seen_at;       /* where the round is */
+    struct facts *making, *current;
+    pthread_mutex_t lock;          /* seen: written by workers once per collection */
+    char *seen[SEEN_MAX];
+    _Atomic unsigned n_seen;
+    void (*publish)(struct facts *, void *arg);
+    void *arg;
+};
+
+static void next_question(struct facts_poll *p);
+
+static struct slots *slots_of_group(struct facts_poll *p, unsigned group)
+{
+    const struct conf_server *server = &p->worker->snapshot->conf->group[group].server[0];
+    struct peer *peer = peer_get(server->url, server->host, server->port);
+    /* Others of the group take over while the first is down. */
+    for (unsigned i = 1; i < p->worker->snapshot->conf->group[group].n_servers && peer_is_down(peer, p->worker->loop.now); i++) {
+        server = &p->worker->snapshot->conf->group[group].server[i];
+        peer = peer_get(server->url, server->host, server->port);
+    }
+    return slots_get("(control)", peer, 1, metrics_model("(control)"));
+}
+
+static void begin_round(struct facts_poll *p)
+{
+    struct look look = {0};
+    struct coherence_names names = {0};
+    if (p->running) {
+        p->again = true;
+        return;
+    }
+    p->running = true;
+    p->again = p->any_answer = false;
+    p->group = p->seen_at = 0;
+    p->making = facts_new();
+    coherence_names_add(&names, STR("@names"));
+    look_cells(p->worker->coherence, &look, &names); /* before the map is fetched; held: the next round finds another token */
+    p->making->names = look.fingerprint;
+    look_cancel(&look);
+    next_question(p);
+}
+
+static bool same_facts(const struct facts *a, const struct facts *b)
+{
+    if (!a || !fingerprint_eq(a->names, b->names) || a->n_aliases != b->n_aliases || a->n_strict != b->n_strict)
+        return false;
+    for (unsigned i = 0; i < a->n_aliases; i++)
+        if (!str_eq(a->alias[i].alias, b->alias[i].alias) || !str_eq(a->alias[i].collection, b->alias[i].collection))
+            return false;
+    for (unsigned i = 0; i < a->n_strict; i++) {
+        const struct fact_strict *x = &a->strict[i], *y = &b->strict[i];
+        if (!str_eq(x->collection, y->collection) || x->limits_ef != y->limits_ef ||
+            x->limits_oversampling != y->limits_oversampling || x->forbids_exact != y->forbids_exact ||
+            x->limits_rate != y->limits_rate || x->max_ef != y->max_ef || x->max_oversampling != y->max_oversampling)
+            return false;
+    }
+    return true;
+}
+
+static void end_round(struct facts_poll *p)
+{
+    uint64_t interval = p->any_answer ? p->worker->snapshot->conf->process.alias_poll : RETRY;
+    p->running = false;
+    atomic_store(&p->upstream_ok, p->any_answer);
+    if (p->any_answer && !same_facts(p->current, p->making)) {
+        facts_put(&p->current);
+        p->current = facts_get(p->making);
+        p->publish(p->making, p->arg);
+    }
+    facts_put(&p->making);
+    atomic_store(&p->started, true);
+    timer_set(&p->timer, p->again ? p->worker->loop.now : p->worker->loop.now + interval);
+}
+
+static void next_question(struct facts_poll *p)
+{
+    const struct conf *conf = p->worker->snapshot->conf;
+    char path[1024];
+    if (p->group < conf->n_groups) {
+        ask_start(&p->ask, slots_of_group(p, p->group), "/aliases");
+        return;
+    }
+    if (!p->any_answer || p->seen_at >= atomic_load(&p->n_seen)) {
+        end_round(p);
+        return;
+    }
+    const char *name = p->seen[p->seen_at];
+    size_t n = (size_t)snprintf(path, sizeof path, "/collections/");
+    for (const unsigned char *c = (const unsigned char *)name; *c && n + 4 < sizeof path; c++)
+        n += (size_t)snprintf(path + n, sizeof path - n,
+                              strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.~", *c) ? "%c" : "%%%02X", *c);
+    const struct conf_model *model = conf_model_of(conf, str_of(name));
+    ask_start(&p->ask, slots_of_group(p, model->group), path);
+}
+
+static struct str keep(struct facts *f, const char *text)
+{
+    return arena_copy(&f->arena, str_of(text));
+}
+
+static void take_aliases(struct facts_poll *p, struct str body)
+{
+    struct facts *f = p->making;
+    cJSON *doc = cJSON_ParseWithLength(body.p, body.n);
+    cJSON *list = cJSON_GetObjectItemCaseSensitive(cJSON_GetObjectItemCaseSensitive(doc, "result"), "aliases");
+    cJSON *one;
+    unsigned n = (unsigned)cJSON_GetArraySize(list);
+    struct fact_alias *all = arena_alloc(&f->arena, (f->n_aliases + n + 1) * sizeof *all);
+    if (f->n_aliases)
+        memcpy(all, f->alias, f->n_aliases * sizeof *all);
+    f->alias = all;
+    cJSON_ArrayForEach(one, list)
+    {
+        cJSON *alias = cJSON_GetObjectItemCaseSensitive(one, "alias_name");
+        cJSON *collection = cJSON_GetObjectItemCaseSensitive(one, "collection_name");
+        if (cJSON_IsString(alias) && cJSON_IsString(collection))
+            f->alias[f->n_aliases++] = (struct fact_alias){keep(f, alias->valuestring), keep(f, collection->valuestring)};
+    }
+    cJSON_Delete(doc);
+}
+
+static bool number(cJSON *object, const char *key, double *out)
+{
+    cJSON *item = cJSON_GetObjectItemCaseSensitive(object, key);
+    if (!cJSON_IsNumber(item))
+        return false;
+    *out = item->valuedouble;
+    return true;
+}
+
+static void take_strict(struct facts_poll *p, const char *name, struct str body)
+{
+    struct facts *f = p->making;
+    cJSON *doc = cJSON_ParseWithLength(body.p, body.n);
+    cJSON *config = cJSON_GetObjectItemCaseSensitive(cJSON_GetObjectItemCaseSensitive(doc, "result"), "config");
+    cJSON *strict = cJSON_GetObjectItemCaseSensitive(config, "strict_mode_config");
+    if (cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(strict, "enabled"))) {
+        double rate;
+        struct fact_strict fact = {.collection = keep(f, name)};
+        fact.limits_ef = number(strict, "search_max_hnsw_ef", &fact.max_ef);
+        fact.limits_oversampling = number(strict, "search_max_oversampling", &fact.max_oversampling);
+        fact.forbids_exact = cJSON_IsFalse(cJSON_GetObjectItemCaseSensitive(strict, "search_allow_exact"));
+        fact.limits_rate = number(strict, "read_rate_limit", &rate);
+        struct fact_strict *all = arena_alloc(&f->arena, (f->n_strict + 1) * sizeof *all);
+        if (f->n_strict)
+            memcpy(all, f->strict, f->n_strict * sizeof *all);
+        all[f->n_strict++] = fact;
+        f->strict = all;
+    }
+    cJSON_Delete(doc);
+}
+
+static void answered(struct ask *ask)
+{
+    struct facts_poll *p = LIST_OF(facts_poll, ask, ask);
+    if (p->group < p->worker->snapshot->conf->n_groups) {
+        p->group++;
+        if (ask->status)
+            p->any_answer = true;
+        if (ask->status == 200) {
+            take_aliases(p, ask->body);
+        } else if (ask->status && !p->said_no_aliases) {
+            p->said_no_aliases = true;
+            log_warn("no_aliases", "status=%u why=\"the upstream does not list its aliases to quiver: none are assumed "
+                     "(upstream.api_key may be missing)\"", ask->status);
+        }
+    } else {
+        const char *name = p->seen[p->seen_at++];
+        if (ask->status == 200)
+            take_strict(p, name, ask->body);
+    }
+    fetch_finish(&ask->fetch);
+    next_question(p);
+}
+
+static void on_time(void *arg)
+{
+    begin_round(arg);
+}
+
+static void open_kick(struct letter *letter)
+{
+    struct facts_poll *p = LIST_OF(facts_poll, kick, letter);
+    atomic_store(&p->kicked, false);
+    begin_round(p);
+}
+
+void facts_poll_kick(struct facts_poll *p)
+{
+    if (!atomic_exchange(&p->kicked, true))
+        loop_post(&p->worker->loop, &p->kick);
+}
+
+void facts_poll_seen(struct facts_poll *p, struct str collection)
+{
+    unsigned n = atomic_load_explicit(&p->n_seen, memory_order_acquire);
+    for (unsigned i = 0; i < n; i++)
+        if (str_eq(str_of(p->seen[i]), collection))
+            return;
+    if (n >= SEEN_MAX || memchr(collection.p, 0, collection.n) || pthread_mutex_trylock(&p->lock) != 0)
+        return;
+    n = atomic_load(&p->n_seen);
+    if (n < SEEN_MAX) {
+        p->seen[n] = mem_strndup(collection.p, collection.n);
+        atomic_store_explicit(&p->n_seen, n + 1, memory_order_release);
+    }
+    pthread_mutex_unlock(&p->lock);
+    facts_poll_kick(p);
+}
+
+bool facts_poll_started(struct facts_poll *p)
+{
+    return atomic_load(&p->started);
+}
+
+bool facts_poll_upstream_ok(struct facts_poll *p)
+{
+    return atomic_load(&p->upstream_ok);
+}
+
+struct facts_poll *facts_poll_open(struct worker *control, void (*publish)(struct facts *, void *arg), void *arg)
+{
+    struct facts_poll *p = mem_zalloc(sizeof *p);
+    p->worker = control;
+    p->publish = publish;
+    p->arg = arg;
+    p->kick.open = open_kick;
+    pthread_mutex_init(&p->lock, NULL);
+    ask_init(&p->ask, control, answered);
+    timer_init(&p->timer, &control->loop, on_time, p);
+    timer_set(&p->timer, clock_usec());
+    return p;
+}
+
+void facts_poll_close(struct facts_poll **slot)
+{
+    struct facts_poll *p = *slot;
+    *slot = NULL;
+    timer_fini(&p->timer);
+    ask_fini(&p->ask);
+    facts_put(&p->making);
+    facts_put(&p->current);
+    for (unsigned i = 0; i < p->n_seen; i++)
+        free(p->seen[i]);
+    pthread_mutex_destroy(&p->lock);
+    free(p);
+}
