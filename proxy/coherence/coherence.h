@@ -20,6 +20,7 @@
 #include "base/list.h"
 #include "base/str.h"
 #include "coherence/fingerprint.h"
+#include "coherence/name.h"
 #include "conf/conf.h"
 #include "io/loop.h"
 #include "io/redis.h"
@@ -33,7 +34,7 @@ struct coherence_worker; /* per thread */
 /* The names that an answer or a write depends on; slices of the caller's, needed only during the call they are given to. */
 struct coherence_names {
     unsigned n;
-    bool all; /* more names than fit: a write to everything, an answer that nobody may cache */
+    bool all; /* more names than fit: a write to everything, an answer that nobody may cache. A write to no name is one to everything too */
     struct str name[COHERENCE_NAMES_MAX];
 };
 
@@ -71,10 +72,6 @@ struct look_entry {
     struct str key;   /* text of at most 96 bytes, e.g. the cache key in hexadecimal */
 };
 
-struct name_id {
-    uint64_t hi, lo;
-};
-
 struct look {
     enum look_result result;
     bool alone;                     /* cells alone decide over memory: no Redis, or not shared */
@@ -89,9 +86,10 @@ struct look {
     struct fingerprint guess;       /* what the entry was asked under */
     bool guessed, ensured;
     struct look_entry wanted;
+    unsigned generation;
     uint64_t due;
     struct redis_op tokens_op, entry_op;
-    bool tokens_known, entry_known;
+    struct link link;               /* worker's waiting looks */
     void (*wake)(void *arg);
     void *arg;
 };
@@ -125,19 +123,15 @@ struct write_hold {
     bool rejection_is_final; /* set by the owner before close: wait=true on a one-shard collection, so PROOF_REJECTED means done */
     bool told;               /* the last open or close was confirmed by Redis, or there is no Redis */
     /* private */
-    bool open;
+    bool open, closing;
     struct coherence_worker *worker;
     struct link link;        /* worker's running writes */
     unsigned n;
     struct name_id name[COHERENCE_NAMES_MAX];
-    uint64_t id[2];
-    uint64_t renew_at;
-    uint64_t waited;         /* microseconds spent waiting for Redis by this write so far; bounded */
-    uint64_t waits_since, waits_until;
-    struct redis_op op;
-    bool closing, done_proof;
-    uint64_t held_until;
-    void (*wake)(void *arg);
+    uint64_t id[2], renew_at, held_until;
+    uint64_t waited, waits_since, waits_until; /* for Redis: before, since when, until when */
+    struct tale *tale;       /* what Redis has not confirmed yet */
+    void (*wake)(void *arg); /* NULL: not waiting */
     void *arg;
 };
 

@@ -58,7 +58,7 @@ struct redis {
     struct list flights; /* oldest first */
     size_t n_bytes;      /* of the flights */
     unsigned timeouts_in_row, attempt;
-    bool doomed;         /* redis_reconnect was asked for */
+    const char *doomed;  /* why redis_reconnect was asked for; NULL: it was not */
     bool flushing;
     uint64_t random;
     struct redis_info info;
@@ -268,7 +268,7 @@ static void drop(struct redis *redis)
 static void went_away(struct redis *redis, bool was_ready)
 {
     redis->timeouts_in_row = 0;
-    redis->doomed = false;
+    redis->doomed = NULL;
     if (!was_ready)
         return;
     if (clock_usec() - redis->ready_at >= SETTLED)
@@ -497,7 +497,7 @@ static void landed(redisAsyncContext *ac, void *reply, void *arg)
 bool redis_send(struct redis *redis, struct redis_op *op, unsigned argc, const struct str *argv, uint64_t budget,
                 void (*done)(struct redis_op *, const struct redis_value *))
 {
-    ensure(argc <= REDIS_ARGS_MAX && !op->flight);
+    ensure(argc <= REDIS_ARGS_MAX && !(op && op->flight));
     const char *words[REDIS_ARGS_MAX];
     size_t n[REDIS_ARGS_MAX], n_bytes = 0;
     for (unsigned i = 0; i < argc; i++) {
@@ -514,7 +514,8 @@ bool redis_send(struct redis *redis, struct redis_op *op, unsigned argc, const s
     *flight = (struct redis_flight){.redis = redis, .op = op, .budget = budget, .due = clock_usec() + budget, .n_bytes = n_bytes};
     list_push(&redis->flights, &flight->link);
     redis->n_bytes += n_bytes;
-    *op = (struct redis_op){.flight = flight, .done = done};
+    if (op)
+        *op = (struct redis_op){.flight = flight, .done = done};
     if (redisAsyncCommandArgv(redis->wire->ac, landed, flight, (int)argc, words, n) != REDIS_OK) {
         flight_end(flight);
         redis->stats.refused++;
@@ -562,7 +563,7 @@ static void on_timer(void *arg)
     redis->timer_at = NEVER;
     expire_flights(redis, now);
     if (redis->doomed) {
-        give_up(redis, "connected to another Redis than the rest of the process", "", 0);
+        give_up(redis, redis->doomed, "", 0);
     } else if (redis->timeouts_in_row >= TIMEOUTS_IN_ROW && redis->state == LINK_READY) {
         redis->stats.breaker_opens++;
         give_up(redis, "five commands in a row took longer than redis.budget allows", "", 0);
@@ -645,10 +646,10 @@ const char *redis_fault(const struct redis *redis)
     return redis_ready(redis) ? "" : redis->fault[0] ? redis->fault : "not connected yet";
 }
 
-void redis_reconnect(struct redis *redis)
+void redis_reconnect(struct redis *redis, const char *why)
 {
     if (redis->state != LINK_READY || redis->doomed)
         return;
-    redis->doomed = true;
+    redis->doomed = why;
     arm(redis, 0);
 }

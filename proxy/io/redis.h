@@ -65,12 +65,12 @@ const char *redis_fault(const struct redis *); /* why it is not ready, one sente
 
 /* Sends a command of argc words (binary safe, copied; argc <= REDIS_ARGS_MAX). False: not sent, done will not come.
  * budget: microseconds from when it goes out, at the end of this loop turn. op->done is called exactly once unless redis_abandon
- * comes first; a reply over budget is dropped. */
+ * comes first; it may send, but not when it got NULL. A reply over budget is dropped. op NULL: nobody waits for the answer. */
 enum { REDIS_ARGS_MAX = 80 };
 bool redis_send(struct redis *, struct redis_op *op, unsigned argc, const struct str *argv, uint64_t budget,
                 void (*done)(struct redis_op *, const struct redis_value *));
 void redis_abandon(struct redis_op *); /* the owner no longer cares; no-op if not under way */
 
 /* Gives the connection up and makes a new one: whoever it is connected to is not the one wanted. Not ready from now on; what is in
- * flight fails, then away comes, both by an event. */
-void redis_reconnect(struct redis *);
+ * flight fails, then away comes, both by an event. why: one phrase for the log; a literal. */
+void redis_reconnect(struct redis *, const char *why);

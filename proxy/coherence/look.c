@@ -1,0 +1,355 @@
+#include <inttypes.h>
+#include <stdio.h>
+#include <xxhash.h>
+
+#include "base/ensure.h"
+#include "coherence/private.h"
+
+static const uint64_t SETTLE_EVERY = 100 * MSEC, STORE_BUDGET = 1 * SEC;
+enum { ENTRY_KEY_MAX = PREFIX_MAX + 256 };
+
+/* ---- tokens and keys as text ---- */
+
+void token_text(char out[static TOKEN_N * 2 + 1], struct fingerprint token)
+{
+    snprintf(out, TOKEN_N * 2 + 1, "%016" PRIx64 "%016" PRIx64, token.hi, token.lo);
+}
+
+static bool hex64(const char *p, uint64_t *out)
+{
+    *out = 0;
+    for (unsigned i = 0; i < 16; i++) {
+        char c = p[i];
+        if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'f')))
+            return false;
+        *out = *out << 4 | (uint64_t)(c <= '9' ? c - '0' : c - 'a' + 10);
+    }
+    return true;
+}
+
+bool token_parse(struct str text, struct fingerprint *out, bool *held)
+{
+    if (text.n != TOKEN_N * 2 + 1 || (text.p[0] != '0' && text.p[0] != '1'))
+        return false;
+    *held = text.p[0] == '1';
+    return hex64(text.p + 1, &out->hi) && hex64(text.p + 17, &out->lo);
+}
+
+struct str name_key(const struct coherence_worker *w, char out[static KEY_MAX], char kind, struct name_id name)
+{
+    int n = snprintf(out, KEY_MAX, "%s%c:%016" PRIx64 "%016" PRIx64, w->prefix, kind, name.hi, name.lo);
+    return str_slice(out, (size_t)n);
+}
+
+static struct str entry_key(const struct coherence_worker *w, char out[static ENTRY_KEY_MAX], const struct look_entry *entry,
+                            struct fingerprint f)
+{
+    int n = snprintf(out, ENTRY_KEY_MAX, "%se:%.*s:%.*s:%016" PRIx64 "%016" PRIx64, w->prefix, (int)(entry->model.n % 64),
+                     entry->model.p, (int)entry->key.n, entry->key.p, f.hi, f.lo);
+    ensure(n < ENTRY_KEY_MAX);
+    return str_slice(out, (size_t)n);
+}
+
+static struct fingerprint digest(const void *p, size_t n)
+{
+    XXH128_hash_t h = XXH3_128bits(p, n);
+    return (struct fingerprint){h.high64, h.low64};
+}
+
+static struct known_token *known_of(struct coherence_worker *w, struct name_id name)
+{
+    return &w->known[name.lo % KNOWN_TOKENS];
+}
+
+/* ---- looks ---- */
+
+enum look_result look_cells(struct coherence_worker *w, struct look *look, const struct coherence_names *names)
+{
+    uint64_t tokens[COHERENCE_NAMES_MAX + 1];
+    *look = (struct look){.worker = w, .alone = !w->on || !w->shared, .n = 1};
+    look->name[0] = w->coherence->everything;
+    for (unsigned i = 0; i < names->n; i++)
+        look->name[look->n++] = name_id_of(names->name[i]);
+    bool clear = cells_look(w->coherence->cells, look->name, look->n, w->loop->now, tokens);
+    look->fingerprint = digest(tokens, look->n * sizeof *tokens);
+    look->result = clear && !names->all ? LOOK_CLEAR : LOOK_HELD;
+    w->stats.held += look->result == LOOK_HELD;
+    return look->result;
+}
+
+static void look_stop(struct look *look)
+{
+    redis_abandon(&look->tokens_op);
+    redis_abandon(&look->entry_op);
+    if (look->worker)
+        list_remove(&look->worker->looking, &look->link);
+    look->wake = NULL;
+}
+
+static void look_finish(struct look *look, enum look_result result)
+{
+    void (*wake)(void *) = look->wake;
+    look->result = result;
+    look_stop(look);
+    look->worker->stats.held += result == LOOK_HELD;
+    if (wake)
+        wake(look->arg);
+}
+
+/* Redis cannot be asked: the cells alone decide if they may. */
+static enum look_result without_redis(struct look *look)
+{
+    look->has_redis = false;
+    look->worker->stats.away++;
+    return look->alone ? LOOK_CLEAR : LOOK_AWAY;
+}
+
+/* Another worker met another Redis, or this one was flushed: begin anew, telling it all that runs and holds. */
+static void begin_generation(struct coherence_worker *w)
+{
+    struct coherence *c = w->coherence;
+    pthread_mutex_lock(&c->lock);
+    if (atomic_load(&c->generation) == w->generation)
+        atomic_fetch_add(&c->generation, 1);
+    pthread_mutex_unlock(&c->lock);
+    worker_unusable(w, "its tokens are gone or were all changed");
+}
+
+static bool askable(struct coherence_worker *w)
+{
+    return worker_current(w) && !atomic_load(&w->coherence->n_untold);
+}
+
+static void tokens_done(struct redis_op *op, const struct redis_value *v);
+static void entry_done(struct redis_op *op, const struct redis_value *v);
+
+static uint64_t budget_left(const struct look *look)
+{
+    uint64_t now = clock_usec();
+    return now < look->due ? look->due - now : 1;
+}
+
+static bool ask_tokens(struct look *look)
+{
+    struct str argv[COHERENCE_NAMES_MAX + 2] = {STR("MGET")};
+    char keys[COHERENCE_NAMES_MAX + 1][KEY_MAX];
+    for (unsigned i = 0; i < look->n; i++)
+        argv[i + 1] = name_key(look->worker, keys[i], 't', look->name[i]);
+    return redis_send(look->worker->main, &look->tokens_op, look->n + 1, argv, budget_left(look), tokens_done);
+}
+
+static bool ask_entry(struct look *look, struct fingerprint f)
+{
+    char key[ENTRY_KEY_MAX];
+    struct str argv[] = {STR("GET"), entry_key(look->worker, key, &look->wanted, f)};
+    look->guess = f;
+    look->guessed = redis_send(look->worker->main, &look->entry_op, 2, argv, budget_left(look), entry_done);
+    return look->guessed;
+}
+
+/* The fingerprint that these names had when last seen; false if one is not known. */
+static bool guess_of(struct look *look, struct fingerprint *out)
+{
+    struct fingerprint tokens[COHERENCE_NAMES_MAX + 1];
+    tokens[0] = look->worker->epoch;
+    for (unsigned i = 1; i < look->n; i++) {
+        const struct known_token *known = known_of(look->worker, look->name[i]);
+        if (known->name.hi != look->name[i].hi || known->name.lo != look->name[i].lo)
+            return false;
+        tokens[i] = known->token;
+    }
+    *out = digest(tokens, look->n * sizeof *tokens);
+    return true;
+}
+
+/* Somebody's hold is on this name. Nothing in Redis ends it by itself, so ask, now and then, whether its time is over. */
+static void settle(struct look *look, unsigned i)
+{
+    struct known_token *known = known_of(look->worker, look->name[i]);
+    uint64_t now = clock_usec();
+    if (known->name.hi == look->name[i].hi && known->name.lo == look->name[i].lo && now < known->settle_at)
+        return;
+    *known = (struct known_token){.name = look->name[i], .settle_at = now + SETTLE_EVERY};
+    mark_send(look->worker, NULL, &look->name[i], 1, "", NULL, 0, true, NULL);
+}
+
+/* Names that Redis has never heard of get a first token; then all are asked for once more. */
+static bool ensure_tokens(struct look *look, const struct redis_value *v)
+{
+    struct coherence_worker *w = look->worker;
+    if (look->ensured)
+        return false;
+    look->ensured = true;
+    for (unsigned i = 0; i < look->n; i++) {
+        if (redis_kind(redis_item(v, i)) != REDIS_IS_NIL)
+            continue;
+        char key[KEY_MAX], token[TOKEN_N * 2 + 2] = "0";
+        uint64_t fresh[2];
+        worker_random(w, fresh);
+        token_text(token + 1, (struct fingerprint){fresh[0], fresh[1]});
+        struct str argv[] = {STR("SET"), name_key(w, key, 't', look->name[i]), str_of(token), STR("NX")};
+        redis_send(w->main, NULL, 4, argv, budget_left(look), NULL);
+    }
+    redis_abandon(&look->entry_op);
+    look->guessed = false;
+    return ask_tokens(look);
+}
+
+enum tokens_are { TOKENS_GOOD, TOKENS_HELD, TOKENS_MISSING, TOKENS_WRONG };
+
+static enum tokens_are read_tokens(struct look *look, const struct redis_value *v, struct fingerprint *tokens)
+{
+    enum tokens_are are = TOKENS_GOOD;
+    if (redis_count(v) != look->n)
+        return TOKENS_WRONG;
+    for (unsigned i = 0; i < look->n; i++) {
+        const struct redis_value *item = redis_item(v, i);
+        bool held = false;
+        if (redis_kind(item) == REDIS_IS_NIL && i > 0) {
+            are = are == TOKENS_GOOD ? TOKENS_MISSING : are;
+            continue;
+        }
+        if (redis_kind(item) != REDIS_IS_TEXT || !token_parse(redis_text(item), &tokens[i], &held))
+            return TOKENS_WRONG;
+        if (held) {
+            settle(look, i);
+            are = TOKENS_HELD;
+        }
+    }
+    return fingerprint_eq(tokens[0], look->worker->epoch) ? are : TOKENS_WRONG;
+}
+
+static void remember_tokens(struct look *look, const struct fingerprint *tokens)
+{
+    for (unsigned i = 1; i < look->n; i++)
+        *known_of(look->worker, look->name[i]) = (struct known_token){.name = look->name[i], .token = tokens[i]};
+}
+
+static void tokens_done(struct redis_op *op, const struct redis_value *v)
+{
+    struct look *look = (struct look *)((char *)op - offsetof(struct look, tokens_op));
+    struct coherence_worker *w = look->worker;
+    struct fingerprint tokens[COHERENCE_NAMES_MAX + 1];
+    if (!v) {
+        look_finish(look, without_redis(look));
+        return;
+    }
+    switch (read_tokens(look, v, tokens)) {
+    case TOKENS_WRONG:
+        begin_generation(w);
+        look_finish(look, without_redis(look));
+        return;
+    case TOKENS_HELD:
+        look_finish(look, LOOK_HELD);
+        return;
+    case TOKENS_MISSING:
+        if (!ensure_tokens(look, v))
+            look_finish(look, without_redis(look));
+        return;
+    case TOKENS_GOOD:
+        break;
+    }
+    remember_tokens(look, tokens);
+    look->redis_fingerprint = digest(tokens, look->n * sizeof *tokens);
+    look->has_redis = true;
+    if (!look->alone) {
+        struct fingerprint both[] = {look->fingerprint, look->redis_fingerprint};
+        look->fingerprint = digest(both, sizeof both);
+    }
+    bool right = look->guessed && fingerprint_eq(look->guess, look->redis_fingerprint);
+    w->stats.guesses_right += right;
+    if (right && look->entry_op.flight)
+        return; /* it was asked behind the tokens */
+    redis_abandon(&look->entry_op);
+    if (right || !look->wanted.key.p || !ask_entry(look, look->redis_fingerprint))
+        look_finish(look, LOOK_CLEAR);
+}
+
+static void entry_done(struct redis_op *op, const struct redis_value *v)
+{
+    struct look *look = (struct look *)((char *)op - offsetof(struct look, entry_op));
+    if (v && redis_kind(v) == REDIS_IS_TEXT)
+        look->entry = blob_copy(redis_text(v));
+    if (!look->tokens_op.flight)
+        look_finish(look, LOOK_CLEAR);
+}
+
+static void begin_wait(struct look *look, void (*wake)(void *), void *arg)
+{
+    look->result = LOOK_NONE;
+    look->wake = wake;
+    look->arg = arg;
+    list_push(&look->worker->looking, &look->link);
+}
+
+bool look_redis(struct look *look, const struct look_entry *wanted, void (*wake)(void *), void *arg)
+{
+    struct coherence_worker *w = look->worker;
+    struct fingerprint guess;
+    ensure(look->result == LOOK_CLEAR && !look->has_redis);
+    if (!w->on)
+        return true;
+    w->stats.looks++;
+    look->due = clock_usec() + w->budget;
+    look->generation = w->generation;
+    look->wanted = wanted ? *wanted : (struct look_entry){STR_NONE, STR_NONE};
+    if (!askable(w) || !ask_tokens(look)) {
+        look->result = without_redis(look);
+        return true;
+    }
+    if (wanted && guess_of(look, &guess))
+        w->stats.guesses += ask_entry(look, guess);
+    begin_wait(look, wake, arg);
+    return false;
+}
+
+bool look_start(struct coherence_worker *w, struct look *look, const struct coherence_names *names,
+                const struct look_entry *wanted, void (*wake)(void *), void *arg)
+{
+    return look_cells(w, look, names) != LOOK_CLEAR || look_redis(look, wanted, wake, arg);
+}
+
+bool look_fetch(struct look *look, const struct look_entry *wanted, void (*wake)(void *), void *arg)
+{
+    struct coherence_worker *w = look->worker;
+    ensure(look->result == LOOK_CLEAR && look->has_redis && !look->entry);
+    look->wanted = *wanted;
+    look->due = clock_usec() + w->budget;
+    if (look->generation != w->generation || !askable(w) || !ask_entry(look, look->redis_fingerprint))
+        return true;
+    begin_wait(look, wake, arg);
+    return false;
+}
+
+void look_cancel(struct look *look)
+{
+    look_stop(look);
+    blob_put(&look->entry);
+}
+
+void look_fail_all(struct coherence_worker *w)
+{
+    struct link *k;
+    while ((k = list_first(&w->looking))) {
+        struct look *look = LIST_OF(look, link, k);
+        look_finish(look, look->has_redis ? LOOK_CLEAR : without_redis(look));
+    }
+}
+
+bool coherence_store(struct coherence_worker *w, const struct look *look, const struct look_entry *entry, struct str bytes,
+                     uint64_t ttl_usec)
+{
+    char key[ENTRY_KEY_MAX], ttl[24];
+    uint64_t dice[2];
+    if (look->result != LOOK_CLEAR || !look->has_redis || look->generation != w->generation || !w->stores ||
+        !redis_ready(w->stores))
+        return false;
+    worker_random(w, dice);
+    uint64_t msec = (ttl_usec - ttl_usec / 1000 * (dice[0] % 100)) / MSEC;
+    snprintf(ttl, sizeof ttl, "%" PRIu64, msec ? msec : 1);
+    struct str argv[] = {STR("SET"), entry_key(w, key, entry, look->redis_fingerprint), bytes, STR("PX"), str_of(ttl)};
+    bool sent = redis_send(w->stores, NULL, 5, argv, STORE_BUDGET, NULL);
+    w->stats.stores += sent;
+    w->stats.stores_dropped += !sent;
+    return sent;
+}

@@ -1,0 +1,110 @@
+/* private.h - what the files of this folder share; nobody else includes it.
+ * coherence.c: the process and the names. worker.c: a thread's part and its connections. tell.c: writes, and telling Redis of them.
+ * look.c: reads and entries. */
+#pragma once
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "coherence/cells.h"
+#include "coherence/coherence.h"
+
+enum {
+    TOKEN_N = 16,        /* bytes of a token in Redis, shown as twice as many digits */
+    KNOWN_TOKENS = 4096, /* slots of the last tokens seen, per worker */
+    TALES_MAX = 1024,    /* what may be untold per worker before it becomes "everything" */
+    HELD_MAX = 256,      /* names remembered as held for a Redis that forgets; more become "everything" */
+    PREFIX_MAX = 64,
+    KEY_MAX = PREFIX_MAX + 40,
+};
+
+extern const uint64_t WRITE_WAIT; /* what a write waits for Redis at most, open and close together */
+
+struct coherence {
+    struct cells *cells;
+    uint64_t id[2];               /* of this process, random */
+    struct name_id everything;
+    _Atomic unsigned n_untold;    /* tales that Redis has not heard, over all workers: while there are any, no look asks it */
+    _Atomic unsigned generation;  /* of Redis: another process there, or a flushed one, is another generation */
+    _Atomic unsigned secret_version;
+    pthread_mutex_t lock;         /* the following; taken at connects and key changes only */
+    char run_id[48];
+    unsigned char secret[COHERENCE_SECRET];
+};
+
+struct known_token {
+    struct name_id name;
+    struct fingerprint token;
+    uint64_t settle_at; /* not before then is Redis asked again whether its hold has run out */
+};
+
+struct held_name {
+    struct name_id name;
+    uint64_t until;
+};
+
+/* What Redis must be told: these names have a new token; this writer holds them until then, or no more. On worker->tales until confirmed. */
+struct tale {
+    struct link link;
+    struct redis_op op;
+    struct coherence_worker *worker;
+    struct write_hold *waiter;
+    bool counted;   /* in coherence.n_untold */
+    uint64_t id[2]; /* of the writer */
+    uint64_t until; /* 0: it lets go */
+    unsigned n;
+    struct name_id name[];
+};
+
+struct coherence_worker {
+    struct coherence *coherence;
+    struct loop *loop;
+    uint64_t quarantine, budget;
+    bool on, shared;              /* Redis is configured; and shared with other processes */
+    char *url;
+    uint64_t connect_timeout;
+    struct redis *main, *stores;
+    bool usable;                  /* connected and greeted; what is untold is asked apart */
+    unsigned generation, told_generation;
+    char prefix[PREFIX_MAX];      /* "quiver:<run id>:" */
+    char script[41];              /* the mark script's name in Redis, "" if unknown */
+    char unfit[64];               /* what was said about a Redis that cannot be used */
+    struct fingerprint epoch;     /* token of "everything" as this worker knows it */
+    unsigned hellos;              /* answers still missing after a connect */
+    struct redis_op secret_op, epoch_op, script_op;
+    uint64_t away_since;
+    bool gave_up;                 /* a write went on without Redis since it was last usable: later ones do not wait */
+    struct list running;          /* write holds that are open */
+    struct list looking;          /* looks that wait */
+    struct list tales;            /* in the order they must be told */
+    struct held_name held[HELD_MAX];
+    unsigned n_held;
+    uint64_t everything_until;    /* held[] overflowed */
+    struct timer timer;
+    uint64_t timer_at;
+    uint64_t random[2], n_random;
+    struct known_token *known;
+    struct coherence_stats stats;
+};
+
+/* worker.c */
+void worker_random(struct coherence_worker *, uint64_t out[2]);      /* 128 bits never given before */
+void worker_unusable(struct coherence_worker *, const char *why);    /* give the connection up, come back with a new one */
+bool worker_current(struct coherence_worker *);                      /* Redis can be told, and it is the one the process follows */
+void worker_arm(struct coherence_worker *, uint64_t at);
+
+/* tell.c */
+void tell_all(struct coherence_worker *);     /* sends what is not under way */
+void retell_state(struct coherence_worker *); /* this Redis has never heard of us: running writes and holds become tales */
+void tell_timer(struct coherence_worker *, uint64_t now);
+void tell_forget(struct coherence_worker *);  /* Redis is no longer used: nobody waits for it, nothing is left to tell */
+bool mark_send(struct coherence_worker *, struct redis_op *, const struct name_id *, unsigned n, const char *token,
+               const uint64_t writer[2], uint64_t hold_msec, bool whole,
+               void (*done)(struct redis_op *, const struct redis_value *));
+extern const char mark_script[];
+
+/* look.c */
+void look_fail_all(struct coherence_worker *);
+void token_text(char out[static TOKEN_N * 2 + 1], struct fingerprint token);
+bool token_parse(struct str text, struct fingerprint *out, bool *held);
+struct str name_key(const struct coherence_worker *, char out[static KEY_MAX], char kind, struct name_id name);

@@ -1,0 +1,393 @@
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/ensure.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "coherence/private.h"
+
+const uint64_t WRITE_WAIT = 1 * SEC;
+
+/* KEYS: token, writers of each name. ARGV: new token ('' keeps the old one), writer ('' none), how long it holds in ms (0: no more).
+ * A token's first character tells whether a writer holds the name. Neither key has a TTL: one that had could be evicted, and a hold with
+ * it; so a hold that ran out is only noticed when somebody asks (settle, in look.c). The SET comes first: a full Redis refuses it
+ * before anything has changed. */
+const char mark_script[] =
+    "local t = redis.call('TIME')\n"
+    "local now = t[1] * 1000 + math.floor(t[2] / 1000)\n"
+    "local hold = tonumber(ARGV[3])\n"
+    "for i = 1, #KEYS, 2 do\n"
+    "  local token = ARGV[1]\n"
+    "  if token == '' then\n"
+    "    local old = redis.call('GET', KEYS[i])\n"
+    "    token = old and string.sub(old, 2)\n"
+    "  end\n"
+    "  if token then\n"
+    "    redis.call('SET', KEYS[i], '1' .. token)\n"
+    "    redis.call('ZREMRANGEBYSCORE', KEYS[i + 1], '-inf', now)\n"
+    "    if hold > 0 then\n"
+    "      redis.call('ZADD', KEYS[i + 1], now + hold, ARGV[2])\n"
+    "    elseif ARGV[2] ~= '' then\n"
+    "      redis.call('ZREM', KEYS[i + 1], ARGV[2])\n"
+    "    end\n"
+    "    if redis.call('ZCARD', KEYS[i + 1]) == 0 then\n"
+    "      redis.call('SET', KEYS[i], '0' .. token)\n"
+    "    end\n"
+    "  end\n"
+    "end\n"
+    "return 1\n";
+
+bool mark_send(struct coherence_worker *w, struct redis_op *op, const struct name_id *name, unsigned n, const char *token,
+               const uint64_t writer[2], uint64_t hold_msec, bool whole,
+               void (*done)(struct redis_op *, const struct redis_value *))
+{
+    struct str argv[REDIS_ARGS_MAX];
+    char keys[2 * COHERENCE_NAMES_MAX][KEY_MAX], n_keys[8], hold[24], id[40] = "";
+    unsigned argc = 0;
+    whole = whole || !w->script[0];
+    argv[argc++] = whole ? STR("EVAL") : STR("EVALSHA");
+    argv[argc++] = str_of(whole ? mark_script : w->script);
+    snprintf(n_keys, sizeof n_keys, "%u", 2 * n);
+    argv[argc++] = str_of(n_keys);
+    for (unsigned i = 0; i < n; i++) {
+        argv[argc++] = name_key(w, keys[2 * i], 't', name[i]);
+        argv[argc++] = name_key(w, keys[2 * i + 1], 'w', name[i]);
+    }
+    if (writer)
+        snprintf(id, sizeof id, "%016" PRIx64 "%016" PRIx64, writer[0], writer[1]);
+    snprintf(hold, sizeof hold, "%" PRIu64, hold_msec);
+    argv[argc++] = str_of(token);
+    argv[argc++] = str_of(id);
+    argv[argc++] = str_of(hold);
+    return redis_send(w->main, op, argc, argv, WRITE_WAIT, done);
+}
+
+/* ---- tales ---- */
+
+static void tale_free(struct tale *tale)
+{
+    struct coherence_worker *w = tale->worker;
+    redis_abandon(&tale->op);
+    list_remove(&w->tales, &tale->link);
+    if (tale->counted)
+        atomic_fetch_sub(&w->coherence->n_untold, 1);
+    if (tale->waiter)
+        tale->waiter->tale = NULL;
+    free(tale);
+}
+
+/* From here on no look of this process asks Redis until it has heard this. */
+static void tale_untold(struct tale *tale)
+{
+    if (!tale->counted)
+        atomic_fetch_add(&tale->worker->coherence->n_untold, 1);
+    tale->counted = true;
+}
+
+static void wait_over(struct write_hold *hold, bool told);
+
+static bool tale_send(struct tale *tale, bool whole);
+
+static void tale_done(struct redis_op *op, const struct redis_value *v)
+{
+    struct tale *tale = (struct tale *)((char *)op - offsetof(struct tale, op));
+    struct coherence_worker *w = tale->worker;
+    if (v && redis_kind(v) == REDIS_IS_NUMBER) {
+        struct write_hold *hold = tale->waiter;
+        w->gave_up = false;
+        tale_free(tale);
+        if (hold)
+            wait_over(hold, true);
+        return;
+    }
+    if (v && str_starts(redis_text(v), STR("NOSCRIPT")) && tale_send(tale, true))
+        return;
+    tale_untold(tale);
+    if (v) {
+        char why[200];
+        snprintf(why, sizeof why, "%.*s", STR_ARG(redis_text(v)));
+        worker_unusable(w, why); /* who cannot write must not be believed either: a full or read-only Redis still answers reads */
+    } else if (w->usable && redis_ready(w->main)) {
+        worker_unusable(w, "no answer to a write's mark");
+    }
+}
+
+static bool tale_send(struct tale *tale, bool whole)
+{
+    struct coherence_worker *w = tale->worker;
+    if (!worker_current(w))
+        return false;
+    uint64_t now = clock_usec(), fresh[2];
+    uint64_t hold = tale->until > now ? (tale->until - now + MSEC - 1) / MSEC : 0;
+    char token[TOKEN_N * 2 + 1];
+    worker_random(w, fresh);
+    struct fingerprint f = {fresh[0], fresh[1]};
+    token_text(token, f);
+    if (!mark_send(w, &tale->op, tale->name, tale->n, token, tale->id, hold, whole, tale_done))
+        return false;
+    if (tale->n == 1 && tale->name[0].hi == w->coherence->everything.hi && tale->name[0].lo == w->coherence->everything.lo)
+        w->epoch = f;
+    return true;
+}
+
+/* More than can be remembered: what was not told becomes one tale about everything. */
+static void tell_everything(struct coherence_worker *w)
+{
+    uint64_t until = 0;
+    for (struct link *k = list_first(&w->tales), *next; k; k = next) {
+        next = list_next(&w->tales, k);
+        struct tale *tale = LIST_OF(tale, link, k);
+        if (tale->op.flight)
+            continue;
+        until = tale->until > until ? tale->until : until;
+        tale_free(tale);
+    }
+    w->stats.overflows++;
+    struct tale *tale = mem_zalloc(sizeof *tale + sizeof *tale->name);
+    tale->worker = w;
+    tale->until = until;
+    tale->n = 1;
+    tale->name[0] = w->coherence->everything;
+    worker_random(w, tale->id);
+    list_push(&w->tales, &tale->link);
+    tale_untold(tale);
+}
+
+/* waiter may be NULL. Sends it if that is possible now. */
+static struct tale *tale_new(struct coherence_worker *w, struct write_hold *waiter, const struct name_id *name, unsigned n,
+                             const uint64_t *id, uint64_t until)
+{
+    if (w->tales.n >= TALES_MAX)
+        tell_everything(w);
+    struct tale *tale = mem_zalloc(sizeof *tale + n * sizeof *name);
+    tale->worker = w;
+    tale->waiter = waiter;
+    tale->until = until;
+    tale->n = n;
+    memcpy(tale->name, name, n * sizeof *name);
+    if (id)
+        memcpy(tale->id, id, sizeof tale->id);
+    else
+        worker_random(w, tale->id);
+    list_push(&w->tales, &tale->link);
+    if (!tale_send(tale, false))
+        tale_untold(tale);
+    return tale;
+}
+
+void tell_all(struct coherence_worker *w)
+{
+    for (struct link *k = list_first(&w->tales); k; k = list_next(&w->tales, k)) {
+        struct tale *tale = LIST_OF(tale, link, k);
+        if (!tale->op.flight && !tale_send(tale, false))
+            return;
+    }
+}
+
+/* ---- names held after their write is over: needed again when Redis has forgotten them ---- */
+
+static void held_add(struct coherence_worker *w, struct name_id name, uint64_t until, uint64_t now)
+{
+    unsigned kept = 0;
+    for (unsigned i = 0; i < w->n_held; i++) {
+        struct held_name *held = &w->held[i];
+        if (held->name.hi == name.hi && held->name.lo == name.lo) {
+            held->until = until > held->until ? until : held->until;
+            return;
+        }
+        if (held->until > now)
+            w->held[kept++] = *held;
+    }
+    w->n_held = kept;
+    if (kept < HELD_MAX)
+        w->held[w->n_held++] = (struct held_name){name, until};
+    else if (until > w->everything_until)
+        w->everything_until = until;
+}
+
+void retell_state(struct coherence_worker *w)
+{
+    uint64_t now = clock_usec();
+    for (struct link *k = list_first(&w->running); k; k = list_next(&w->running, k)) {
+        struct write_hold *hold = LIST_OF(write_hold, link, k);
+        if (!hold->tale)
+            hold->tale = tale_new(w, hold, hold->name, hold->n, hold->id, now + w->quarantine);
+    }
+    for (unsigned i = 0; i < w->n_held; i++)
+        if (w->held[i].until > now)
+            tale_new(w, NULL, &w->held[i].name, 1, NULL, w->held[i].until);
+    if (w->everything_until > now)
+        tale_new(w, NULL, &w->coherence->everything, 1, NULL, w->everything_until);
+}
+
+/* ---- writes ---- */
+
+/* The close has been told, or is remembered as untold: now the process may forget that the write runs. */
+static void finish_close(struct write_hold *hold)
+{
+    struct coherence_worker *w = hold->worker;
+    if (hold->tale) {
+        tale_untold(hold->tale);
+        hold->tale->waiter = NULL;
+        hold->tale = NULL;
+    }
+    for (unsigned i = 0; hold->held_until && i < hold->n; i++)
+        held_add(w, hold->name[i], hold->held_until, clock_usec());
+    cells_close(w->coherence->cells, hold->name, hold->n, hold->held_until);
+    list_remove(&w->running, &hold->link);
+    hold->open = hold->closing = false;
+}
+
+static void stop_waiting(struct write_hold *hold)
+{
+    hold->waited += clock_usec() - hold->waits_since;
+    hold->waits_until = NEVER;
+    hold->wake = NULL;
+    if (hold->tale)
+        tale_untold(hold->tale);
+    if (hold->closing)
+        finish_close(hold);
+}
+
+static void wait_over(struct write_hold *hold, bool told)
+{
+    void (*wake)(void *) = hold->wake;
+    void *arg = hold->arg;
+    hold->told = told;
+    if (!wake)
+        return; /* it went on long ago */
+    if (!told) {
+        hold->worker->gave_up = true;
+        hold->worker->stats.given_up++;
+    }
+    stop_waiting(hold);
+    wake(arg);
+}
+
+/* Waits for hold->tale if that is worth it; false: no. */
+static bool wait_for_tale(struct write_hold *hold, void (*wake)(void *), void *arg)
+{
+    struct coherence_worker *w = hold->worker;
+    uint64_t now = clock_usec(), until = hold->waited < WRITE_WAIT ? now + WRITE_WAIT - hold->waited : 0;
+    if (!w->usable && until > w->away_since + WRITE_WAIT)
+        until = w->away_since + WRITE_WAIT;
+    if (w->gave_up || until <= now) {
+        w->stats.given_up++;
+        hold->told = false;
+        tale_untold(hold->tale);
+        return false;
+    }
+    hold->waits_since = now;
+    hold->waits_until = until;
+    hold->wake = wake;
+    hold->arg = arg;
+    worker_arm(w, until);
+    return true;
+}
+
+bool coherence_open(struct coherence_worker *w, struct write_hold *hold, const struct coherence_names *names,
+                    void (*wake)(void *), void *arg)
+{
+    struct coherence *c = w->coherence;
+    *hold = (struct write_hold){.worker = w, .open = true, .told = true, .waits_until = NEVER};
+    hold->name[0] = c->everything;
+    for (unsigned i = 0; !names->all && i < names->n; i++)
+        hold->name[i] = name_id_of(names->name[i]);
+    hold->n = names->all || !names->n ? 1 : names->n;
+    worker_random(w, hold->id);
+    list_push(&w->running, &hold->link);
+    cells_open(c->cells, hold->name, hold->n);
+    w->stats.opens++;
+    if (!w->on)
+        return true;
+    uint64_t now = clock_usec();
+    hold->renew_at = now + w->quarantine / 3;
+    worker_arm(w, hold->renew_at);
+    hold->tale = tale_new(w, hold, hold->name, hold->n, hold->id, now + w->quarantine);
+    return !wait_for_tale(hold, wake, arg);
+}
+
+static bool is_done(const struct write_hold *hold, enum write_proof proof)
+{
+    return proof == PROOF_COMPLETED || proof == PROOF_REFUSED || (proof == PROOF_REJECTED && hold->rejection_is_final);
+}
+
+/* Records the outcome; what is left is telling Redis. */
+static void begin_close(struct write_hold *hold, enum write_proof proof)
+{
+    struct coherence_worker *w = hold->worker;
+    bool done = is_done(hold, proof);
+    w->stats.closes++;
+    w->stats.unproven += !done;
+    hold->held_until = done ? 0 : w->loop->now + w->quarantine;
+    if (hold->wake)
+        stop_waiting(hold); /* its open: the answer came first */
+    hold->closing = true;
+    if (hold->tale && !hold->tale->op.flight) {
+        tale_free(hold->tale); /* what the close tells says it all */
+    } else if (hold->tale) {
+        hold->tale->waiter = NULL;
+        hold->tale = NULL;
+    }
+    hold->told = true;
+    if (w->on)
+        hold->tale = tale_new(w, hold, hold->name, hold->n, hold->id, hold->held_until);
+}
+
+bool coherence_close(struct write_hold *hold, enum write_proof proof, void (*wake)(void *), void *arg)
+{
+    if (!hold->open)
+        return true;
+    ensure(!hold->closing);
+    begin_close(hold, proof);
+    if (hold->tale && wait_for_tale(hold, wake, arg))
+        return false;
+    finish_close(hold);
+    return true;
+}
+
+void coherence_cancel(struct write_hold *hold)
+{
+    if (!hold->open)
+        return;
+    if (hold->closing) {
+        stop_waiting(hold);
+        return;
+    }
+    begin_close(hold, PROOF_NONE);
+    finish_close(hold);
+}
+
+void tell_timer(struct coherence_worker *w, uint64_t now)
+{
+    for (struct link *k = list_first(&w->running), *next; k; k = next) {
+        next = list_next(&w->running, k);
+        struct write_hold *hold = LIST_OF(write_hold, link, k);
+        if (w->on && now >= hold->renew_at) {
+            hold->renew_at = now + w->quarantine / 3;
+            if (!hold->tale)
+                hold->tale = tale_new(w, hold, hold->name, hold->n, hold->id, now + w->quarantine);
+        }
+        if (w->on)
+            worker_arm(w, hold->renew_at);
+        if (now >= hold->waits_until)
+            wait_over(hold, false);
+        else
+            worker_arm(w, hold->waits_until);
+    }
+}
+
+void tell_forget(struct coherence_worker *w)
+{
+    for (struct link *k = list_first(&w->running), *next; k; k = next) {
+        next = list_next(&w->running, k);
+        struct write_hold *hold = LIST_OF(write_hold, link, k);
+        if (hold->tale)
+            tale_free(hold->tale);
+        wait_over(hold, true);
+    }
+    struct link *k;
+    while ((k = list_first(&w->tales)))
+        tale_free(LIST_OF(tale, link, k));
+}
