@@ -71,11 +71,15 @@ static const char *unwanted(const yaml_event_t *e)
     return NULL;
 }
 
+/* C0, DEL, C1, and the line ends of Unicode, which YAML would fold. The text is UTF-8, libyaml saw to that. */
 static bool has_control(struct str s)
 {
-    for (size_t i = 0; i < s.n; i++)
-        if ((unsigned char)s.p[i] < 0x20 || s.p[i] == 0x7f)
+    for (size_t i = 0; i < s.n; i++) {
+        const unsigned char *c = (const unsigned char *)s.p + i; /* a NUL follows the text */
+        if (c[0] < 0x20 || c[0] == 0x7f || (c[0] == 0xc2 && c[1] < 0xa0) ||
+            (c[0] == 0xe2 && c[1] == 0x80 && (c[2] == 0xa8 || c[2] == 0xa9)))
             return true;
+    }
     return false;
 }
 

@@ -110,6 +110,9 @@ static void nul_and_control_characters_are_refused(void **state)
     refused("a: 1\nb: \"x\\0y\"\n", "f:2: a control character inside a value");
     refused("a: \"x\\ny\"\n", "f:1: a control character inside a value");
     refused("\"a\\0\": 1\n", "f:1: a control character");
+    refused("a: \"x\\Ny\"\n", "f:1: a control character inside a value");
+    refused("a: \"x\\Ly\"\n", "f:1: a control character inside a value");
+    assert_string_equal(parsed("a: \xc3\xa9\xe2\x82\xac\n")->first->text.p, "\xc3\xa9\xe2\x82\xac");
     refused_n("a: x\0y\n", 7, "f:");
 }
 
