@@ -284,8 +284,7 @@ static void lost(struct redis *redis, const char *why)
     redis->wire = NULL;
     if (!was_ready)
         redis->stats.connect_failures++;
-    if (!redis->fault[0])
-        fault(redis, was_ready ? "connection lost" : "cannot connect", why);
+    fault(redis, was_ready ? "connection lost" : "cannot connect", why);
     retry_later(redis);
     went_away(redis, was_ready);
 }
@@ -422,7 +421,6 @@ static void attach(struct redis *redis, redisAsyncContext *ac)
 
 static void connect_to(struct redis *redis, const char *address)
 {
-    redis->fault[0] = 0;
     redis->state = LINK_CONNECTING;
     redis->connect_due = clock_usec() + redis->conf.connect_timeout;
     arm(redis, redis->connect_due);

@@ -1,0 +1,131 @@
+/* redis_server.h - a real redis-server for tests: started on a private port, stopped, frozen, restarted; and a loop that runs until something
+ * is true. Included by a test's one source file. Without redis-server installed have_redis() is false and tests skip. */
+#pragma once
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "io/loop.h"
+
+struct redis_server {
+    pid_t pid;
+    unsigned port;
+};
+
+static inline bool have_redis(void)
+{
+    return system("command -v redis-server >/dev/null 2>&1") == 0;
+}
+
+static inline int connect_to_port(unsigned port)
+{
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    if (fd >= 0 && connect(fd, (struct sockaddr *)&at, sizeof at) == 0)
+        return fd;
+    close(fd);
+    return -1;
+}
+
+/* One inline command, e.g. "FLUSHALL"; its first line of answer into out (NULL: not wanted). */
+static inline bool redis_say(const struct redis_server *server, const char *command, char *out, size_t n)
+{
+    char line[1024], answer[4096] = "";
+    int fd = connect_to_port(server->port);
+    if (fd < 0)
+        return false;
+    int length = snprintf(line, sizeof line, "%s\r\n", command);
+    bool good = write(fd, line, (size_t)length) == length;
+    ssize_t got = good ? read(fd, answer, sizeof answer - 1) : -1;
+    close(fd);
+    if (got <= 0)
+        return false;
+    answer[got] = 0;
+    if (out) {
+        answer[strcspn(answer, "\r\n")] = 0;
+        snprintf(out, n, "%s", answer);
+    }
+    return true;
+}
+
+/* more: further arguments, separated by blanks; "" none. Waits until it answers. */
+static inline bool redis_start(struct redis_server *server, unsigned port, const char *more)
+{
+    char text[600], name[] = "redis-server", save[] = "--save", never[] = "", *argv[40] = {name};
+    unsigned argc = 1;
+    snprintf(text, sizeof text, "--port %u --bind 127.0.0.1 --appendonly no --daemonize no --loglevel warning --dir /tmp %s", port,
+             more);
+    for (char *word = strtok(text, " "); word && argc < 30; word = strtok(NULL, " "))
+        argv[argc++] = word;
+    argv[argc++] = save;
+    argv[argc++] = never;
+    argv[argc] = NULL;
+    fflush(stdout);
+    server->port = port;
+    server->pid = fork();
+    if (server->pid == 0) {
+        int null = open("/dev/null", O_RDWR);
+        dup2(null, 1);
+        execvp(argv[0], argv);
+        _exit(127);
+    }
+    for (unsigned i = 0; i < 200; i++) {
+        if (redis_say(server, "PING", NULL, 0))
+            return true;
+        usleep(20000);
+    }
+    return false;
+}
+
+static inline void redis_kill(struct redis_server *server)
+{
+    if (!server->pid)
+        return;
+    kill(server->pid, SIGCONT);
+    kill(server->pid, SIGKILL);
+    while (waitpid(server->pid, NULL, 0) < 0 && errno == EINTR)
+        ;
+    server->pid = 0;
+}
+
+/* One turn of the loop, at most msec long. */
+static inline void turn(struct loop *loop, unsigned msec)
+{
+    struct timeval tv = {.tv_sec = msec / 1000, .tv_usec = (suseconds_t)(msec % 1000) * 1000};
+    event_base_loopexit(loop->base, &tv);
+    event_base_loop(loop->base, EVLOOP_ONCE);
+    loop->now = clock_usec();
+    struct link *k;
+    while ((k = list_pop(&loop->ready))) {
+        struct task *task = LIST_OF(task, link, k);
+        task->run(task);
+    }
+}
+
+static inline bool run_until(struct loop *loop, bool (*what)(void *arg), void *arg, unsigned msec)
+{
+    uint64_t end = clock_usec() + msec * MSEC;
+    while (!what(arg)) {
+        if (clock_usec() >= end)
+            return false;
+        turn(loop, 5);
+    }
+    return true;
+}
+
+static inline void run_for(struct loop *loop, unsigned msec)
+{
+    uint64_t end = clock_usec() + msec * MSEC;
+    while (clock_usec() < end)
+        turn(loop, 5);
+}
