@@ -232,12 +232,12 @@ def test_flags_win_over_environment_over_files(tmp_path) -> None:
     "name, key, want",
     [
         ("MODEL_BATCH_SIZE_MIXTRAL", "batch_size", "51"),
-        ("MODEL_CACHE_TTL_HERMES", "cache_ttl", "7"),
+        ("MODEL_CACHE_TTL_HERMES", "cache_ttl", "7s"),
         ("MODEL_INDEX_THRESHOLD_YI34B", "indexing_threshold", "12345"),
     ],
 )
 def test_model_variables_are_taken(name: str, key: str, want: str) -> None:
-    done = run("-c", str(ROOT / "conf"), "-T", *UPSTREAM, env={name: want})
+    done = run("-c", str(ROOT / "conf"), "-T", *UPSTREAM, env={name: want.rstrip("s")})
     assert done.returncode == 0, done.stderr
     assert re.search(rf"{key}: {want}\b", done.stdout)
 

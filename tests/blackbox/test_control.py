@@ -14,6 +14,18 @@ def test_healthz_and_readyz(quiver: Quiver) -> None:
     assert quiver.control("GET", "/readyz").status == 200
 
 
+def test_ready_means_that_the_data_port_answers(fake: FakeQdrant) -> None:
+    for _ in range(8):
+        q = Quiver(fake.url, start=False)
+        q.listens = lambda: True  # type: ignore[method-assign]
+        try:
+            q.start()
+            with q.conn() as c:
+                assert c.ask("GET", "/collections/x").status == 200
+        finally:
+            q.stop()
+
+
 def test_not_ready_without_an_upstream_that_resolves(start) -> None:
     q = start("http://no-such-host.invalid:6333", ready=False)
     r = q.control("GET", "/readyz")
@@ -79,14 +91,25 @@ def test_requests_are_counted_by_model_operation_and_status(fake: FakeQdrant, st
         q.post("/collections/mine/points/search", b"{}")
     fake.handler = lambda x: x.error(404, "gone")
     q.post("/collections/mine/points/query", b"{}")
-    assert q.metric("model_requests_total", model="m", operation="search", status="200") == 3
-    assert q.metric("model_requests_total", model="m", operation="query", status="404") == 1
-    assert q.metric("model_request_duration_seconds_count", model="m") == 4
+    wait_until(
+        lambda: q.metric("model_requests_total", model="m", operation="search", status="200") == 3,
+        5,
+        "it is counted",
+    )
+    wait_until(
+        lambda: q.metric("model_requests_total", model="m", operation="query", status="404") == 1,
+        5,
+        "it is counted",
+    )
+    wait_until(lambda: q.metric("model_request_duration_seconds_count", model="m") == 4, 5, "it is timed")
 
 
 def test_histograms_are_cumulative(quiver: Quiver) -> None:
     for _ in range(5):
         quiver.post(SEARCH, b"{}")
+    wait_until(
+        lambda: quiver.metric("model_request_duration_seconds_count", model="default") >= 5, 5, "timed"
+    )
     buckets = [
         (labels["le"], v)
         for n, labels, v in quiver.metrics()

@@ -86,7 +86,11 @@ def test_a_hundred_reloads_under_load(fake: FakeQdrant, start, long: bool) -> No
     assert not problems, problems[0]
     assert counts["11"] > 10 and counts["22"] > 10, counts
     assert q.metric("quiver_config_generation") == 91
-    assert q.metric("model_requests_total", model="m", status="200") == sum(counts.values())
+    wait_until(
+        lambda: q.metric("model_requests_total", model="m", status="200") == sum(counts.values()),
+        5,
+        "it is counted",
+    )
 
 
 def test_a_bad_file_changes_nothing_and_shows(fake: FakeQdrant, start) -> None:
@@ -254,10 +258,10 @@ def test_a_model_can_come_and_go(fake: FakeQdrant, start) -> None:
     q.post(SEARCH, b"{}")
     q.reload(optimizations=setting(11))
     q.post(SEARCH, b"{}")
-    assert q.metric("model_requests_total", model="m") == 1
+    wait_until(lambda: q.metric("model_requests_total", model="m") == 1, 5, "it is counted")
     q.reload(optimizations={})
     q.post(SEARCH, b"{}")
-    assert q.metric("model_requests_total", model="m") == 1
+    wait_until(lambda: q.metric("model_requests_total", model="m") == 1, 5, "it is counted")
 
 
 def test_the_environment_still_wins_after_a_reload(fake: FakeQdrant, start) -> None:

@@ -92,7 +92,7 @@ def test_the_access_log_tells_each_request(fake: FakeQdrant, start, tmp_path) ->
         lambda: len(t := (log.read_text().splitlines() if log.exists() else [])) >= 3 and t, 5, "three lines"
     )
     first, second, third = (fields_of(line) for line in lines[:3])
-    assert {"time", "client", "method", "path", "model", "operation", "status", "bytes", "cache"} <= set(
+    assert {"time", "client", "method", "path", "model", "operation", "status", "bytes_out", "cache"} <= set(
         first
     ), lines[0]
     assert (first["method"], first["model"], first["operation"], first["status"]) == (

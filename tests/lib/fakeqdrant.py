@@ -163,6 +163,13 @@ def to_bytes(body: bytes | str | dict | list) -> bytes:
     return body.encode() if isinstance(body, str) else body
 
 
+def _established(sock: socket.socket) -> bool:
+    try:
+        return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == 1
+    except OSError:
+        return False
+
+
 class FakeQdrant:
     """`requests` are clients' requests in the order of their heads; quiver's own are in `own`.
     `handler(exchange)` answers; one that sends nothing gets the default answer of a small Qdrant."""
@@ -181,14 +188,14 @@ class FakeQdrant:
         self.requests: list[Request] = []
         self.own: list[Request] = []
         self.accepted = 0
-        self.open_now = 0  # connections that have carried a client's request and are still open
-        self.open_max = 0
+        self.open_max = 0  # most of open_now, looked at whenever a connection carries its first request
         self.sockets_now = 0  # all of them
         self.answers = 0
         self.aliases: dict[str, str] = {}
         self.refused_bytes: list[bytes] = []  # what was no request at all
         self.stopping = False
         self._socks: set[socket.socket] = set()
+        self._clients: set[socket.socket] = set()
         self._serial = 0
         self._listen(backlog)
 
@@ -222,6 +229,11 @@ class FakeQdrant:
             self.requests.clear()
             self.own.clear()
             self.open_max = self.open_now
+
+    @property
+    def open_now(self) -> int:
+        """Connections that have carried a client's request and that the peer has not closed, as the kernel knows it."""
+        return sum(_established(s) for s in list(self._clients))
 
     def serial(self) -> int:
         with self.lock:
@@ -289,7 +301,7 @@ class FakeQdrant:
                     (self.own if own else self.requests).append(request)
                     if not own and not counted:
                         counted = True
-                        self.open_now += 1
+                        self._clients.add(sock)
                         self.open_max = max(self.open_max, self.open_now)
                 exchange = Exchange(self, sock, request)
                 if not (self.lazy and not own):
@@ -303,8 +315,7 @@ class FakeQdrant:
             pass
         finally:
             with self.lock:
-                if counted:
-                    self.open_now -= 1
+                self._clients.discard(sock)
                 self.sockets_now -= 1
                 self._socks.discard(sock)
                 self._leftover.pop(sock, None)

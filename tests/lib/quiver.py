@@ -113,7 +113,7 @@ class Quiver:
                 if self.upstream is not None and "upstreams" not in value:
                     value["upstreams"] = {"default": self.upstream}
             text = yaml_of(value if part == "quiver" else {part: value}) if value else ""
-            self.write(FILES[part], text)
+            self.write(FILES[part], text or ("# all defaults\n" if part == "quiver" else ""))
         return self
 
     def write(self, name: str, text: str) -> None:
@@ -158,6 +158,8 @@ class Quiver:
             raise AssertionError(f"quiver ended with {self.process.returncode}:\n{self.stderr}")
         if ready:
             wait_until(lambda: self._answers("/readyz"), 20, "quiver is ready")
+        if self.listen_flag:
+            wait_until(self.listens, 10, "the data port accepts")
         return self
 
     def _collect(self, pipe: Any) -> None:
@@ -168,6 +170,14 @@ class Quiver:
         try:
             return request(self.api, "GET", path, timeout=5).status == 200
         except (OSError, AssertionError):
+            return False
+
+    def listens(self) -> bool:
+        """Whether the data port takes connections."""
+        try:
+            Conn(self.port, timeout=5).close()
+            return True
+        except OSError:
             return False
 
     @property
