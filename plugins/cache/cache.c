@@ -83,6 +83,15 @@ static void cache_close(void *self)
     free(c);
 }
 
+static void cache_figures(void *self, struct metrics *m)
+{
+    struct cache *c = self;
+    struct store_stats stats;
+    store_stats(c->store, &stats);
+    metrics_gauge_set(m, G_CACHE_BYTES, (int64_t)stats.bytes);
+    metrics_gauge_set(m, G_CACHE_ENTRIES, (int64_t)stats.entries);
+}
+
 /* ---- may it be cached? ---- */
 
 static bool list_has(const struct tx *tx, enum http_field_id id, struct str token)
@@ -235,8 +244,9 @@ static bool hit_memory(struct tx *tx, struct cache *c, struct cache_tx *ct)
     struct store_key key = store_key(ct);
     uint64_t now = tx->worker->loop.now;
     unsigned model = tx->model->metrics_id;
-    if (store_get(c->store, &key, ct->look.fingerprint, now, &hit) != STORE_HIT ||
-        !answer_from(tx, c, hit.blob, hit.expires_at - now, "")) {
+    enum store_miss found = store_get(c->store, &key, ct->look.fingerprint, now, &hit);
+    metrics_add(tx->worker->metrics, M_CACHE_BUSY, found == STORE_BUSY);
+    if (found != STORE_HIT || !answer_from(tx, c, hit.blob, hit.expires_at - now, "")) {
         metrics_model_add(tx->worker->metrics, model, MM_CACHE_MISSES_MEMORY, 1);
         return false;
     }
@@ -419,6 +429,7 @@ const struct plugin cache_plugin = {
     .open = cache_open,
     .configure = cache_configure,
     .close = cache_close,
+    .figures = cache_figures,
     .tx_size = sizeof(struct cache_tx),
     .request = cache_request,
     .resume = cache_resume,

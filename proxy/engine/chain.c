@@ -38,6 +38,13 @@ void chain_configure(struct worker *w, const struct conf *conf)
             chain.plug[i].type->configure(w->self[i], conf);
 }
 
+void chain_figures(struct worker *w)
+{
+    for (unsigned i = 0; i < chain.n; i++)
+        if (chain.plug[i].type->figures)
+            chain.plug[i].type->figures(w->self[i], w->metrics);
+}
+
 void chain_close(struct worker *w)
 {
     for (unsigned i = 0; i < chain.n; i++)

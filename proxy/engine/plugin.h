@@ -23,6 +23,7 @@ struct plugin {
     void *(*open)(struct worker *);          /* per worker: no locks inside; survives reloads; NULL: no state */
     void (*configure)(void *self, const struct conf *); /* a snapshot came into use; NULL: nothing to do */
     void (*close)(void *self);
+    void (*figures)(void *self, struct metrics *); /* gauges of the process; control thread, now and then; NULL: none */
     size_t tx_size;                          /* zeroed scratch per request: plug_tx() */
     enum verdict (*request)(struct tx *, const struct plug *);
     enum verdict (*resume)(struct tx *, const struct plug *);   /* after a SUSPEND of request or response was woken */
@@ -51,6 +52,7 @@ void chain_init(const struct plugin *const *registry);
 void chain_open(struct worker *);
 void chain_configure(struct worker *, const struct conf *);
 void chain_close(struct worker *);
+void chain_figures(struct worker *);
 
 const void *plug_conf(const struct tx *, const struct plug *);         /* this request's model's options */
 const void *plug_process_conf(const struct tx *, const struct plug *);

@@ -23,7 +23,7 @@
 #include "tune/facts_poll.h"
 #include "upstream/peer.h"
 
-enum { LISTENERS_MAX = THREAD_LISTENERS_MAX };
+enum { LISTENERS_MAX = THREAD_LISTENERS_MAX, API_MAX = 2 };
 #define FIRST_FACTS (500 * MSEC) /* how long a start waits for Qdrant's aliases before it serves without them */
 
 extern char **environ;
@@ -40,10 +40,10 @@ struct server {
     unsigned n_listening;
     struct facts_poll *facts_poll;
     struct api *api;
-    int *api_fd;
-    unsigned n_api;
-    _Atomic bool draining;
+    _Atomic bool draining, up;   /* up: all listeners are bound, the pid file is written */
     struct letter open_control, close_control;
+    struct conf_where api_at[API_MAX]; /* where the control port listens; texts are our own */
+    unsigned n_api_at;
     _Atomic bool control_up, control_down;
     struct metrics *metrics;
 };
@@ -149,6 +149,10 @@ static bool ready(struct str *why, void *arg)
         *why = STR("draining: no new requests are taken");
         return false;
     }
+    if (!atomic_load(&server.up)) {
+        *why = STR("starting: not all listeners are open");
+        return false;
+    }
     if (!facts_poll_upstream_ok(server.facts_poll)) {
         *why = STR("no upstream answers");
         return false;
@@ -177,25 +181,84 @@ static void emit_states(struct metrics_out *out, void *arg)
 {
     (void)arg;
     for (unsigned s = 0; s < TX_COUNT; s++) {
-        uint64_t n = 0;
+        uint64_t n = 0; /* as each thread last told */
         for (unsigned i = 0; i < server.n_workers; i++)
-            n += __atomic_load_n(&server.worker[i].worker.in_state[s], __ATOMIC_RELAXED);
+            n += atomic_load_explicit(&server.worker[i].in_state[s], memory_order_relaxed);
         metrics_emit(out, tx_state_names[s], (double)n);
     }
 }
 
-static void open_control(struct letter *letter)
+/* Order to the control thread: serve on these sockets from now on, and on no others. */
+struct api_order {
+    struct letter letter;
+    int fd[API_MAX];
+    unsigned n;
+};
+
+static void open_api(struct letter *letter)
 {
-    struct worker *w = &server.control->worker;
+    struct api_order *o = (struct api_order *)letter;
     struct api_hooks hooks = {.ready = ready};
     struct err err;
-    (void)letter;
-    server.facts_poll = facts_poll_open(w, publish, NULL);
-    if (server.n_api) {
-        server.api = api_open(w->loop.base, server.api_fd, server.n_api, &hooks, &err);
-        if (!server.api)
-            log_error("api_failed", "why=\"%s\"", err.text);
+    if (server.api)
+        api_close(&server.api);
+    if (o->n)
+        server.api = api_open(server.control->worker.loop.base, o->fd, o->n, &hooks, &err);
+    if (o->n && !server.api)
+        log_error("api_failed", "why=\"%s\"", err.text);
+    free(o);
+}
+
+static bool same_api(const struct conf *conf)
+{
+    if (conf->n_api != server.n_api_at)
+        return false;
+    for (unsigned i = 0; i < conf->n_api; i++)
+        if (strcmp(conf->api[i].text, server.api_at[i].text) != 0)
+            return false;
+    return true;
+}
+
+static void forget_api(void)
+{
+    while (server.n_api_at) {
+        struct conf_where *w = &server.api_at[--server.n_api_at];
+        listen_forget(w);
+        free((char *)w->text);
     }
+}
+
+/* Opens the control port's sockets and hands them over; unchanged addresses keep theirs. */
+static bool use_api(const struct conf *conf, struct err *err)
+{
+    if (same_api(conf))
+        return true;
+    struct api_order *o = mem_zalloc(sizeof *o);
+    o->letter.open = open_api;
+    for (unsigned i = 0; i < conf->n_api && i < API_MAX; i++) {
+        int fd;
+        if (!listen_open(&conf->api[i], &fd, 1, err)) {
+            while (o->n)
+                close(o->fd[--o->n]);
+            free(o);
+            return false;
+        }
+        if (fd >= 0)
+            o->fd[o->n++] = fd;
+    }
+    forget_api();
+    for (unsigned i = 0; i < conf->n_api && i < API_MAX; i++) {
+        server.api_at[server.n_api_at] = conf->api[i];
+        server.api_at[server.n_api_at++].text = mem_strdup(conf->api[i].text);
+    }
+    loop_post(&server.control->worker.loop, &o->letter);
+    return true;
+}
+
+static void open_control(struct letter *letter)
+{
+    (void)letter;
+    server.facts_poll = facts_poll_open(&server.control->worker, publish, NULL);
     atomic_store(&server.control_up, true);
 }
 
@@ -247,7 +310,7 @@ static void reload(void)
 {
     struct err err = {{0}};
     struct conf *conf = conf_load(server.sources, &err);
-    if (conf && !use_listeners(conf, &err))
+    if (conf && (!use_api(conf, &err) || !use_listeners(conf, &err)))
         conf_put(&conf);
     if (!conf) {
         log_error("reload_failed", "generation=%u why=\"%s\"", server.generation, err.text);
@@ -273,6 +336,7 @@ static void drain(void)
 {
     log_info("draining", "timeout_s=%llu", (unsigned long long)(server.conf->process.drain_timeout / SEC));
     atomic_store(&server.draining, true);
+    metrics_gauge_set(server.metrics, G_DRAINING, 1);
     for (unsigned i = 0; i < server.n_workers; i++)
         thread_order_drain(&server.worker[i], server.conf->process.drain_timeout);
     for (unsigned i = 0; i < server.n_workers; i++)
@@ -282,6 +346,7 @@ static void drain(void)
         listen_forget(w);
         free((char *)w->text);
     }
+    forget_api();
     loop_post(&server.control->worker.loop, &server.close_control);
     thread_order_drain(server.control, 0);
     thread_join(server.control);
@@ -309,29 +374,17 @@ static void raise_descriptor_limit(void)
 
 static const char *op_names[OP_COUNT];
 
-static bool open_api_sockets(struct err *err)
-{
-    server.api_fd = mem_zalloc((server.conf->n_api + 1) * sizeof *server.api_fd);
-    for (unsigned i = 0; i < server.conf->n_api; i++) {
-        int fd;
-        if (!listen_open(&server.conf->api[i], &fd, 1, err))
-            return false;
-        if (fd >= 0)
-            server.api_fd[server.n_api++] = fd;
-    }
-    return true;
-}
-
 static bool start(struct err *err)
 {
     const struct conf_process *p = &server.conf->process;
     log_set_level((enum log_level)p->log_level);
     if (!log_access_target(p->access_log ? p->access_log : "off", err) || !log_start(err))
         return false;
-    if (!open_api_sockets(err))
-        return false;
     resolver_start(p->resolve_interval);
-    return start_threads(err) && use_listeners(server.conf, err) && (!p->pid_file || write_pid(p->pid_file, err));
+    if (!start_threads(err) || !use_api(server.conf, err) || !use_listeners(server.conf, err) || (p->pid_file && !write_pid(p->pid_file, err)))
+        return false;
+    atomic_store(&server.up, true);
+    return true;
 }
 
 int server_run(const struct args *args, const struct conf_sources *sources, struct conf *conf)
@@ -352,6 +405,7 @@ int server_run(const struct args *args, const struct conf_sources *sources, stru
     server = (struct server){.sources = sources, .conf = conf, .generation = 1};
     server.metrics = metrics_open("main");
     metrics_gauge_set(server.metrics, G_CONFIG_GENERATION, 1);
+    metrics_gauge_set(server.metrics, G_WORKERS, count_workers(conf));
     prepare(conf, 1);
     server.n_workers = count_workers(conf);
     server.coherence = coherence_new();
@@ -375,7 +429,6 @@ int server_run(const struct args *args, const struct conf_sources *sources, stru
         unlink(server.conf->process.pid_file);
     coherence_free(&server.coherence);
     conf_put(&server.conf);
-    free(server.api_fd);
     log_stop();
     metrics_fini();
     return up ? EXIT_OK : EXIT_LISTEN;

@@ -11,6 +11,7 @@
 #include "io/evhtp.h"
 
 #define DRAIN_LOOK (10 * MSEC)
+#define FIGURES_EVERY (500 * MSEC)
 
 struct order {
     struct letter letter;
@@ -60,6 +61,56 @@ static void look_drained(void *arg)
         timer_set(&t->drain, clock_usec() + DRAIN_LOOK);
 }
 
+/* Redis and coherence keep plain figures of their own; the difference to the last look goes to /metrics. One row each. */
+static const struct {
+    enum metrics_counter to;
+    bool redis;
+    size_t from;
+} figures[] = {
+    {M_REDIS_COMMANDS, true, offsetof(struct redis_stats, ops)},
+    {M_REDIS_ERRORS, true, offsetof(struct redis_stats, failures)},
+    {M_REDIS_TIMEOUTS, true, offsetof(struct redis_stats, timeouts)},
+    {M_REDIS_SKIPPED, true, offsetof(struct redis_stats, refused)},
+    {M_REDIS_CONNECTS, true, offsetof(struct redis_stats, connects)},
+    {M_REDIS_DISCONNECTS, true, offsetof(struct redis_stats, connect_failures)},
+    {M_COHERENCE_OPENS, false, offsetof(struct coherence_stats, opens)},
+    {M_COHERENCE_CLOSES, false, offsetof(struct coherence_stats, closes)},
+    {M_COHERENCE_HOLDS, false, offsetof(struct coherence_stats, unproven)},
+    {M_COHERENCE_FAILURES, false, offsetof(struct coherence_stats, given_up)},
+};
+_Static_assert(sizeof figures / sizeof *figures == THREAD_FIGURES, "thread.h counts the rows");
+
+static uint64_t figure(const struct worker *w, unsigned row)
+{
+    uint64_t sum = 0, one;
+    for (unsigned which = 0; which < (figures[row].redis ? 2 : 1); which++) {
+        const void *from = figures[row].redis ? (const void *)coherence_redis_stats(w->coherence, which)
+                                              : (const void *)coherence_worker_stats(w->coherence);
+        if (!from)
+            continue;
+        memcpy(&one, (const char *)from + figures[row].from, sizeof one);
+        sum += one;
+    }
+    return sum;
+}
+
+static void tell_figures(void *arg)
+{
+    struct thread *t = arg;
+    struct worker *w = &t->worker;
+    for (unsigned i = 0; i < THREAD_FIGURES; i++) {
+        uint64_t now = figure(w, i);
+        metrics_add(w->metrics, figures[i].to, now >= t->told[i] ? now - t->told[i] : now); /* less: it began anew */
+        t->told[i] = now;
+    }
+    metrics_gauge_set(w->metrics, G_REDIS_UP, coherence_redis_ready(w->coherence));
+    for (unsigned s = 0; s < TX_COUNT; s++)
+        atomic_store_explicit(&t->in_state[s], w->in_state[s], memory_order_relaxed);
+    if (w->number == w->n_workers) /* what belongs to the process is told once, by the control thread */
+        chain_figures(w);
+    timer_set(&t->figures, w->loop.now + FIGURES_EVERY);
+}
+
 static void *thread_main(void *arg)
 {
     struct thread *t = arg;
@@ -67,6 +118,7 @@ static void *thread_main(void *arg)
     pthread_setname_np(pthread_self(), t->name);
     w->metrics = metrics_open(t->name);
     w->upstream.metrics = w->metrics;
+    timer_set(&t->figures, clock_usec() + FIGURES_EVERY);
     loop_run(&w->loop);
     close_listeners(t);
     tx_abort_all(w);
@@ -100,6 +152,7 @@ void thread_init(struct thread *t, unsigned number, unsigned n_workers, struct e
     chain_open(w);
     worker_use_snapshot(w, snapshot);
     timer_init(&t->drain, &w->loop, look_drained, t);
+    timer_init(&t->figures, &w->loop, tell_figures, t);
 }
 
 bool thread_start(struct thread *t)
@@ -113,6 +166,7 @@ void thread_join(struct thread *t)
     pthread_join(t->id, NULL);
     tx_free_spares(w);
     timer_fini(&t->drain);
+    timer_fini(&t->figures);
     facts_put(&w->facts);
     snapshot_put(&w->snapshot);
     loop_fini(&w->loop);

@@ -8,7 +8,7 @@
 
 #include "engine/worker.h"
 
-enum { THREAD_LISTENERS_MAX = 64 };
+enum { THREAD_LISTENERS_MAX = 64, THREAD_FIGURES = 10 };
 
 struct acceptor;
 
@@ -21,7 +21,8 @@ struct thread {
         struct acceptor *acceptor;
     } listener[THREAD_LISTENERS_MAX];
     unsigned n_listeners;
-    struct timer drain;
+    struct timer drain, figures;
+    uint64_t told[THREAD_FIGURES]; /* what /metrics already has */
     uint64_t drain_until;
     _Atomic bool ended;
     _Atomic uint64_t in_state[32]; /* for /metrics: copied now and then */

@@ -14,6 +14,7 @@
 
 enum { SEEN_MAX = 256 };
 #define RETRY (250 * MSEC) /* while Qdrant does not answer */
+#define APART (20 * MSEC)  /* rounds that were asked for come no closer than this, however many ask */
 
 struct facts_poll {
     struct worker *worker;
@@ -21,6 +22,7 @@ struct facts_poll {
     struct timer timer;
     struct letter kick;
     _Atomic bool kicked, started, upstream_ok;
+    uint64_t ended;                /* the last round */
     bool running, again, any_answer, said_no_aliases;
     unsigned group, seen_at;       /* where the round is */
     struct facts *making, *current;
@@ -49,10 +51,8 @@ static void begin_round(struct facts_poll *p)
 {
     struct look look = {0};
     struct coherence_names names = {0};
-    if (p->running) {
-        p->again = true;
+    if (p->running)
         return;
-    }
     p->running = true;
     p->again = p->any_answer = false;
     p->group = p->seen_at = 0;
@@ -85,6 +85,7 @@ static void end_round(struct facts_poll *p)
 {
     uint64_t interval = p->any_answer ? p->worker->snapshot->conf->process.alias_poll : RETRY;
     p->running = false;
+    p->ended = p->worker->loop.now;
     atomic_store(&p->upstream_ok, p->any_answer);
     if (p->any_answer && !same_facts(p->current, p->making)) {
         facts_put(&p->current);
@@ -93,7 +94,7 @@ static void end_round(struct facts_poll *p)
     }
     facts_put(&p->making);
     atomic_store(&p->started, true);
-    timer_set(&p->timer, p->again ? p->worker->loop.now : p->worker->loop.now + interval);
+    timer_set(&p->timer, p->ended + (p->again ? APART : interval));
 }
 
 static void next_question(struct facts_poll *p)
@@ -206,7 +207,12 @@ static void open_kick(struct letter *letter)
 {
     struct facts_poll *p = LIST_OF(facts_poll, kick, letter);
     atomic_store(&p->kicked, false);
-    begin_round(p);
+    if (p->running)
+        p->again = true;
+    else if (clock_usec() < p->ended + APART)
+        timer_set(&p->timer, p->ended + APART);
+    else
+        begin_round(p);
 }
 
 void facts_poll_kick(struct facts_poll *p)
