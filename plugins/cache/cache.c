@@ -36,6 +36,7 @@ enum stage { STAGE_NONE, STAGE_LOOKING, STAGE_MISS, STAGE_COLLECTING };
 struct cache_tx {
     enum stage stage;
     bool may_store, refresh;     /* refresh: the client wants a new answer (no-cache), which may be stored */
+    uint64_t oldest;             /* how old an answer it takes */
     struct look look;
     struct key_text key;
     struct look_entry wanted;
@@ -99,11 +100,23 @@ static bool list_has(const struct tx *tx, enum http_field_id id, struct str toke
     return tx->head.first[id] && http_list_has(&tx->head, id, token);
 }
 
-/* Zero seconds is as good as no-cache; http_list_has compares names only. */
-static bool wants_fresh(const struct tx *tx)
+/* How old an answer the client takes, in microseconds (Cache-Control: max-age, RFC 9111 §5.2.1.1); NEVER: any; 0: none (no-cache). */
+static uint64_t oldest_taken(const struct tx *tx)
 {
-    return list_has(tx, HF_CACHE_CONTROL, STR("no-cache")) || list_has(tx, HF_CACHE_CONTROL, STR("max-age")) ||
-           list_has(tx, HF_PRAGMA, STR("no-cache"));
+    uint64_t oldest = NEVER, seconds;
+    struct str item;
+    if (list_has(tx, HF_CACHE_CONTROL, STR("no-cache")) || list_has(tx, HF_PRAGMA, STR("no-cache")))
+        return 0;
+    for (unsigned i = 0; tx->head.first[HF_CACHE_CONTROL] && i < tx->head.n_fields; i++) {
+        struct str rest = tx->head.field[i].value;
+        while (tx->head.field[i].id == HF_CACHE_CONTROL && http_list_item(&rest, &item)) {
+            struct str name = str_split(&item, '=');
+            if (str_ieq(str_trim(name, " \t"), STR("max-age")) && str_u64(str_trim(item, " \t\""), UINT32_MAX, &seconds) &&
+                seconds * SEC < oldest)
+                oldest = seconds * SEC;
+        }
+    }
+    return oldest;
 }
 
 static const enum http_field_id bypassing[] = {HF_RANGE,    HF_IF_MATCH,          HF_IF_NONE_MATCH,    HF_IF_MODIFIED_SINCE,
@@ -246,6 +259,10 @@ static bool hit_memory(struct tx *tx, struct cache *c, struct cache_tx *ct)
     unsigned model = tx->model->metrics_id;
     enum store_miss found = store_get(c->store, &key, ct->look.fingerprint, now, &hit);
     metrics_add(tx->worker->metrics, M_CACHE_BUSY, found == STORE_BUSY);
+    if (found == STORE_HIT && now - hit.stored_at > ct->oldest) {
+        found = STORE_OUTDATED;
+        blob_put(&hit.blob);
+    }
     if (found != STORE_HIT || !answer_from(tx, c, hit.blob, hit.expires_at - now, "")) {
         metrics_model_add(tx->worker->metrics, model, MM_CACHE_MISSES_MEMORY, 1);
         return false;
@@ -264,7 +281,7 @@ static bool hit_redis(struct tx *tx, struct cache *c, struct cache_tx *ct, const
     ct->look.entry = NULL;
     bool fits = blob && entry_read(blob_str(blob), &entry);
     uint64_t age = fits && now_unix > entry.stored_unix ? now_unix - entry.stored_unix : 0;
-    if (!fits || age >= m->ttl) {
+    if (!fits || age >= m->ttl || age > ct->oldest) {
         blob_put(&blob);
         metrics_model_add(tx->worker->metrics, model, MM_CACHE_MISSES_REDIS, 1);
         return false;
@@ -333,7 +350,8 @@ static enum verdict cache_request(struct tx *tx, const struct plug *plug)
     if (names.all || look_cells(tx->worker->coherence, &ct->look, &names) != LOOK_CLEAR)
         return bypass(tx, MM_CACHE_BYPASS_HELD, "held");
     make_key(tx, c, ct);
-    ct->refresh = wants_fresh(tx);
+    ct->oldest = oldest_taken(tx);
+    ct->refresh = ct->oldest == 0;
     if (ct->look.alone && !ct->refresh && hit_memory(tx, c, ct))
         return ANSWER;
     struct store_key key = store_key(ct);

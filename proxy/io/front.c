@@ -86,7 +86,8 @@ void front_accept(struct front *f, int fd, const struct sockaddr *address, sockl
     ensure(event_assign(&c->read_event, f->loop->base, fd, EV_READ | EV_PERSIST, on_readable, c) == 0);
     ensure(event_assign(&c->write_event, f->loop->base, fd, EV_WRITE | EV_PERSIST, on_writable, c) == 0);
     timer_init(&c->timer, f->loop, on_late, c);
-    timer_set(&c->timer, clock_usec() + f->limits.head); /* who connects and says nothing has a head's time */
+    loop_touch(f->loop);
+    timer_set(&c->timer, f->loop->now + f->limits.head); /* who connects and says nothing has a head's time */
     list_push(&f->clients, &c->link);
     f->hooks.count(1, f->hooks.arg);
     set_reading(c, true);
@@ -138,6 +139,7 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
     struct client *c = arg;
     bool drained = true;
     (void)what;
+    loop_touch(c->front->loop);
     if (c->state == CLIENT_BUSY && !c->waits_for_body) {
         watch_hang_up(c);
         return;

@@ -10,6 +10,7 @@ static void open_mail(evutil_socket_t fd, short what, void *arg)
     struct loop *loop = arg;
     uint64_t count;
     (void)what;
+    loop_touch(loop);
     while (read(fd, &count, sizeof count) > 0)
         ;
     struct letter *newest = atomic_exchange_explicit(&loop->mail, NULL, memory_order_acquire);
@@ -109,8 +110,8 @@ static void timer_look(evutil_socket_t fd, short what, void *arg)
     timer->armed = NEVER;
     if (timer->due == NEVER)
         return;
-    uint64_t now = clock_usec();
-    if (now < timer->due) {
+    loop_touch(timer->loop);
+    if (timer->loop->now < timer->due) {
         uint64_t due = timer->due;
         timer->due = NEVER;
         timer_set(timer, due);

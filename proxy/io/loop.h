@@ -27,14 +27,19 @@ struct letter {
 
 struct loop {
     struct event_base *base;
-    uint64_t now;           /* monotonic microseconds, read once a turn */
+    uint64_t now;           /* monotonic microseconds, read before the ready list runs; see loop_touch */
     struct list ready;
     bool stopping;
     int mail_fd;            /* eventfd */
     struct event mail_event;
     _Atomic(struct letter *) mail; /* newest first */
-    unsigned idle_spin_usec;
 };
+
+/* Callbacks of libevent run before the turn's clock is read: one that uses the time reads it first. */
+static inline void loop_touch(struct loop *loop)
+{
+    loop->now = clock_usec();
+}
 
 void loop_init(struct loop *);
 void loop_fini(struct loop *);

@@ -155,7 +155,7 @@ void uconn_resume_read(struct uconn *c)
 static void on_retire(void *arg)
 {
     struct pool *p = arg;
-    uint64_t now = clock_usec();
+    uint64_t now = p->host->loop->now;
     struct link *k;
     while ((k = list_first(&p->idle))) {
         struct uconn *c = LIST_OF(uconn, link, k);
