@@ -77,7 +77,8 @@ static void hello_done(struct coherence_worker *w, const struct redis_value *v, 
     if (--w->hellos)
         return;
     w->usable = true;
-    w->gave_up = false;
+    if (!w->tales.n)
+        w->gave_up = false; /* else the first thing it hears shows whether it takes writes again */
     tell_all(w);
 }
 
