@@ -27,7 +27,7 @@ struct cache { /* per worker */
     struct store *store;
     struct key_secret secret;
     unsigned secret_version;
-    uint64_t date_second;
+    uint64_t date_second, n_evictions_told;
     char date[48]; /* "date: ...\r\n" of that second */
 };
 
@@ -91,6 +91,8 @@ static void cache_figures(void *self, struct metrics *m)
     store_stats(c->store, &stats);
     metrics_gauge_set(m, G_CACHE_BYTES, (int64_t)stats.bytes);
     metrics_gauge_set(m, G_CACHE_ENTRIES, (int64_t)stats.entries);
+    metrics_add(m, M_CACHE_EVICTIONS, stats.evictions - c->n_evictions_told);
+    c->n_evictions_told = stats.evictions;
 }
 
 /* ---- may it be cached? ---- */
@@ -399,22 +401,25 @@ static enum verdict store_answer(struct tx *tx, const struct plug *plug, struct 
     unsigned model = tx->model->metrics_id;
     uint64_t now = tx->worker->loop.now;
     struct entry entry;
-    struct blob *blob = entry_make(&tx->fetch.head, tx->whole, clock_unix_usec());
-    if (!blob)
-        return unstored(tx, MM_CACHE_UNSTORED_STATUS);
+    bool changed;
+    struct blob *blob = entry_make(&tx->fetch.head, tx->whole, clock_unix_usec(), &changed);
     struct store_key key = store_key(ct);
     bool in_memory = store_put(c->store, &key, ct->look.fingerprint, model, blob, now, now, m->ttl);
     bool in_redis = ct->look.has_redis &&
                     coherence_store(tx->worker->coherence, &ct->look, &ct->wanted, blob_str(blob), m->ttl);
     metrics_model_add(tx->worker->metrics, model, MM_CACHE_STORES_MEMORY, in_memory);
     metrics_model_add(tx->worker->metrics, model, MM_CACHE_STORES_REDIS, in_redis);
-    entry_read(blob_str(blob), &entry);
-    tx->answer.blob = blob; /* the answer goes out in the form that hits will have */
-    tx->answer.whole = true;
-    tx->answer.part[0] = entry.before;
-    tx->answer.part[1] = entry.time;
-    tx->answer.part[2] = entry.after;
-    tx->answer.n_parts = 3;
+    if (changed) {
+        blob_put(&blob);
+    } else {
+        entry_read(blob_str(blob), &entry);
+        tx->answer.blob = blob; /* the answer goes out in the form that hits will have */
+        tx->answer.whole = true;
+        tx->answer.part[0] = entry.before;
+        tx->answer.part[1] = entry.time;
+        tx->answer.part[2] = entry.after;
+        tx->answer.n_parts = 3;
+    }
     tx_add_extra(tx, !(in_memory || in_redis) ? STR("Cache-Status: quiver; fwd=uri-miss\r\n")
                      : ct->refresh            ? STR("Cache-Status: quiver; fwd=request; stored\r\n")
                                               : STR("Cache-Status: quiver; fwd=uri-miss; stored\r\n"));

@@ -28,18 +28,19 @@ static size_t nine_decimals(struct str number, char out[static 32])
     return seconds >= 0 && seconds < 1e6 ? reply_time(out, (uint64_t)llround(seconds * 1e9)) : 0;
 }
 
-struct blob *entry_make(const struct http_head *head, struct str body, uint64_t stored_unix)
+struct blob *entry_make(const struct http_head *head, struct str body, uint64_t stored_unix, bool *changed)
 {
     struct envelope env = {0};
     struct layout layout = {.magic = MAGIC, .stored_unix = stored_unix};
     char time[32];
     bool wrapped = reply_envelope(body, &env);
-    if (wrapped && env.usage_n)
-        return NULL;
     layout.n_time = wrapped ? (uint32_t)nine_decimals((struct str){body.p + env.time_at, env.time_n}, time) : 0;
     layout.n_before = layout.n_time ? (uint32_t)env.time_at : (uint32_t)body.n;
     size_t rest = layout.n_time ? env.time_at + env.time_n : body.n;
-    layout.n_after = body.n - rest;
+    /* What one request used is not what a hit uses: `usage` is left out. */
+    size_t usage = layout.n_time && env.usage_n ? env.usage_at : body.n, usage_end = usage + (usage < body.n ? env.usage_n : 0);
+    layout.n_after = (usage - rest) + (body.n - usage_end);
+    *changed = usage_end != usage;
     for (unsigned i = 0; i < head->n_fields; i++)
         if (kept(&head->field[i]))
             layout.n_fields += (uint32_t)head->field[i].line.n;
@@ -51,7 +52,8 @@ struct blob *entry_make(const struct http_head *head, struct str body, uint64_t 
             at = (char *)memcpy(at, head->field[i].line.p, head->field[i].line.n) + head->field[i].line.n;
     at = (char *)memcpy(at, body.p, layout.n_before) + layout.n_before;
     at = (char *)memcpy(at, time, layout.n_time) + layout.n_time;
-    memcpy(at, body.p + rest, layout.n_after);
+    at = (char *)memcpy(at, body.p + rest, usage - rest) + (usage - rest);
+    memcpy(at, body.p + usage_end, body.n - usage_end);
     return blob;
 }
 

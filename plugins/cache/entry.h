@@ -15,8 +15,9 @@ struct entry {
     struct str time;          /* Qdrant's own, with nine decimals; empty if there is no envelope */
 };
 
-/* Makes an entry of an answer; one reference. NULL if the body must go out as it is (it reports `usage`, which a hit could not). */
-struct blob *entry_make(const struct http_head *, struct str body, uint64_t stored_unix);
+/* Makes an entry of an answer; one reference. *changed: it had a `usage` report, which the entry has not: this answer itself goes out as
+ * it came. */
+struct blob *entry_make(const struct http_head *, struct str body, uint64_t stored_unix, bool *changed);
 
 /* Reads one; false if the bytes are not an entry of this version (from Redis: never trusted). Slices lie in the bytes. */
 bool entry_read(struct str bytes, struct entry *out);

@@ -360,20 +360,40 @@ static enum tx_state step_fail(struct tx *tx)
     return TX_RESPONSE;
 }
 
+/* A chunked answer is put together in memory of our own. What turns out too long goes on as a stream: its begin is there already. */
+static enum fetch_body collect_chunks(struct tx *tx)
+{
+    for (;;) {
+        struct str slice;
+        enum fetch_body result = fetch_body(&tx->fetch, &slice);
+        if (result == FETCH_END)
+            tx->whole = (struct str){tx->own_answer, tx->n_own_answer};
+        if (result != FETCH_SLICE)
+            return result;
+        tx->own_answer = mem_realloc(tx->own_answer, tx->n_own_answer + slice.n);
+        memcpy(tx->own_answer + tx->n_own_answer, slice.p, slice.n);
+        tx->n_own_answer += slice.n;
+        fetch_body_used(&tx->fetch, slice.n);
+        if (tx->n_own_answer > tx->collect_max)
+            return FETCH_SLICE;
+    }
+}
+
 /* A plugin has asked for the whole answer: true while it is still coming. */
 static bool collect(struct tx *tx)
 {
     if (!tx->collects || tx->collected || tx->collect_failed)
         return false;
-    switch (fetch_body_whole(&tx->fetch, &tx->whole)) {
+    bool chunked = tx->fetch.head.framing == HTTP_BODY_CHUNKED;
+    switch (chunked ? collect_chunks(tx) : fetch_body_whole(&tx->fetch, &tx->whole)) {
     case FETCH_END:
         tx->collected = true;
         return false;
     case FETCH_BROKEN:
+    case FETCH_SLICE:
         tx->collect_failed = true;
         return false;
     case FETCH_WAIT:
-    case FETCH_SLICE:
         break;
     }
     return true;
@@ -449,6 +469,14 @@ static enum tx_state step_reply(struct tx *tx)
             outq_add(&tx->out, tx->answer.part[i]);
             tx->n_body_out += tx->answer.part[i].n;
         }
+    if (!tx->answer.whole && tx->n_own_answer) { /* collected in vain, or left as it was: what is there goes first */
+        if (tx->chunked_down)
+            outq_add(&tx->out, arena_printf(&tx->arena, "%zx\r\n", tx->n_own_answer));
+        outq_add(&tx->out, (struct str){tx->own_answer, tx->n_own_answer});
+        if (tx->chunked_down)
+            outq_add(&tx->out, STR("\r\n"));
+        tx->n_body_out += tx->n_own_answer;
+    }
     if (tx->answer.local || tx->answer.blob)
         fetch_finish(&tx->fetch); /* its bytes are not needed: the connection serves others while this client reads */
     return TX_RELAY;
@@ -617,7 +645,8 @@ void tx_abort_all(struct worker *w)
 bool tx_collect(struct tx *tx, size_t max)
 {
     struct fetch *f = &tx->fetch;
-    if (tx->answer.local || f->head.framing != HTTP_BODY_LENGTH || f->head.length > max)
+    bool fits = f->head.framing == HTTP_BODY_CHUNKED || (f->head.framing == HTTP_BODY_LENGTH && f->head.length <= max);
+    if (tx->answer.local || !fits)
         return false;
     tx->collects = true;
     tx->collect_max = max;

@@ -90,7 +90,9 @@ struct tx {
     bool collects;                     /* a plugin waits for the whole answer */
     size_t collect_max;
     bool collected, collect_failed;
-    struct str whole;                  /* the collected answer's body, in the upstream's buffer */
+    char *own_answer;                  /* a chunked answer as far as it was collected, heap */
+    size_t n_own_answer;
+    struct str whole;                  /* the collected answer's body, in the upstream's buffer or own_answer */
     struct answer answer;
     struct fetch fetch;
     struct str up_part[OUTQ_MAX];      /* what goes upstream: head and body */

@@ -122,7 +122,8 @@ void tx_release_body(struct tx *tx)
         tx->n_held = 0;
     }
     free(tx->own_body);
-    tx->own_body = NULL;
+    free(tx->own_answer);
+    tx->own_body = tx->own_answer = NULL;
 }
 
 const struct query_facts *tx_scan(struct tx *tx, const struct rewrite_rules *rules)
