@@ -410,13 +410,19 @@ static enum tx_state step_response(struct tx *tx)
     while (tx->back_plug > 0) {
         const struct plug *plug = &chain.plug[tx->back_plug - 1];
         enum verdict verdict = CONTINUE;
+        tx->asks_whole = false;
         if (tx->suspended)
             verdict = plug->type->resume(tx, plug);
         else if (plug->type->response)
             verdict = plug->type->response(tx, plug);
         tx->suspended = verdict == SUSPEND;
-        if (verdict == SUSPEND)
-            return collect(tx) ? park(tx, fetch_deadline(&tx->fetch)) : TX_RESPONSE;
+        if (verdict == SUSPEND && collect(tx))
+            return park(tx, fetch_deadline(&tx->fetch));
+        if (verdict == SUSPEND) { /* what it asked for is there already, or it waits for something else */
+            bool at_once = tx->asks_whole;
+            tx->asks_whole = false;
+            return at_once ? TX_RESPONSE : park(tx, NEVER);
+        }
         tx->back_plug--;
     }
     return tx->opened ? TX_PROOF : TX_REPLY;
@@ -477,8 +483,11 @@ static enum tx_state step_reply(struct tx *tx)
             outq_add(&tx->out, STR("\r\n"));
         tx->n_body_out += tx->n_own_answer;
     }
-    if (tx->answer.local || tx->answer.blob)
-        fetch_finish(&tx->fetch); /* its bytes are not needed: the connection serves others while this client reads */
+    if (tx->answer.local || tx->answer.blob) { /* its bytes are not needed: the connection serves others while this client reads */
+        if (tx->collected && tx->fetch.state == FETCH_ANSWERING)
+            fetch_body_used(&tx->fetch, tx->whole.n);
+        fetch_finish(&tx->fetch);
+    }
     return TX_RELAY;
 }
 
@@ -604,11 +613,7 @@ static void tx_run(struct task *task)
         if (tx->doom && tx->state < TX_FAIL) {
             if (tx->suspended)
                 cancel_suspended(tx);
-            if (tx->hold_wait || (tx->opened && !tx->closing && tx->state == TX_OPEN)) {
-                coherence_cancel(&tx->hold);
-                tx->hold_wait = false;
-                tx->closing = true;
-            }
+            tx->hold_wait = false; /* of an open: the close that follows ends its waiting */
             tx->worker->in_state[tx->state]--;
             tx->worker->in_state[tx->state = TX_FAIL]++;
         }
@@ -648,7 +653,7 @@ bool tx_collect(struct tx *tx, size_t max)
     bool fits = f->head.framing == HTTP_BODY_CHUNKED || (f->head.framing == HTTP_BODY_LENGTH && f->head.length <= max);
     if (tx->answer.local || !fits)
         return false;
-    tx->collects = true;
+    tx->collects = tx->asks_whole = true;
     tx->collect_max = max;
     return true;
 }

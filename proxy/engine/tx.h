@@ -87,7 +87,7 @@ struct tx {
     unsigned back_plug;                /* on the way back */
     bool suspended;
     void *scratch[PLUGINS_MAX];
-    bool collects;                     /* a plugin waits for the whole answer */
+    bool collects, asks_whole;         /* a plugin waits for the whole answer; it has just asked for it */
     size_t collect_max;
     bool collected, collect_failed;
     char *own_answer;                  /* a chunked answer as far as it was collected, heap */

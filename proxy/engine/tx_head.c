@@ -139,7 +139,7 @@ static void frame(struct tx *tx, bool *has_length)
     tx->chunked_down = !*has_length && tx->head.minor == 1;
     if (!tx->head.keep_alive || tx->worker->draining || (!*has_length && !tx->chunked_down))
         tx->close_after = true;
-    if (!tx->client->body_done && !tx->held)
+    if (!client_body_came(tx->client))
         tx->close_after = true; /* answered before the request was read */
 }
 

@@ -11,9 +11,10 @@
 #include "base/mem.h"
 
 enum {
-    LINGER_BYTES = 1 << 20,   /* how much of an unwanted body is read away after an answer */
+    LINGER_BYTES = 64 << 20,  /* how much of an unwanted body is read away after an answer */
 };
-#define LINGER_USEC (2 * SEC)
+#define LINGER_USEC (2 * SEC)       /* without a byte */
+#define LINGER_MOST_USEC (10 * SEC) /* in all */
 
 static void on_readable(evutil_socket_t fd, short what, void *arg);
 static void on_writable(evutil_socket_t fd, short what, void *arg);
@@ -99,7 +100,8 @@ void front_drain(struct front *f)
     for (struct link *k = list_first(&f->clients), *next; k; k = next) {
         next = list_next(&f->clients, k);
         struct client *c = LIST_OF(client, link, k);
-        if (c->state == CLIENT_IDLE && c->in.end == c->in.start)
+        char byte;
+        if (c->state == CLIENT_IDLE && c->in.end == c->in.start && recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) <= 0)
             client_free(c);
     }
 }
@@ -115,8 +117,10 @@ static bool linger(struct client *c, enum rbuf_result got)
 {
     if (got != RBUF_GOT && got != RBUF_AGAIN)
         return false;
+    uint64_t until = c->front->loop->now + LINGER_USEC;
     c->linger_bytes += c->in.end - c->in.start;
     rbuf_drop(&c->in);
+    timer_set(&c->timer, until < c->linger_until ? until : c->linger_until);
     return c->linger_bytes <= LINGER_BYTES;
 }
 
@@ -280,10 +284,13 @@ static enum body_result wait_for_body(struct client *c)
         return BODY_BROKEN;
     if (c->must_continue) {
         struct outq q = {0};
-        size_t moved_n;
+        size_t moved;
         c->must_continue = false;
         outq_add(&q, STR("HTTP/1.1 100 Continue\r\n\r\n"));
-        outq_send(&q, c->fd, &moved_n); /* 25 bytes into an empty socket; if it is full the client does not wait for them */
+        if (outq_send(&q, c->fd, &moved) != OUT_SENT && moved) { /* a part of it would spoil the answer */
+            c->dead = true;
+            return BODY_BROKEN;
+        } /* nothing went, so the socket is full of earlier answers: the client does not wait for these 25 bytes */
     }
     if (!c->waits_for_body) {
         c->waits_for_body = true;
@@ -387,6 +394,7 @@ enum out_result client_send(struct client *c, struct outq *q)
     size_t n;
     if (c->dead)
         return OUT_DEAD;
+    waited_for_body(c); /* an answer goes out: nobody waits for the rest of the request */
     enum out_result result = outq_send(q, c->fd, &n);
     if (result == OUT_AGAIN) {
         if (n || !c->writing)
@@ -394,8 +402,7 @@ enum out_result client_send(struct client *c, struct outq *q)
         set_writing(c, true);
     } else if (c->writing || c->timer.due != NEVER) {
         set_writing(c, false);
-        if (!c->waits_for_body)
-            timer_set(&c->timer, NEVER);
+        timer_set(&c->timer, NEVER);
     }
     return result;
 }
@@ -411,7 +418,13 @@ static void close_in_order(struct client *c)
     }
     set_writing(c, false);
     set_reading(c, true);
+    c->linger_until = c->front->loop->now + LINGER_MOST_USEC;
     timer_set(&c->timer, c->front->loop->now + LINGER_USEC);
+}
+
+bool client_body_came(const struct client *c)
+{
+    return c->body_done || (c->framing == HTTP_BODY_LENGTH && c->in.end - c->in.start >= c->body_left);
 }
 
 void client_next(struct client **slot, bool keep)
@@ -419,7 +432,7 @@ void client_next(struct client **slot, bool keep)
     struct client *c = *slot;
     *slot = NULL;
     c->owner = NULL;
-    if (!c->body_done && c->framing == HTTP_BODY_LENGTH && c->in.end - c->in.start >= c->body_left) {
+    if (!c->body_done && client_body_came(c)) {
         rbuf_consume(&c->in, (size_t)c->body_left); /* a held body was answered from its place */
         c->body_done = true;
     }

@@ -56,7 +56,7 @@ struct client {
     size_t slice_left;            /* HTTP_BODY_CHUNKED: decoded and not used yet */
     struct chunk_decoder chunk;
     bool body_done, body_bad, must_continue, waits_for_body;
-    uint64_t n_requests, linger_until;
+    uint64_t n_requests, linger_until; /* when lingering ends at the latest */
     size_t linger_bytes;
     struct sockaddr_storage peer;
     char peer_text[64];           /* "127.0.0.1", "::1" or "unix" */
@@ -75,7 +75,7 @@ struct front {
 void front_init(struct front *, struct loop *, const struct front_hooks *);
 void front_fini(struct front *); /* closes what is left */
 void front_accept(struct front *, int fd, const struct sockaddr *, socklen_t); /* takes fd */
-void front_drain(struct front *); /* idle connections close now, busy ones after their answer */
+void front_drain(struct front *); /* idle connections close now, busy ones and those with a request in the socket after their answer */
 
 /* Copies the head's bytes and slices to memory of the caller's: `bytes` has room for head->raw.n. Then the input is free to move. */
 void client_take_head(struct client *, const struct http_head *from, char *bytes, struct http_head *to);
@@ -93,6 +93,9 @@ enum body_result client_body_whole(struct client *, struct str *whole);
 
 /* Sends; OUT_AGAIN arms the write deadline and wakes the owner when there is room. */
 enum out_result client_send(struct client *, struct outq *);
+
+/* Is the whole of the request's body here, used or not? */
+bool client_body_came(const struct client *);
 
 /* The answer is out. Goes on with the next request, or closes in order if keep is false or the request's body was not read to its end. */
 void client_next(struct client **, bool keep);
