@@ -185,8 +185,7 @@ static enum fetch_state step_connecting(struct fetch *f, uint64_t now)
 
 static bool fetch_replayable(const struct fetch *f)
 {
-    return f->may_retry && !f->retried && !f->streams && f->conn->n_served > 0 && f->conn->in.end == f->conn->in.start &&
-           f->head.status == 0;
+    return f->may_retry && !f->retried && !f->streams && f->conn->n_served > 0 && !f->first_byte_at;
 }
 
 /* The connection ended before the answer's head was there. */
@@ -214,8 +213,11 @@ static bool send_some(struct fetch *f, uint64_t now)
         metrics_add(f->host->metrics, M_UPSTREAM_BYTES_OUT, moved);
     }
     uconn_want_write(f->conn, result == OUT_AGAIN);
-    if (result == OUT_DEAD) /* the answer may be there all the same: what was received decides */
-        outq_reset(&f->out), f->stream_ended = true, f->conn->dead = true;
+    if (result == OUT_DEAD) { /* the answer may be there all the same: what was received decides */
+        outq_reset(&f->out);
+        f->stream_ended = true;
+        uconn_died(f->conn);
+    }
     return result != OUT_AGAIN;
 }
 
@@ -331,7 +333,7 @@ uint64_t fetch_deadline(const struct fetch *f)
     case FETCH_WAITING:
         return after(f->progress_at, f->limits.first_byte);
     case FETCH_ANSWERING:
-        return f->conn->in.end == f->conn->in.start ? after(f->progress_at, f->limits.body) : NEVER;
+        return after(f->progress_at, f->limits.body);
     case FETCH_IDLE:
     case FETCH_OVER:
     case FETCH_FAILED:
@@ -459,12 +461,11 @@ enum fetch_body fetch_body_whole(struct fetch *f, struct str *whole)
     size_t have = f->conn->in.end - f->conn->in.start;
     if (have < f->body_left) {
         rbuf_reserve(&f->conn->in, (size_t)f->body_left);
-        enum fetch_body result = want_more(f);
         if (have != f->slice_left) { /* progress since the last look */
             f->slice_left = have;
             f->progress_at = f->host->loop->now;
         }
-        return result;
+        return want_more(f);
     }
     *whole = (struct str){f->conn->in.base + f->conn->in.start, (size_t)f->body_left};
     return FETCH_END;

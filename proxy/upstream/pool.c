@@ -152,6 +152,17 @@ void uconn_resume_read(struct uconn *c)
         set_event(&c->read_event, &c->reading, true);
 }
 
+void uconn_died(struct uconn *c)
+{
+    bool drained;
+    enum rbuf_result got = RBUF_GOT;
+    while (got == RBUF_GOT && !c->eof)
+        got = rbuf_recv(&c->in, c->fd, &drained);
+    c->eof = c->eof || got == RBUF_EOF;
+    c->dead = true;
+    set_event(&c->read_event, &c->reading, false);
+}
+
 static void on_retire(void *arg)
 {
     struct pool *p = arg;
@@ -219,13 +230,14 @@ static struct uconn *take_idle(struct pool *p)
 enum pool_result pool_ask(struct pool *p, struct pool_wait *w, unsigned queue_max, bool fresh, struct task *owner)
 {
     *w = (struct pool_wait){.owner = owner, .since = p->host->loop->now};
-    if (fresh && p->idle.n) /* the others of its age are likely dead as well, and it needs their slot */
-        uconn_close(take_idle(p));
-    if (!list_first(&p->waiters)) {
+    bool has_slot = fresh && p->idle.n;
+    if (has_slot) /* the others of its age are likely dead as well: one gives its slot */
+        uconn_free(take_idle(p));
+    if (has_slot || !list_first(&p->waiters)) {
         struct uconn *c = fresh ? NULL : take_idle(p);
         if (c) {
             metrics_add(p->host->metrics, M_UPSTREAM_REUSED, 1);
-        } else if (slots_take(p->slots)) {
+        } else if (has_slot || slots_take(p->slots)) {
             c = uconn_open(p);
             if (!c) {
                 slots_give(p->slots);

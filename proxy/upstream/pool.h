@@ -70,6 +70,7 @@ void pool_release(struct uconn **, enum conn_fate);
 /* The events of a lent connection. */
 void uconn_want_write(struct uconn *, bool);
 void uconn_resume_read(struct uconn *); /* after the buffer was full */
+void uconn_died(struct uconn *);        /* sending failed: takes what the server still had said, as far as there is room */
 
 /* Connected? Call when the owner was woken while ->connecting: true once connected; ->dead on failure. */
 bool uconn_connected(struct uconn *);
