@@ -162,7 +162,12 @@ def test_a_reader_that_stands_still_stops_the_sender(fake: FakeQdrant, start, sa
 @pytest.mark.big
 def test_many_large_searches_at_once_are_bounded(fake: FakeQdrant, start, sanitized: bool) -> None:
     """hold_total bounds what is held: beyond it reading pauses, and everyone is answered in the end."""
-    q = start(fake.url, quiver={"limits": {"hold_total": "8MiB"}}, flags=["--cache", "off"], workers=2)
+    q = start(
+        fake.url,
+        quiver={"limits": {"hold_body": "4MiB", "hold_total": "8MiB"}},
+        flags=["--cache", "off"],
+        workers=2,
+    )
     warm(q, fake)
     before = q.memory()
     memory = Memory(q)
