@@ -48,6 +48,13 @@ void loop_init(struct loop *loop)
 
 void loop_fini(struct loop *loop)
 {
+    struct letter *letter = atomic_exchange(&loop->mail, NULL);
+    while (letter) {
+        struct letter *next = letter->next;
+        if (letter->drop)
+            letter->drop(letter);
+        letter = next;
+    }
     event_del(&loop->mail_event);
     close(loop->mail_fd);
     event_base_free(loop->base);

@@ -23,6 +23,7 @@ struct task {
 struct letter {
     struct letter *next;
     void (*open)(struct letter *); /* runs on the receiver's thread */
+    void (*drop)(struct letter *); /* instead, if the loop ended before: frees what it carries; NULL: nothing to free */
 };
 
 struct loop {
@@ -42,7 +43,7 @@ static inline void loop_touch(struct loop *loop)
 }
 
 void loop_init(struct loop *);
-void loop_fini(struct loop *);
+void loop_fini(struct loop *); /* nobody posts any more; letters that were not opened are dropped */
 
 /* Runs turns until loop_stop: wait for events, open letters, run what is ready (and what that wakes). */
 void loop_run(struct loop *);

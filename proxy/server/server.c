@@ -350,6 +350,8 @@ static void drain(void)
     loop_post(&server.control->worker.loop, &server.close_control);
     thread_order_drain(server.control, 0);
     thread_join(server.control);
+    for (unsigned i = 0; i <= server.n_workers; i++)
+        thread_fini(&server.worker[i]);
     metrics_scrape(MS_TX_STATE, NULL, NULL);
     free(server.worker);
 }

@@ -169,15 +169,23 @@ void thread_join(struct thread *t)
     timer_fini(&t->figures);
     facts_put(&w->facts);
     snapshot_put(&w->snapshot);
-    loop_fini(&w->loop);
+}
+
+void thread_fini(struct thread *t)
+{
+    loop_fini(&t->worker.loop);
 }
 
 /* ---- orders ---- */
+
+static void drop_order(struct letter *letter);
 
 static struct order *order_new(struct thread *t, void (*open)(struct letter *))
 {
     struct order *o = mem_zalloc(sizeof *o);
     o->letter.open = open;
+    o->letter.drop = drop_order;
+    o->fd = -1;
     o->thread = t;
     return o;
 }
@@ -186,6 +194,17 @@ static void order_free(struct order *o)
 {
     free(o->text);
     free(o);
+}
+
+/* The thread ended before it came to this order. */
+static void drop_order(struct letter *letter)
+{
+    struct order *o = (struct order *)letter;
+    if (o->fd >= 0)
+        close(o->fd);
+    snapshot_put(&o->snapshot);
+    facts_put(&o->facts);
+    order_free(o);
 }
 
 static void open_listen(struct letter *letter)

@@ -31,7 +31,8 @@ struct thread {
 /* Everything but the thread itself; snapshot: a reference for the worker. Main thread. */
 void thread_init(struct thread *, unsigned number, unsigned n_workers, struct engine_shared *, struct coherence *, struct snapshot *);
 bool thread_start(struct thread *);
-void thread_join(struct thread *); /* after a drain; frees what thread_init made */
+void thread_join(struct thread *); /* after a drain; frees what thread_init made, but for the loop: others may still post to it */
+void thread_fini(struct thread *); /* when all threads were joined: the rest */
 
 void thread_order_listen(struct thread *, const char *text, int fd);   /* takes fd */
 void thread_order_unlisten(struct thread *, const char *text);

@@ -24,6 +24,7 @@ struct facts_poll {
     _Atomic bool kicked, started, upstream_ok;
     uint64_t ended;                /* the last round */
     bool running, again, any_answer, said_no_aliases;
+    bool asked_aliases;            /* what the running question is: a reload may change the number of groups meanwhile */
     unsigned group, seen_at;       /* where the round is */
     struct facts *making, *current;
     pthread_mutex_t lock;          /* seen: written by workers once per collection */
@@ -102,6 +103,7 @@ static void next_question(struct facts_poll *p)
     const struct conf *conf = p->worker->snapshot->conf;
     char path[1024];
     if (p->group < conf->n_groups) {
+        p->asked_aliases = true;
         ask_start(&p->ask, slots_of_group(p, p->group), "/aliases");
         return;
     }
@@ -115,6 +117,7 @@ static void next_question(struct facts_poll *p)
         n += (size_t)snprintf(path + n, sizeof path - n,
                               strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.~", *c) ? "%c" : "%%%02X", *c);
     const struct conf_model *model = conf_model_of(conf, str_of(name));
+    p->asked_aliases = false;
     ask_start(&p->ask, slots_of_group(p, model->group), path);
 }
 
@@ -178,7 +181,7 @@ static void take_strict(struct facts_poll *p, const char *name, struct str body)
 static void answered(struct ask *ask)
 {
     struct facts_poll *p = LIST_OF(facts_poll, ask, ask);
-    if (p->group < p->worker->snapshot->conf->n_groups) {
+    if (p->asked_aliases) {
         p->group++;
         if (ask->status)
             p->any_answer = true;

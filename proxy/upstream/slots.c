@@ -67,10 +67,16 @@ static void open_ask(struct letter *letter)
     pool_give_idle(pool);
 }
 
+static void drop(struct letter *letter)
+{
+    free(letter);
+}
+
 static void post(struct slots *s, unsigned worker, void (*open)(struct letter *))
 {
     struct slot_letter *l = mem_zalloc(sizeof *l);
     l->letter.open = open;
+    l->letter.drop = drop;
     l->pool = atomic_load(&s->worker[worker].pool);
     loop_post(loops[worker], &l->letter);
 }
