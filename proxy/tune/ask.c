@@ -1,5 +1,8 @@
 #include "tune/ask.h"
 
+#include <stdlib.h>
+
+#include "base/mem.h"
 #include "conf/conf.h"
 
 enum { ASK_BODY_MAX = 4 << 20 };
@@ -14,6 +17,21 @@ static void finish(struct ask *a)
         fetch_finish(&a->fetch);
 }
 
+static enum fetch_body read_body(struct ask *a)
+{
+    struct str slice;
+    enum fetch_body result;
+    while ((result = fetch_body(&a->fetch, &slice)) == FETCH_SLICE) {
+        if (slice.n > ASK_BODY_MAX - a->n_own)
+            return FETCH_BROKEN;
+        a->own = mem_realloc(a->own, a->n_own + slice.n);
+        memcpy(a->own + a->n_own, slice.p, slice.n);
+        a->n_own += slice.n;
+        fetch_body_used(&a->fetch, slice.n);
+    }
+    return result;
+}
+
 static void run(struct task *task)
 {
     struct ask *a = LIST_OF(ask, task, task);
@@ -22,24 +40,13 @@ static void run(struct task *task)
         return;
     enum fetch_state state = fetch_run(&a->fetch, now);
     if (state == FETCH_ANSWERING || state == FETCH_OVER) {
-        bool fits = a->fetch.head.framing == HTTP_BODY_LENGTH ? a->fetch.head.length <= ASK_BODY_MAX
-                                                              : a->fetch.head.framing == HTTP_BODY_NONE;
-        a->status = a->fetch.head.status;
-        a->body = STR("");
-        if (fits && state == FETCH_ANSWERING) {
-            enum fetch_body result = fetch_body_whole(&a->fetch, &a->body);
-            if (result == FETCH_WAIT) {
-                timer_set(&a->timer, fetch_deadline(&a->fetch));
-                return;
-            }
-            if (result == FETCH_END) {
-                size_t n = a->body.n;
-                a->body = arena_copy(&a->arena, a->body);
-                fetch_body_used(&a->fetch, n);
-            } else {
-                a->status = 0;
-            }
+        enum fetch_body result = read_body(a);
+        if (result == FETCH_WAIT) {
+            timer_set(&a->timer, fetch_deadline(&a->fetch));
+            return;
         }
+        a->status = result == FETCH_END ? a->fetch.head.status : 0; /* cut or too long: as good as none */
+        a->body = (struct str){a->own, a->n_own};
         finish(a);
         return;
     }
@@ -72,6 +79,8 @@ void ask_fini(struct ask *a)
     loop_unwake(&a->worker->loop, &a->task);
     timer_fini(&a->timer);
     arena_fini(&a->arena);
+    free(a->own);
+    a->own = NULL;
 }
 
 void ask_start(struct ask *a, struct slots *slots, const char *path)
@@ -90,6 +99,7 @@ void ask_start(struct ask *a, struct slots *slots, const char *path)
     a->fetch.may_retry = true;
     a->running = true;
     a->status = 0;
+    a->n_own = 0;
     fetch_start(&a->fetch, kept, 1, 16, a->part, 1, false, false);
     loop_wake(&a->worker->loop, &a->task);
 }

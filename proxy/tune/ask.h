@@ -15,6 +15,8 @@ struct ask {
     bool running;
     unsigned status;     /* 0: no answer (fetch.failure says why) */
     struct str body;     /* valid during done() */
+    char *own;           /* what body lies in: the answer may come in chunks */
+    size_t n_own;
     void (*done)(struct ask *);
 };
 

@@ -25,10 +25,25 @@ static struct {
     struct peer *_Atomic peers;
 } resolver = {.lock = PTHREAD_MUTEX_INITIALIZER, .rung = PTHREAD_COND_INITIALIZER};
 
+/* In any order: name servers turn the list round with every answer. */
+static bool same_addresses(const struct peer_addresses *a, const struct peer_addresses *b)
+{
+    if (a->n != b->n)
+        return false;
+    for (unsigned i = 0; i < a->n; i++) {
+        unsigned k = 0;
+        while (k < b->n && memcmp(&a->at[i], &b->at[k], sizeof a->at[i]) != 0)
+            k++;
+        if (k == b->n)
+            return false;
+    }
+    return true;
+}
+
 static void publish(struct peer *peer, const struct peer_addresses *found)
 {
     struct peer_addresses *now = atomic_load_explicit(&peer->addresses, memory_order_relaxed);
-    if (now && now->n == found->n && memcmp(now->at, found->at, sizeof now->at[0] * now->n) == 0)
+    if (now && same_addresses(now, found))
         return;
     struct peer_addresses *copy = mem_alloc(sizeof *copy);
     *copy = *found;
