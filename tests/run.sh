@@ -113,11 +113,7 @@ if wanted qdrant && has_tests qdrant; then
     step npm '.' npm_packages
     step qdrant "$PYTEST_END" python_tests tests/qdrant
 fi
-if wanted blackbox-asan; then
-    # What parses, what caches and what frees; timing and volume were tested above.
-    subset="http strict cache redis reload pools deadlines signals control"
-    [ -z "$long" ] || subset="$subset rewrite golden streaming cli"
+wanted blackbox-asan &&
     QUIVER_BIN=$PWD/build/asan/quiver step "blackbox asan" "$PYTEST_END" \
-        python_tests -n 4 --dist worksteal $(printf "tests/blackbox/test_%s.py " $subset) $long
-fi
+        python_tests -n 4 --dist worksteal tests/blackbox $long
 finish
