@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "engine/reuse.h"
 #include "engine/tx.h"
 #include "plugins/cache/entry.h"
 #include "plugins/cache/options.h"
@@ -25,8 +26,6 @@ static struct {
 struct cache { /* per worker */
     struct worker *worker;
     struct store *store;
-    struct key_secret secret;
-    unsigned secret_version;
     uint64_t date_second, n_evictions_told;
     char date[48]; /* "date: ...\r\n" of that second */
 };
@@ -35,11 +34,7 @@ enum stage { STAGE_NONE, STAGE_LOOKING, STAGE_MISS, STAGE_COLLECTING };
 
 struct cache_tx {
     enum stage stage;
-    bool may_store, refresh;     /* refresh: the client wants a new answer (no-cache), which may be stored */
-    uint64_t oldest;             /* how old an answer it takes */
-    struct look look;
-    struct key_text key;
-    struct look_entry wanted;
+    bool may_store, refresh; /* refresh: the client wants a new answer (no-cache), which may be stored */
 };
 
 static void *cache_open(struct worker *w)
@@ -95,35 +90,6 @@ static void cache_figures(void *self, struct metrics *m)
     c->n_evictions_told = stats.evictions;
 }
 
-/* ---- may it be cached? ---- */
-
-static bool list_has(const struct tx *tx, enum http_field_id id, struct str token)
-{
-    return tx->head.first[id] && http_list_has(&tx->head, id, token);
-}
-
-/* How old an answer the client takes, in microseconds (Cache-Control: max-age, RFC 9111 §5.2.1.1); NEVER: any; 0: none (no-cache). */
-static uint64_t oldest_taken(const struct tx *tx)
-{
-    uint64_t oldest = NEVER, seconds;
-    struct str item;
-    if (list_has(tx, HF_CACHE_CONTROL, STR("no-cache")) || list_has(tx, HF_PRAGMA, STR("no-cache")))
-        return 0;
-    for (unsigned i = 0; tx->head.first[HF_CACHE_CONTROL] && i < tx->head.n_fields; i++) {
-        struct str rest = tx->head.field[i].value;
-        while (tx->head.field[i].id == HF_CACHE_CONTROL && http_list_item(&rest, &item)) {
-            struct str name = str_split(&item, '=');
-            if (str_ieq(str_trim(name, " \t"), STR("max-age")) && str_u64(str_trim(item, " \t\""), UINT32_MAX, &seconds) &&
-                seconds * SEC < oldest)
-                oldest = seconds * SEC;
-        }
-    }
-    return oldest;
-}
-
-static const enum http_field_id bypassing[] = {HF_RANGE,    HF_IF_MATCH,          HF_IF_NONE_MATCH,    HF_IF_MODIFIED_SINCE,
-                                               HF_IF_UNMODIFIED_SINCE, HF_IF_RANGE, HF_ORIGIN, HF_CONTENT_ENCODING};
-
 static enum verdict bypass(struct tx *tx, enum metrics_model_counter why, const char *detail)
 {
     metrics_model_add(tx->worker->metrics, tx->model->metrics_id, why, 1);
@@ -132,83 +98,16 @@ static enum verdict bypass(struct tx *tx, enum metrics_model_counter why, const 
     return CONTINUE;
 }
 
-/* Why a request that could be cached by its operation is not; NULL if it may be. */
-static const char *unfit(struct tx *tx, const struct cache_process_conf *p, enum metrics_model_counter *counter)
+/* Qdrant counts reads of this collection against a limit: answers from a cache would not be counted. */
+static bool rate_limited(const struct tx *tx)
 {
-    *counter = MM_CACHE_BYPASS_CLIENT;
-    if (list_has(tx, HF_CACHE_CONTROL, STR("no-store")))
-        return "no-store";
-    for (unsigned i = 0; i < sizeof bypassing / sizeof *bypassing; i++)
-        if (tx->head.first[bypassing[i]])
-            return "header";
-    *counter = MM_CACHE_BYPASS_BODY;
-    if (tx->route.undecodable || (tx->route.op->body == BODY_NONE && tx->head.framing != HTTP_BODY_NONE))
-        return "path";
-    const struct query_facts *q = tx_scan(tx, NULL);
-    if (!q->known)
-        return "body";
-    if (q->uncacheable)
-        return "operation";
-    *counter = MM_CACHE_BYPASS_OTHER;
-    if (!tx->worker->facts)
-        return "starting"; /* the alias map is not known yet */
     const struct fact_strict *strict = facts_strict(tx->worker->facts, tx->resolved);
-    if (strict && strict->limits_rate && !p->rate_limited_collections)
-        return "rate-limit";
-    return NULL;
+    return strict && strict->limits_rate;
 }
 
-/* The alias map is good for one state of "@names" only; a changed one is fetched anew meanwhile. */
-static bool map_is_current(struct tx *tx)
+static struct store_key store_key(const struct reuse *r)
 {
-    struct look look = {0};
-    struct coherence_names names = {0};
-    coherence_names_add(&names, STR("@names"));
-    enum look_result result = look_cells(tx->worker->coherence, &look, &names);
-    bool current = result == LOOK_CLEAR && fingerprint_eq(look.fingerprint, tx->worker->facts->names);
-    look_cancel(&look);
-    if (!current && tx->worker->names_changed)
-        tx->worker->names_changed(tx->worker->arg);
-    return current;
-}
-
-static void read_names(struct tx *tx, struct coherence_names *names)
-{
-    const struct query_facts *q = &tx->query;
-    coherence_names_add(names, tx->route.collection);
-    coherence_names_add(names, tx->resolved);
-    for (unsigned i = 0; i < q->n_lookups; i++) {
-        coherence_names_add(names, q->lookup[i]);
-        coherence_names_add(names, facts_resolve(tx->worker->facts, q->lookup[i]));
-    }
-}
-
-static void make_key(struct tx *tx, struct cache *c, struct cache_tx *ct)
-{
-    unsigned char credentials[CRED_BYTES];
-    const struct http_field *api_key = http_field(&tx->head, HF_API_KEY);
-    const struct http_field *authorization = http_field(&tx->head, HF_AUTHORIZATION);
-    if (c->secret_version != coherence_secret_version(tx->worker->coherence_shared) || !c->secret_version)
-        c->secret_version = coherence_secret(tx->worker->coherence_shared, c->secret.bytes);
-    cred_digest(&tx->worker->credentials, api_key ? api_key->value : STR_NONE, authorization ? authorization->value : STR_NONE,
-                credentials);
-    struct key_input in = {
-        .op = tx->route.op,
-        .path = tx->route.path,
-        .spelled = tx->route.collection,
-        .resolved = tx->resolved,
-        .query_sorted = tx->head.query.n ? query_canonical(&tx->arena, tx->head.query) : STR_NONE,
-        .credentials = {(char *)credentials, CRED_BYTES},
-        .affinity = http_value(&tx->head, HF_ROUTE_AFFINITY),
-    };
-    tx_body_parts(tx, &in.part, &in.n_part);
-    key_make(&c->secret, &in, &ct->key);
-    ct->wanted = (struct look_entry){str_of(tx->model->name), {ct->key.text, ct->key.n_text}};
-}
-
-static struct store_key store_key(const struct cache_tx *ct)
-{
-    return (struct store_key){ct->key.hash.hi, ct->key.hash.lo, ct->key.n_body, ct->key.op};
+    return (struct store_key){r->key.hash.hi, r->key.hash.lo, r->key.n_body, r->key.op};
 }
 
 /* ---- answers ---- */
@@ -253,15 +152,15 @@ static bool answer_from(struct tx *tx, struct cache *c, struct blob *blob, uint6
     return true;
 }
 
-static bool hit_memory(struct tx *tx, struct cache *c, struct cache_tx *ct)
+static bool hit_memory(struct tx *tx, struct cache *c, struct reuse *r)
 {
     struct store_hit hit;
-    struct store_key key = store_key(ct);
+    struct store_key key = store_key(r);
     uint64_t now = tx->worker->loop.now;
     unsigned model = tx->model->metrics_id;
-    enum store_miss found = store_get(c->store, &key, ct->look.fingerprint, now, &hit);
+    enum store_miss found = store_get(c->store, &key, r->look.fingerprint, now, &hit);
     metrics_add(tx->worker->metrics, M_CACHE_BUSY, found == STORE_BUSY);
-    if (found == STORE_HIT && now - hit.stored_at > ct->oldest) {
+    if (found == STORE_HIT && now - hit.stored_at > r->oldest) {
         found = STORE_OUTDATED;
         blob_put(&hit.blob);
     }
@@ -274,22 +173,22 @@ static bool hit_memory(struct tx *tx, struct cache *c, struct cache_tx *ct)
 }
 
 /* What Redis had goes into memory too, for the rest of its time. */
-static bool hit_redis(struct tx *tx, struct cache *c, struct cache_tx *ct, const struct cache_model_conf *m)
+static bool hit_redis(struct tx *tx, struct cache *c, struct reuse *r, const struct cache_model_conf *m)
 {
     struct entry entry;
-    struct blob *blob = ct->look.entry;
+    struct blob *blob = r->look.entry;
     unsigned model = tx->model->metrics_id;
     uint64_t now_unix = clock_unix_usec(), now = tx->worker->loop.now;
-    ct->look.entry = NULL;
+    r->look.entry = NULL;
     bool fits = blob && entry_read(blob_str(blob), &entry);
     uint64_t age = fits && now_unix > entry.stored_unix ? now_unix - entry.stored_unix : 0;
-    if (!fits || age >= m->ttl || age > ct->oldest) {
+    if (!fits || age >= m->ttl || age > r->oldest) {
         blob_put(&blob);
         metrics_model_add(tx->worker->metrics, model, MM_CACHE_MISSES_REDIS, 1);
         return false;
     }
-    struct store_key key = store_key(ct);
-    store_put(c->store, &key, ct->look.fingerprint, model, blob, now > age ? now - age : 0, now, m->ttl - age);
+    struct store_key key = store_key(r);
+    store_put(c->store, &key, r->look.fingerprint, model, blob, now > age ? now - age : 0, now, m->ttl - age);
     answer_from(tx, c, blob, m->ttl - age, "; detail=redis");
     metrics_model_add(tx->worker->metrics, model, MM_CACHE_HITS_REDIS, 1);
     return true;
@@ -316,11 +215,13 @@ static enum verdict looked(struct tx *tx, const struct plug *plug, struct cache_
 {
     struct cache *c = plug_self(tx, plug);
     const struct cache_model_conf *m = plug_conf(tx, plug);
-    switch (ct->look.result) {
+    struct reuse *r = tx->reuse;
+    r->looked = true;
+    switch (r->look.result) {
     case LOOK_CLEAR:
-        if (!ct->refresh && !ct->look.alone && hit_memory(tx, c, ct))
+        if (!ct->refresh && !r->look.alone && hit_memory(tx, c, r))
             return ANSWER;
-        if (!ct->refresh && ct->look.has_redis && hit_redis(tx, c, ct, m))
+        if (!ct->refresh && r->look.has_redis && hit_redis(tx, c, r, m))
             return ANSWER;
         return miss(tx, ct, true);
     case LOOK_HELD:
@@ -329,37 +230,30 @@ static enum verdict looked(struct tx *tx, const struct plug *plug, struct cache_
     case LOOK_NONE:
         break;
     }
-    return miss(tx, ct, ct->look.alone);
+    return miss(tx, ct, r->look.alone);
 }
 
 static enum verdict cache_request(struct tx *tx, const struct plug *plug)
 {
     const struct cache_process_conf *p = plug_process_conf(tx, plug);
     const struct cache_model_conf *m = plug_conf(tx, plug);
-    enum metrics_model_counter counter;
     if (tx->route.op->class != CLASS_READ_CACHEABLE || !p->enabled || !m->on || !m->ttl)
         return CONTINUE;
-    const char *why = unfit(tx, p, &counter);
-    if (why)
-        return bypass(tx, counter, why);
-    if (!map_is_current(tx))
-        return bypass(tx, MM_CACHE_BYPASS_OTHER, "aliases");
+    struct reuse *r = tx_reuse(tx);
+    if (r->unfit)
+        return bypass(tx, r->why, r->unfit);
+    if (rate_limited(tx) && !p->rate_limited_collections)
+        return bypass(tx, MM_CACHE_BYPASS_OTHER, "rate-limit");
     struct cache *c = plug_self(tx, plug);
     struct cache_tx *ct = plug_tx(tx, plug);
-    struct coherence_names names = {0};
-    read_names(tx, &names);
     metrics_model_add(tx->worker->metrics, tx->model->metrics_id, MM_CACHE_LOOKUPS, 1);
-    if (names.all || look_cells(tx->worker->coherence, &ct->look, &names) != LOOK_CLEAR)
-        return bypass(tx, MM_CACHE_BYPASS_HELD, "held");
-    make_key(tx, c, ct);
-    ct->oldest = oldest_taken(tx);
-    ct->refresh = ct->oldest == 0;
-    if (ct->look.alone && !ct->refresh && hit_memory(tx, c, ct))
+    ct->refresh = r->oldest == 0;
+    if (r->look.alone && !ct->refresh && hit_memory(tx, c, r))
         return ANSWER;
-    struct store_key key = store_key(ct);
-    bool in_memory = !ct->look.alone && store_has(c->store, &key, tx->worker->loop.now);
+    struct store_key key = store_key(r);
+    bool in_memory = !r->look.alone && store_has(c->store, &key, tx->worker->loop.now);
     ct->stage = STAGE_LOOKING;
-    if (look_redis(&ct->look, ct->refresh || in_memory ? NULL : &ct->wanted, woken, tx))
+    if (look_redis(&r->look, ct->refresh || in_memory ? NULL : &r->entry, woken, tx))
         return looked(tx, plug, ct);
     return SUSPEND;
 }
@@ -369,7 +263,8 @@ static enum verdict cache_request(struct tx *tx, const struct plug *plug)
 static enum verdict unstored(struct tx *tx, enum metrics_model_counter why)
 {
     metrics_model_add(tx->worker->metrics, tx->model->metrics_id, why, 1);
-    tx_add_extra(tx, STR("Cache-Status: quiver; fwd=uri-miss\r\n"));
+    tx_add_extra(tx, tx->collapsed ? STR("Cache-Status: quiver; fwd=uri-miss; collapsed\r\n")
+                                   : STR("Cache-Status: quiver; fwd=uri-miss\r\n"));
     return CONTINUE;
 }
 
@@ -398,15 +293,16 @@ static enum verdict store_answer(struct tx *tx, const struct plug *plug, struct 
 {
     struct cache *c = plug_self(tx, plug);
     const struct cache_model_conf *m = plug_conf(tx, plug);
+    struct reuse *r = tx->reuse;
     unsigned model = tx->model->metrics_id;
     uint64_t now = tx->worker->loop.now;
     struct entry entry;
     bool changed;
     struct blob *blob = entry_make(&tx->fetch.head, tx->whole, clock_unix_usec(), &changed);
-    struct store_key key = store_key(ct);
-    bool in_memory = store_put(c->store, &key, ct->look.fingerprint, model, blob, now, now, m->ttl);
-    bool in_redis = ct->look.has_redis &&
-                    coherence_store(tx->worker->coherence, &ct->look, &ct->wanted, blob_str(blob), m->ttl);
+    struct store_key key = store_key(r);
+    bool in_memory = store_put(c->store, &key, r->look.fingerprint, model, blob, now, now, m->ttl);
+    bool in_redis = r->look.has_redis &&
+                    coherence_store(tx->worker->coherence, &r->look, &r->entry, blob_str(blob), m->ttl);
     metrics_model_add(tx->worker->metrics, model, MM_CACHE_STORES_MEMORY, in_memory);
     metrics_model_add(tx->worker->metrics, model, MM_CACHE_STORES_REDIS, in_redis);
     if (changed) {
@@ -430,18 +326,17 @@ static enum verdict cache_resume(struct tx *tx, const struct plug *plug)
 {
     struct cache_tx *ct = plug_tx(tx, plug);
     if (ct->stage == STAGE_LOOKING)
-        return ct->look.result == LOOK_NONE ? SUSPEND : looked(tx, plug, ct);
+        return tx->reuse->look.result == LOOK_NONE ? SUSPEND : looked(tx, plug, ct);
     if (ct->stage == STAGE_COLLECTING && !tx->collected && !tx->collect_failed)
         return SUSPEND;
     ct->stage = STAGE_NONE;
     return tx->collected ? store_answer(tx, plug, ct) : unstored(tx, MM_CACHE_UNSTORED_STATUS);
 }
 
-static void cache_done(struct tx *tx, const struct plug *plug)
+static void cache_cancel(struct tx *tx, const struct plug *plug)
 {
-    struct cache_tx *ct = tx->scratch[plug->index];
-    if (ct)
-        look_cancel(&ct->look);
+    (void)plug;
+    tx_reuse_end(tx);
 }
 
 const struct plugin cache_plugin = {
@@ -457,6 +352,5 @@ const struct plugin cache_plugin = {
     .request = cache_request,
     .resume = cache_resume,
     .response = cache_response,
-    .cancel = cache_done,
-    .done = cache_done,
+    .cancel = cache_cancel,
 };

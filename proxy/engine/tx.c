@@ -10,6 +10,7 @@
 #include "base/ensure.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "engine/reuse.h"
 #include "engine/tx_parts.h"
 #include "qdrant/reply.h"
 
@@ -208,7 +209,8 @@ static enum tx_state step_request(struct tx *tx)
             verdict = plug->type->request(tx, plug);
         tx->suspended = verdict == SUSPEND;
         if (verdict == SUSPEND)
-            return park(tx, NEVER);
+            return park(tx, tx->suspend_until ? tx->suspend_until : NEVER);
+        tx->suspend_until = 0;
         if (verdict == ANSWER) {
             tx->back_plug = tx->next_plug;
             return TX_RESPONSE;
@@ -562,6 +564,7 @@ static enum tx_state step_done(struct tx *tx)
     for (unsigned i = 0; i < chain.n; i++)
         if (chain.plug[i].type->done && (i < tx->next_plug || tx->scratch[i]))
             chain.plug[i].type->done(tx, &chain.plug[i]);
+    tx_reuse_end(tx);
     fetch_finish(&tx->fetch);
     if (tx->opened && !tx->closing)
         coherence_cancel(&tx->hold);

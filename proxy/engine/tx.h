@@ -87,6 +87,9 @@ struct tx {
     unsigned back_plug;                /* on the way back */
     bool suspended;
     void *scratch[PLUGINS_MAX];
+    struct reuse *reuse;               /* reuse.h; NULL until asked for */
+    uint64_t suspend_until;            /* a suspended plugin is asked again then at the latest; 0: no such time */
+    bool collapsed;                    /* answered with another request's answer */
     bool collects, asks_whole;         /* a plugin waits for the whole answer; it has just asked for it */
     size_t collect_max;
     bool collected, collect_failed;

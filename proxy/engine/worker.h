@@ -47,6 +47,8 @@ struct worker {
     struct coherence *coherence_shared;
     struct coherence_worker *coherence;
     struct cred_memo credentials;
+    struct key_secret secret;    /* of cache keys, as of secret_version */
+    unsigned secret_version;
     void *self[PLUGINS_MAX];     /* each plugin's per-worker state */
     struct list running;         /* transactions */
     struct tx *spare;            /* ended transactions, for reuse */
