@@ -12,8 +12,11 @@
 enum {
     N_SHARDS = 64,
     FREQ_MAX = 3,
-    STEPS_MAX = 16,   /* second chances given in one eviction: what keeps a lock short when everything is popular */
-    SMALL_PART = 10,  /* the small queue's share of a part: a tenth. 5 % answers half a point more at Zipf s=1, but forgets bursts */
+    /* second chances given in one eviction: what keeps a lock short when everything is popular */
+    STEPS_MAX = 16,
+    /* the small queue's share of a part: a tenth. 5 % answers half a point more at Zipf s=1, but forgets
+     * bursts */
+    SMALL_PART = 10,
     ENTRY_GUESS = 1024, /* bytes an entry is assumed to take when the tables are sized */
     BIGGEST_PART = 8, /* an entry may take an eighth of what it is kept in */
 };
@@ -37,7 +40,8 @@ struct part {
     size_t small_bytes, bytes;
 };
 
-/* What was dropped from a small queue lately. A later drop may overwrite an earlier one: a hint lost, no more. */
+/* What was dropped from a small queue lately. A later drop may overwrite an earlier one: a hint lost, no
+ * more. */
 struct ghost {
     uint32_t tag, when;
 };
@@ -188,8 +192,10 @@ static void promote(struct part *part, struct item *item)
     list_push(&part->main, &item->link);
 }
 
-/* One entry of this part goes: the oldest of the small queue or of the main one, but who was asked for stays for another round. */
-static void evict_one(struct store *store, struct shard *shard, struct part *part, uint64_t now, struct item **victims)
+/* One entry of this part goes: the oldest of the small queue or of the main one, but who was asked for
+ * stays for another round. */
+static void evict_one(struct store *store, struct shard *shard, struct part *part, uint64_t now,
+                      struct item **victims)
 {
     for (unsigned step = 0;; step++) {
         bool from_small = part->small.n && (!part->main.n || part->small_bytes >= part->bytes / SMALL_PART);
@@ -238,8 +244,10 @@ static bool over_share(struct store *store, unsigned model)
     return share && atomic_load_explicit(&store->model[model].bytes, memory_order_relaxed) > share;
 }
 
-/* Makes room in one locked shard, for the store's limit and for the model's share, as far as this shard can give. */
-static void make_room(struct store *store, struct shard *shard, unsigned model, uint64_t now, struct item **victims)
+/* Makes room in one locked shard, for the store's limit and for the model's share, as far as this shard
+ * can give. */
+static void make_room(struct store *store, struct shard *shard, unsigned model, uint64_t now,
+                      struct item **victims)
 {
     struct part *part = shard->part[model];
     while (part && part->bytes && over_share(store, model))
@@ -296,7 +304,8 @@ void store_free(struct store **slot)
     free(store);
 }
 
-enum store_miss store_get(struct store *store, const struct store_key *key, struct fingerprint fingerprint, uint64_t now,
+enum store_miss store_get(struct store *store, const struct store_key *key, struct fingerprint fingerprint,
+                          uint64_t now,
                           struct store_hit *hit)
 {
     struct shard *shard = shard_of(store, key);
@@ -365,16 +374,20 @@ static void place(struct store *store, struct shard *shard, struct item *item, s
     }
 }
 
-bool store_put(struct store *store, const struct store_key *key, struct fingerprint fingerprint, unsigned model,
+bool store_put(struct store *store, const struct store_key *key, struct fingerprint fingerprint,
+               unsigned model,
                struct blob *blob, uint64_t stored_at, uint64_t now, uint64_t ttl)
 {
     ensure(model < STORE_MODELS);
-    size_t bytes = sizeof(struct item) + sizeof *blob + blob->n + 32; /* 32: what the allocator adds to both */
+    /* 32: what the allocator adds to both */
+    size_t bytes = sizeof(struct item) + sizeof *blob + blob->n + 32;
     if (!fits(store, model, bytes) || ttl == 0)
         return refuse(store);
     struct item *item = mem_zalloc(sizeof *item);
-    *item = (struct item){.key = *key, .fingerprint = fingerprint, .blob = blob_get(blob), .stored_at = stored_at,
-                          .expires_at = ttl < NEVER - now ? now + ttl : NEVER, .bytes = bytes, .model = (uint16_t)model};
+    *item = (struct item){.key = *key, .fingerprint = fingerprint, .blob = blob_get(blob),
+                          .stored_at = stored_at,
+                          .expires_at = ttl < NEVER - now ? now + ttl : NEVER, .bytes = bytes,
+                          .model = (uint16_t)model};
     struct item *victims = NULL;
     struct shard *shard = shard_of(store, key);
     if (!shard_try(store, shard)) {
@@ -483,5 +496,6 @@ void store_model_stats(struct store *store, unsigned model, struct store_stats *
     ensure(model < STORE_MODELS);
     struct model_sum *sum = &store->model[model];
     *out = (struct store_stats){.entries = atomic_load(&sum->entries), .bytes = atomic_load(&sum->bytes),
-                                .max_bytes = atomic_load(&sum->share), .evictions = atomic_load(&sum->evictions)};
+                                .max_bytes = atomic_load(&sum->share),
+                                .evictions = atomic_load(&sum->evictions)};
 }

@@ -1,16 +1,20 @@
 /* coherence.h - may a cache answer? The only code that knows.
  *
- * An answer depends on names (collections, and "@names" for the list of collections and aliases). Each name has a token that never comes
- * back and may be held by writes. A write opens its names before its first byte goes upstream and closes them before its answer's first byte
- * goes to the client; a read looks before it goes anywhere, and whatever is stored or served is bound to the fingerprint of the tokens that
- * look saw. So a store needs no check and nothing is deleted to be right: what is old is simply never looked for again.
+ * An answer depends on names (collections, and "@names" for the list of collections and aliases). Each
+ * name has a token that never comes back and may be held by writes. A write opens its names before its
+ * first byte goes upstream and closes them before its answer's first byte goes to the client; a read looks
+ * before it goes anywhere, and whatever is stored or served is bound to the fingerprint of the tokens that
+ * look saw. So a store needs no check and nothing is deleted to be right: what is old is simply never
+ * looked for again.
  *
- * Two places remember tokens and holds: cells in the process (a fixed table of atomics) and, where configured, Redis. A look may serve
- * only what both allow; see coherence_worker_open for what happens while Redis is away.
+ * Two places remember tokens and holds: cells in the process (a fixed table of atomics) and, where
+ * configured, Redis. A look may serve only what both allow; see coherence_worker_open for what happens
+ * while Redis is away.
  *
- * Threads: struct coherence is one for the process and safe from any thread. A struct coherence_worker belongs to the thread of its loop, and so
- * do the looks and write holds started with it. Nothing calls back before it returned: a wake comes from an event or a letter of that loop, records
- * into the caller's memory first and is never sent after a cancel. */
+ * Threads: struct coherence is one for the process and safe from any thread. A struct coherence_worker
+ * belongs to the thread of its loop, and so do the looks and write holds started with it. Nothing calls
+ * back before it returned: a wake comes from an event or a letter of that loop, records into the caller's
+ * memory first and is never sent after a cancel. */
 #pragma once
 
 #include <stdbool.h>
@@ -18,6 +22,7 @@
 
 #include "base/blob.h"
 #include "base/list.h"
+#include "base/metrics.h"
 #include "base/str.h"
 #include "coherence/fingerprint.h"
 #include "coherence/name.h"
@@ -31,10 +36,13 @@ enum { COHERENCE_NAMES_MAX = 18, COHERENCE_SECRET = 192 };
 struct coherence;        /* per process */
 struct coherence_worker; /* per thread */
 
-/* The names that an answer or a write depends on; slices of the caller's, needed only during the call they are given to. */
+/* The names that an answer or a write depends on; slices of the caller's, needed only during the call they
+ * are given to. */
 struct coherence_names {
     unsigned n;
-    bool all; /* more names than fit: a write to everything, an answer that nobody may cache. A write to no name is one to everything too */
+    /* more names than fit: a write to everything, an answer that nobody may cache. A write to no name is
+     * one to everything too */
+    bool all;
     struct str name[COHERENCE_NAMES_MAX];
 };
 
@@ -44,17 +52,19 @@ void coherence_names_add(struct coherence_names *, struct str name);
 struct coherence *coherence_new(void);
 void coherence_free(struct coherence **); /* after the last worker was closed */
 
-/* Opens this thread's part, and its connections to Redis where conf names one (they come up by themselves, with backoff).
- * Redis is away until it is connected, was found fit (a primary that evicts nothing without a TTL) and knows all that this process could not
- * tell it. redis.shared: while it is away nothing may be served or stored. Not shared: the cells alone decide over memory at all times. */
+/* Opens this thread's part, and its connections to Redis where conf names one (they come up by themselves,
+ * with backoff). Redis is away until it is connected, was found fit (a primary that evicts nothing without
+ * a TTL) and knows all that this process could not tell it. redis.shared: while it is away nothing may be
+ * served or stored. Not shared: the cells alone decide over memory at all times. */
 struct coherence_worker *coherence_worker_open(struct coherence *, struct loop *, const struct conf *);
-/* After a reload. Connections stay unless where or how to connect changed. */
+/* After a reload; from an event or a letter. Connections stay unless where or how to connect changed: then
+ * what waits for them is woken. */
 void coherence_worker_configure(struct coherence_worker *, const struct conf *);
 /* Looks and holds of this worker must have ended. Clears the pointer. */
 void coherence_worker_close(struct coherence_worker **);
 
-/* The 192-byte secret of cache keys: this process's own, or with Redis the one kept there. The version counts up whenever it changes: a key
- * made under another version finds nothing. Any thread. */
+/* The 192-byte secret of cache keys: this process's own, or with Redis the one kept there. The version
+ * counts up whenever it changes: a key made under another version finds nothing. Any thread. */
 unsigned coherence_secret_version(const struct coherence *);
 unsigned coherence_secret(struct coherence *, unsigned char out[COHERENCE_SECRET]); /* returns its version */
 
@@ -62,7 +72,8 @@ unsigned coherence_secret(struct coherence *, unsigned char out[COHERENCE_SECRET
 
 enum look_result {
     LOOK_NONE,    /* not looked, or looking */
-    LOOK_CLEAR,   /* what carries this fingerprint may be served, what is read from now on may be stored under it */
+    /* what carries this fingerprint may be served, what is read from now on may be stored under it */
+    LOOK_CLEAR,
     LOOK_HELD,    /* a write is open or unproven: neither serve nor store */
     LOOK_AWAY,    /* Redis is needed but away or over its budget: neither serve nor store */
 };
@@ -78,7 +89,8 @@ struct look {
     bool has_redis;                 /* redis_fingerprint is set: entries in Redis may be fetched and stored */
     struct fingerprint fingerprint; /* for the memory store */
     struct fingerprint redis_fingerprint; /* for entries in Redis */
-    struct blob *entry;             /* found in Redis under these tokens, or NULL; the look's until taken (set it NULL) */
+    /* found in Redis under these tokens, or NULL; the look's until taken (set it NULL) */
+    struct blob *entry;
     /* private */
     struct coherence_worker *worker;
     unsigned n;                     /* names, "everything" first */
@@ -94,33 +106,41 @@ struct look {
     void *arg;
 };
 
-/* Looks at the cells, at once. Returns and sets look->result: LOOK_HELD, or LOOK_CLEAR. With look->alone set a LOOK_CLEAR is final for
- * the memory store; otherwise it must be confirmed by look_redis before anything is served or stored. Begins a new look: *look may be
- * uninitialised memory, but not a look that is under way. */
+/* Looks at the cells, at once. Returns and sets look->result: LOOK_HELD, or LOOK_CLEAR. With look->alone
+ * set a LOOK_CLEAR is final for the memory store; otherwise it must be confirmed by look_redis before
+ * anything is served or stored. Begins a new look: *look may be uninitialised memory, but not a look that
+ * is under way. */
 enum look_result look_cells(struct coherence_worker *, struct look *, const struct coherence_names *);
 
-/* After look_cells said LOOK_CLEAR: asks Redis for tokens and holds and, if wanted is given (its bytes stay until the look has ended), for that entry
- * in the same round trip. True: finished at once (no Redis, or away). False: wake(arg) comes later, within redis.budget plus a loop turn. */
+/* After look_cells said LOOK_CLEAR: asks Redis for tokens and holds and, if wanted is given (its bytes
+ * stay until the look has ended), for that entry in the same round trip. True: finished at once (no Redis,
+ * or away). False: wake(arg) comes later, within redis.budget plus a loop turn. */
 bool look_redis(struct look *, const struct look_entry *wanted, void (*wake)(void *), void *arg);
 
 /* Both in one. */
-bool look_start(struct coherence_worker *, struct look *, const struct coherence_names *, const struct look_entry *wanted,
+bool look_start(struct coherence_worker *, struct look *, const struct coherence_names *,
+                const struct look_entry *wanted,
                 void (*wake)(void *), void *arg);
 
-/* After LOOK_CLEAR with has_redis, when the entry was not asked for at first: fetches it under the tokens already looked up. Same returns. */
+/* After LOOK_CLEAR with has_redis, when the entry was not asked for at first: fetches it under the tokens
+ * already looked up. Same returns. */
 bool look_fetch(struct look *, const struct look_entry *wanted, void (*wake)(void *), void *arg);
 
-/* Stops waiting and drops the entry; fine for a look that is finished, cancelled or all zero. The fingerprints stay. */
+/* Stops waiting and drops the entry; fine for a look that is finished, cancelled or all zero. The
+ * fingerprints stay. */
 void look_cancel(struct look *);
 
-/* Puts an answer into Redis under the tokens of a look taken before the read was sent; a no-op without them. Copies what it needs, never waits: dropped
- * when too much is under way. The TTL in microseconds gets up to 10 % taken off at random. True: sent. */
-bool coherence_store(struct coherence_worker *, const struct look *, const struct look_entry *, struct str bytes, uint64_t ttl_usec);
+/* Puts an answer into Redis under the tokens of a look taken before the read was sent; a no-op without
+ * them. Copies what it needs, never waits: dropped when too much is under way. The TTL in microseconds
+ * gets up to 10 % taken off at random. True: sent. */
+bool coherence_store(struct coherence_worker *, const struct look *, const struct look_entry *,
+                     struct str bytes, uint64_t ttl_usec);
 
 /* ---- writes ---- */
 
 struct write_hold {
-    bool rejection_is_final; /* set by the owner before close: wait=true on a one-shard collection, so PROOF_REJECTED means done */
+    /* set by the owner before close: wait=true on a one-shard collection, so PROOF_REJECTED means done */
+    bool rejection_is_final;
     bool told;               /* the last open or close was confirmed by Redis, or there is no Redis */
     /* private */
     bool open, closing;
@@ -135,17 +155,20 @@ struct write_hold {
     void *arg;
 };
 
-/* Before a write's first byte goes upstream. *hold is zeroed by this call; it must stay where it is until coherence_close has finished or
- * coherence_cancel was called. True: confirmed, or nothing to wait for: go on. False: wake(arg) comes, within 1 s for open and close together;
- * then go on. An outage delays each write at most for its own first second. */
-bool coherence_open(struct coherence_worker *, struct write_hold *, const struct coherence_names *, void (*wake)(void *), void *arg);
+/* Before a write's first byte goes upstream. *hold is zeroed by this call; it must stay where it is until
+ * coherence_close has finished or coherence_cancel was called. True: confirmed, or nothing to wait for: go
+ * on. False: wake(arg) comes, within 1 s for open and close together; then go on. An outage delays each
+ * write at most for its own first second. */
+bool coherence_open(struct coherence_worker *, struct write_hold *, const struct coherence_names *,
+                    void (*wake)(void *), void *arg);
 
-/* When the answer is known, before its first byte goes to the client; same returns. Without a proof the names stay held for coherence.quarantine.
- * No-op (true) if hold is not open. */
+/* When the answer is known, before its first byte goes to the client; same returns. Without a proof the
+ * names stay held for coherence.quarantine. No-op (true) if hold is not open. */
 bool coherence_close(struct write_hold *, enum write_proof, void (*wake)(void *), void *arg);
 
-/* The owner goes away: closes without a proof and without waiting, from any state; the hold may be freed at once. No-op if not open. After a
- * coherence_close that is still waiting it only stops the waiting: what that close said stands. */
+/* The owner goes away: closes without a proof and without waiting, from any state; the hold may be freed
+ * at once. No-op if not open. After a coherence_close that is still waiting it only stops the waiting:
+ * what that close said stands. */
 void coherence_cancel(struct write_hold *);
 
 /* ---- figures, for metrics and tests ---- */
@@ -159,6 +182,10 @@ struct coherence_stats {              /* written by the worker's thread only */
     uint64_t stores, stores_dropped;
 };
 
+/* Adds what has happened since the last call to the thread's metrics (NULL: nowhere). Call it now and
+ * then, on the worker's thread. */
+void coherence_count(struct coherence_worker *, struct metrics *);
 const struct coherence_stats *coherence_worker_stats(const struct coherence_worker *);
-const struct redis_stats *coherence_redis_stats(const struct coherence_worker *, unsigned which); /* 0 looks and writes, 1 stores; NULL: none */
+/* 0 looks and writes, 1 stores; NULL: none */
+const struct redis_stats *coherence_redis_stats(const struct coherence_worker *, unsigned which);
 bool coherence_redis_ready(const struct coherence_worker *); /* Redis answers and is used */

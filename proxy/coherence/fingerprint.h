@@ -1,4 +1,5 @@
-/* fingerprint.h - 128 bits that stand for a set of tokens: equal tokens, equal fingerprint. A value; any thread. */
+/* fingerprint.h - 128 bits that stand for a set of tokens: equal tokens, equal fingerprint. A value; any
+ * thread. */
 #pragma once
 
 #include <stdbool.h>

@@ -35,16 +35,19 @@ bool token_parse(struct str text, struct fingerprint *out, bool *held)
     return hex64(text.p + 1, &out->hi) && hex64(text.p + 17, &out->lo);
 }
 
-struct str name_key(const struct coherence_worker *w, char out[static KEY_MAX], char kind, struct name_id name)
+struct str name_key(const struct coherence_worker *w, char out[static KEY_MAX], char kind,
+                    struct name_id name)
 {
     int n = snprintf(out, KEY_MAX, "%s%c:%016" PRIx64 "%016" PRIx64, w->prefix, kind, name.hi, name.lo);
     return str_slice(out, (size_t)n);
 }
 
-static struct str entry_key(const struct coherence_worker *w, char out[static ENTRY_KEY_MAX], const struct look_entry *entry,
+static struct str entry_key(const struct coherence_worker *w, char out[static ENTRY_KEY_MAX],
+                            const struct look_entry *entry,
                             struct fingerprint f)
 {
-    int n = snprintf(out, ENTRY_KEY_MAX, "%se:%.*s:%.*s:%016" PRIx64 "%016" PRIx64, w->prefix, (int)(entry->model.n % 64),
+    int n = snprintf(out, ENTRY_KEY_MAX, "%se:%.*s:%.*s:%016" PRIx64 "%016" PRIx64, w->prefix,
+                     (int)(entry->model.n < 63 ? entry->model.n : 63),
                      entry->model.p, (int)entry->key.n, entry->key.p, f.hi, f.lo);
     ensure(n < ENTRY_KEY_MAX);
     return str_slice(out, (size_t)n);
@@ -63,7 +66,8 @@ static struct known_token *known_of(struct coherence_worker *w, struct name_id n
 
 /* ---- looks ---- */
 
-enum look_result look_cells(struct coherence_worker *w, struct look *look, const struct coherence_names *names)
+enum look_result look_cells(struct coherence_worker *w, struct look *look,
+                            const struct coherence_names *names)
 {
     uint64_t tokens[COHERENCE_NAMES_MAX + 1];
     *look = (struct look){.worker = w, .alone = !w->on || !w->shared, .n = 1};
@@ -104,7 +108,8 @@ static enum look_result without_redis(struct look *look)
     return look->alone ? LOOK_CLEAR : LOOK_AWAY;
 }
 
-/* Another worker met another Redis, or this one was flushed: begin anew, telling it all that runs and holds. */
+/* Another worker met another Redis, or this one was flushed: begin anew, telling it all that runs and
+ * holds. */
 static void begin_generation(struct coherence_worker *w)
 {
     struct coherence *c = w->coherence;
@@ -135,7 +140,8 @@ static bool ask_tokens(struct look *look)
     char keys[COHERENCE_NAMES_MAX + 1][KEY_MAX];
     for (unsigned i = 0; i < look->n; i++)
         argv[i + 1] = name_key(look->worker, keys[i], 't', look->name[i]);
-    return redis_send(look->worker->main, &look->tokens_op, look->n + 1, argv, budget_left(look), tokens_done);
+    return redis_send(look->worker->main, &look->tokens_op, look->n + 1, argv, budget_left(look),
+                      tokens_done);
 }
 
 static bool ask_entry(struct look *look, struct fingerprint f)
@@ -162,7 +168,8 @@ static bool guess_of(struct look *look, struct fingerprint *out)
     return true;
 }
 
-/* Somebody's hold is on this name. Nothing in Redis ends it by itself, so ask, now and then, whether its time is over. */
+/* Somebody's hold is on this name. Nothing in Redis ends it by itself, so ask, now and then, whether its
+ * time is over. */
 static void settle(struct look *look, unsigned i)
 {
     struct known_token *known = known_of(look->worker, look->name[i]);
@@ -222,7 +229,8 @@ static enum tokens_are read_tokens(struct look *look, const struct redis_value *
 static void remember_tokens(struct look *look, const struct fingerprint *tokens)
 {
     for (unsigned i = 1; i < look->n; i++)
-        *known_of(look->worker, look->name[i]) = (struct known_token){.name = look->name[i], .token = tokens[i]};
+        *known_of(look->worker, look->name[i]) = (struct known_token){.name = look->name[i],
+                                                                      .token = tokens[i]};
 }
 
 static void tokens_done(struct redis_op *op, const struct redis_value *v)
@@ -336,7 +344,8 @@ void look_fail_all(struct coherence_worker *w)
     }
 }
 
-bool coherence_store(struct coherence_worker *w, const struct look *look, const struct look_entry *entry, struct str bytes,
+bool coherence_store(struct coherence_worker *w, const struct look *look, const struct look_entry *entry,
+                     struct str bytes,
                      uint64_t ttl_usec)
 {
     char key[ENTRY_KEY_MAX], ttl[24];
@@ -347,7 +356,8 @@ bool coherence_store(struct coherence_worker *w, const struct look *look, const 
     worker_random(w, dice);
     uint64_t msec = (ttl_usec - ttl_usec / 1000 * (dice[0] % 100)) / MSEC;
     snprintf(ttl, sizeof ttl, "%" PRIu64, msec ? msec : 1);
-    struct str argv[] = {STR("SET"), entry_key(w, key, entry, look->redis_fingerprint), bytes, STR("PX"), str_of(ttl)};
+    struct str argv[] = {STR("SET"), entry_key(w, key, entry, look->redis_fingerprint), bytes, STR("PX"),
+                         str_of(ttl)};
     bool sent = redis_send(w->stores, NULL, 5, argv, STORE_BUDGET, NULL);
     w->stats.stores += sent;
     w->stats.stores_dropped += !sent;

@@ -1,5 +1,5 @@
-/* name.h - a name as tables and keys know it: 128 bits of it. Two names that share them share tokens and holds: that invalidates too
- * much, never too little. A value; any thread. */
+/* name.h - a name as tables and keys know it: 128 bits of it. Two names that share them share tokens and
+ * holds: that invalidates too much, never too little. A value; any thread. */
 #pragma once
 
 #include <stdint.h>

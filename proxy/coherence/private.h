@@ -1,5 +1,5 @@
-/* private.h - what the files of this folder share; nobody else includes it.
- * coherence.c: the process and the names. worker.c: a thread's part and its connections. tell.c: writes, and telling Redis of them.
+/* private.h - what the files of this folder share; nobody else includes it. coherence.c: the process and
+ * the names. worker.c: a thread's part and its connections. tell.c: writes, and telling Redis of them.
  * look.c: reads and entries. */
 #pragma once
 
@@ -24,8 +24,10 @@ struct coherence {
     struct cells *cells;
     uint64_t id[2];               /* of this process, random */
     struct name_id everything;
-    _Atomic unsigned n_untold;    /* tales that Redis has not heard, over all workers: while there are any, no look asks it */
-    _Atomic unsigned generation;  /* of Redis: another process there, or a flushed one, is another generation */
+    /* tales that Redis has not heard, over all workers: while there are any, no look asks it */
+    _Atomic unsigned n_untold;
+    /* of Redis: another process there, or a flushed one, is another generation */
+    _Atomic unsigned generation;
     _Atomic unsigned secret_version;
     pthread_mutex_t lock;         /* the following; taken at connects and key changes only */
     char run_id[48];
@@ -43,7 +45,8 @@ struct held_name {
     uint64_t until;
 };
 
-/* What Redis must be told: these names have a new token; this writer holds them until then, or no more. On worker->tales until confirmed. */
+/* What Redis must be told: these names have a new token; this writer holds them until then, or no more. On
+ * worker->tales until confirmed. */
 struct tale {
     struct link link;
     struct redis_op op;
@@ -73,7 +76,8 @@ struct coherence_worker {
     unsigned hellos;              /* answers still missing after a connect */
     struct redis_op secret_op, epoch_op, script_op;
     uint64_t away_since;
-    bool gave_up;                 /* a write went on without Redis since it was last usable: later ones do not wait */
+    /* a write went on without Redis since it was last usable: later ones do not wait */
+    bool gave_up;
     struct list running;          /* write holds that are open */
     struct list looking;          /* looks that wait */
     struct list tales;            /* in the order they must be told */
@@ -84,21 +88,28 @@ struct coherence_worker {
     uint64_t timer_at;
     uint64_t random[2], n_random;
     struct known_token *known;
-    struct coherence_stats stats;
+    struct coherence_stats stats, counted; /* counted: what coherence_count has passed on */
+    struct redis_stats redis_counted[2];
+    bool up_counted;
 };
 
 /* worker.c */
 void worker_random(struct coherence_worker *, uint64_t out[2]);      /* 128 bits never given before */
-void worker_unusable(struct coherence_worker *, const char *why);    /* give the connection up, come back with a new one */
-bool worker_current(struct coherence_worker *);                      /* Redis can be told, and it is the one the process follows */
+/* give the connection up, come back with a new one */
+void worker_unusable(struct coherence_worker *, const char *why);
+/* Redis can be told, and it is the one the process follows */
+bool worker_current(struct coherence_worker *);
 void worker_arm(struct coherence_worker *, uint64_t at);
 
 /* tell.c */
 void tell_all(struct coherence_worker *);     /* sends what is not under way */
-void retell_state(struct coherence_worker *); /* this Redis has never heard of us: running writes and holds become tales */
+/* this Redis has never heard of us: running writes and holds become tales */
+void retell_state(struct coherence_worker *);
 void tell_timer(struct coherence_worker *, uint64_t now);
-void tell_forget(struct coherence_worker *);  /* Redis is no longer used: nobody waits for it, nothing is left to tell */
-bool mark_send(struct coherence_worker *, struct redis_op *, const struct name_id *, unsigned n, const char *token,
+/* Redis is no longer used: nobody waits for it, nothing is left to tell */
+void tell_forget(struct coherence_worker *);
+bool mark_send(struct coherence_worker *, struct redis_op *, const struct name_id *, unsigned n,
+               const char *token,
                const uint64_t writer[2], uint64_t hold_msec, bool whole,
                void (*done)(struct redis_op *, const struct redis_value *));
 extern const char mark_script[];
@@ -107,4 +118,5 @@ extern const char mark_script[];
 void look_fail_all(struct coherence_worker *);
 void token_text(char out[static TOKEN_N * 2 + 1], struct fingerprint token);
 bool token_parse(struct str text, struct fingerprint *out, bool *held);
-struct str name_key(const struct coherence_worker *, char out[static KEY_MAX], char kind, struct name_id name);
+struct str name_key(const struct coherence_worker *, char out[static KEY_MAX], char kind,
+                    struct name_id name);

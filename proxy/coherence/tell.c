@@ -9,10 +9,11 @@
 
 const uint64_t WRITE_WAIT = 1 * SEC;
 
-/* KEYS: token, writers of each name. ARGV: new token ('' keeps the old one), writer ('' none), how long it holds in ms (0: no more).
- * A token's first character tells whether a writer holds the name. Neither key has a TTL: one that had could be evicted, and a hold with
- * it; so a hold that ran out is only noticed when somebody asks (settle, in look.c). The SET comes first: a full Redis refuses it
- * before anything has changed. */
+/* KEYS: token, writers of each name. ARGV: new token ('' keeps the old one), writer ('' none), how long it
+ * holds in ms (0: no more). A token's first character tells whether a writer holds the name. Neither key
+ * has a TTL: one that had could be evicted, and a hold with it; so a hold that ran out is only noticed
+ * when somebody asks (settle, in look.c). The SET comes first: a full Redis refuses it before anything has
+ * changed. */
 const char mark_script[] =
     "local t = redis.call('TIME')\n"
     "local now = t[1] * 1000 + math.floor(t[2] / 1000)\n"
@@ -38,7 +39,8 @@ const char mark_script[] =
     "end\n"
     "return 1\n";
 
-bool mark_send(struct coherence_worker *w, struct redis_op *op, const struct name_id *name, unsigned n, const char *token,
+bool mark_send(struct coherence_worker *w, struct redis_op *op, const struct name_id *name, unsigned n,
+               const char *token,
                const uint64_t writer[2], uint64_t hold_msec, bool whole,
                void (*done)(struct redis_op *, const struct redis_value *))
 {
@@ -107,7 +109,8 @@ static void tale_done(struct redis_op *op, const struct redis_value *v)
     if (v) {
         char why[200];
         snprintf(why, sizeof why, "%.*s", STR_ARG(redis_text(v)));
-        worker_unusable(w, why); /* who cannot write must not be believed either: a full or read-only Redis still answers reads */
+        /* who cannot write must not be believed either: a full or read-only Redis still answers reads */
+        worker_unusable(w, why);
     } else if (w->usable && redis_ready(w->main)) {
         worker_unusable(w, "no answer to a write's mark");
     }
@@ -126,7 +129,8 @@ static bool tale_send(struct tale *tale, bool whole)
     token_text(token, f);
     if (!mark_send(w, &tale->op, tale->name, tale->n, token, tale->id, hold, whole, tale_done))
         return false;
-    if (tale->n == 1 && tale->name[0].hi == w->coherence->everything.hi && tale->name[0].lo == w->coherence->everything.lo)
+    if (tale->n == 1 && tale->name[0].hi == w->coherence->everything.hi &&
+        tale->name[0].lo == w->coherence->everything.lo)
         w->epoch = f;
     return true;
 }
@@ -155,7 +159,8 @@ static void tell_everything(struct coherence_worker *w)
 }
 
 /* waiter may be NULL. Sends it if that is possible now. */
-static struct tale *tale_new(struct coherence_worker *w, struct write_hold *waiter, const struct name_id *name, unsigned n,
+static struct tale *tale_new(struct coherence_worker *w, struct write_hold *waiter,
+                             const struct name_id *name, unsigned n,
                              const uint64_t *id, uint64_t until)
 {
     if (w->tales.n >= TALES_MAX)
@@ -310,7 +315,8 @@ bool coherence_open(struct coherence_worker *w, struct write_hold *hold, const s
 
 static bool is_done(const struct write_hold *hold, enum write_proof proof)
 {
-    return proof == PROOF_COMPLETED || proof == PROOF_REFUSED || (proof == PROOF_REJECTED && hold->rejection_is_final);
+    return proof == PROOF_COMPLETED || proof == PROOF_REFUSED ||
+           (proof == PROOF_REJECTED && hold->rejection_is_final);
 }
 
 /* Records the outcome; what is left is telling Redis. */

@@ -10,6 +10,9 @@
 
 static const uint64_t HELLO_BUDGET = 500 * MSEC;
 
+#define WORKER_OF(op, member) \
+    ((struct coherence_worker *)((char *)(op) - offsetof(struct coherence_worker, member)))
+
 void worker_random(struct coherence_worker *w, uint64_t out[2])
 {
     uint64_t block[3] = {w->random[0], w->random[1], ++w->n_random};
@@ -84,7 +87,7 @@ static void hello_done(struct coherence_worker *w, const struct redis_value *v, 
 
 static void secret_done(struct redis_op *op, const struct redis_value *v)
 {
-    struct coherence_worker *w = (struct coherence_worker *)((char *)op - offsetof(struct coherence_worker, secret_op));
+    struct coherence_worker *w = WORKER_OF(op, secret_op);
     struct coherence *c = w->coherence;
     bool good = v && redis_kind(v) == REDIS_IS_TEXT && redis_text(v).n == COHERENCE_SECRET;
     if (good) {
@@ -100,21 +103,22 @@ static void secret_done(struct redis_op *op, const struct redis_value *v)
 
 static void epoch_done(struct redis_op *op, const struct redis_value *v)
 {
-    struct coherence_worker *w = (struct coherence_worker *)((char *)op - offsetof(struct coherence_worker, epoch_op));
+    struct coherence_worker *w = WORKER_OF(op, epoch_op);
     bool held;
     hello_done(w, v, v && redis_kind(v) == REDIS_IS_TEXT && token_parse(redis_text(v), &w->epoch, &held));
 }
 
 static void script_done(struct redis_op *op, const struct redis_value *v)
 {
-    struct coherence_worker *w = (struct coherence_worker *)((char *)op - offsetof(struct coherence_worker, script_op));
+    struct coherence_worker *w = WORKER_OF(op, script_op);
     bool good = v && redis_kind(v) == REDIS_IS_TEXT && redis_text(v).n == sizeof w->script - 1;
     if (good)
         memcpy(w->script, redis_text(v).p, sizeof w->script - 1);
     hello_done(w, v, good);
 }
 
-/* A replica's copy is behind, and a Redis that evicts what has no TTL may lose a token: both would bring old answers back. */
+/* A replica's copy is behind, and a Redis that evicts what has no TTL may lose a token: both would bring
+ * old answers back. */
 static bool fit(struct coherence_worker *w)
 {
     const struct redis_info *info = redis_info(w->main);
@@ -124,12 +128,15 @@ static bool fit(struct coherence_worker *w)
     else if (!strncmp(info->policy, "allkeys-", 8))
         snprintf(unfit, sizeof unfit, "maxmemory-policy %s", info->policy);
     if (unfit[0] && strcmp(unfit, w->unfit))
-        log_error("redis_not_used", "reason=\"%s\" expected=\"a primary with maxmemory-policy noeviction or volatile-*\"", unfit);
+        log_error("redis_not_used",
+                  "reason=\"%s\" expected=\"a primary with maxmemory-policy noeviction or volatile-*\"",
+                  unfit);
     memcpy(w->unfit, unfit, sizeof unfit);
     return !unfit[0];
 }
 
-/* The process follows one Redis process: who meets another one begins a new generation, and all others come along. */
+/* The process follows one Redis process: who meets another one begins a new generation, and all others
+ * come along. */
 static void adopt(struct coherence_worker *w)
 {
     struct coherence *c = w->coherence;
@@ -162,11 +169,13 @@ static void say_hello(struct coherence_worker *w)
     struct str own = str_slice((const char *)secret, sizeof secret), key = str_of(secret_key);
     w->script[0] = 0;
     redis_send(w->main, NULL, 4, (struct str[]){STR("SET"), key, own, STR("NX")}, HELLO_BUDGET, NULL);
-    redis_send(w->main, NULL, 4, (struct str[]){STR("SET"), epoch, str_of(plain), STR("NX")}, HELLO_BUDGET, NULL);
+    redis_send(w->main, NULL, 4, (struct str[]){STR("SET"), epoch, str_of(plain), STR("NX")}, HELLO_BUDGET,
+               NULL);
     w->hellos = 3;
     if (!redis_send(w->main, &w->secret_op, 2, (struct str[]){STR("GET"), key}, HELLO_BUDGET, secret_done) ||
         !redis_send(w->main, &w->epoch_op, 2, (struct str[]){STR("GET"), epoch}, HELLO_BUDGET, epoch_done) ||
-        !redis_send(w->main, &w->script_op, 3, (struct str[]){STR("SCRIPT"), STR("LOAD"), str_of(mark_script)}, HELLO_BUDGET,
+        !redis_send(w->main, &w->script_op, 3, (struct str[]){STR("SCRIPT"), STR("LOAD"),
+                                                              str_of(mark_script)}, HELLO_BUDGET,
                     script_done))
         worker_unusable(w, "too much under way");
 }
@@ -193,8 +202,10 @@ static void main_away(void *arg)
 
 static void open_redis(struct coherence_worker *w, const struct conf *conf)
 {
-    struct redis_conf main = {.target = conf->process.redis, .name = "quiver", .connect_timeout = w->connect_timeout};
-    struct redis_conf stores = {.target = conf->process.redis, .name = "quiver-stores", .connect_timeout = w->connect_timeout,
+    struct redis_conf main = {.target = conf->process.redis, .name = "quiver",
+                              .connect_timeout = w->connect_timeout};
+    struct redis_conf stores = {.target = conf->process.redis, .name = "quiver-stores",
+                                .connect_timeout = w->connect_timeout,
                                 .max_ops = 256, .max_bytes = 8u << 20};
     w->away_since = clock_usec();
     w->main = redis_open(w->loop, &main, main_ready, main_away, w);
@@ -235,7 +246,8 @@ void coherence_worker_configure(struct coherence_worker *w, const struct conf *c
         tell_forget(w);
 }
 
-struct coherence_worker *coherence_worker_open(struct coherence *c, struct loop *loop, const struct conf *conf)
+struct coherence_worker *coherence_worker_open(struct coherence *c, struct loop *loop,
+                                               const struct conf *conf)
 {
     struct coherence_worker *w = mem_zalloc(sizeof *w);
     w->coherence = c;
@@ -266,6 +278,45 @@ void coherence_worker_close(struct coherence_worker **slot)
     free(w);
 }
 
+/* A reload may have replaced the connections: their counts begin again at 0. */
+static void count_redis(struct coherence_worker *w, unsigned which, struct metrics *m)
+{
+    static const struct {
+        enum metrics_counter id;
+        size_t at;
+    } row[] = {
+        {M_REDIS_COMMANDS, offsetof(struct redis_stats, ops)},
+        {M_REDIS_ERRORS, offsetof(struct redis_stats, failures)},
+        {M_REDIS_TIMEOUTS, offsetof(struct redis_stats, timeouts)},
+        {M_REDIS_SKIPPED, offsetof(struct redis_stats, refused)},
+        {M_REDIS_CONNECTS, offsetof(struct redis_stats, connects)},
+        {M_REDIS_DISCONNECTS, offsetof(struct redis_stats, losses)},
+    };
+    const struct redis_stats *now = coherence_redis_stats(w, which), none = {0};
+    struct redis_stats *before = &w->redis_counted[which];
+    now = now ? now : &none;
+    for (unsigned i = 0; i < sizeof row / sizeof *row; i++) {
+        uint64_t is = *(const uint64_t *)((const char *)now + row[i].at),
+            was = *(uint64_t *)((char *)before + row[i].at);
+        metrics_add(m, row[i].id, is >= was ? is - was : is);
+    }
+    *before = *now;
+}
+
+void coherence_count(struct coherence_worker *w, struct metrics *m)
+{
+    metrics_add(m, M_COHERENCE_OPENS, w->stats.opens - w->counted.opens);
+    metrics_add(m, M_COHERENCE_CLOSES, w->stats.closes - w->counted.closes);
+    metrics_add(m, M_COHERENCE_HOLDS, w->stats.unproven - w->counted.unproven);
+    metrics_add(m, M_COHERENCE_FAILURES, w->stats.given_up - w->counted.given_up);
+    w->counted = w->stats;
+    count_redis(w, 0, m);
+    count_redis(w, 1, m);
+    bool up = coherence_redis_ready(w);
+    metrics_gauge_add(m, G_REDIS_UP, (int64_t)up - (int64_t)w->up_counted);
+    w->up_counted = up;
+}
+
 const struct coherence_stats *coherence_worker_stats(const struct coherence_worker *w)
 {
     return &w->stats;
@@ -279,5 +330,5 @@ const struct redis_stats *coherence_redis_stats(const struct coherence_worker *w
 
 bool coherence_redis_ready(const struct coherence_worker *w)
 {
-    return w->usable && redis_ready(w->main);
+    return w->main && w->usable && redis_ready(w->main);
 }

@@ -33,7 +33,8 @@ struct redis_flight {
     bool flushed;
 };
 
-/* One connection's ties to the event loop. It dies in hiredis' cleanup hook, which may be later than redis forgets it. */
+/* One connection's ties to the event loop. It dies in hiredis' cleanup hook, which may be later than redis
+ * forgets it. */
 struct wire {
     struct redis *redis; /* NULL: forgotten */
     redisAsyncContext *ac;
@@ -151,7 +152,8 @@ static void fault(struct redis *redis, const char *what, const char *detail)
         return;
     memcpy(redis->said, redis->fault, sizeof redis->said);
     char quoted[300];
-    log_warn("redis_away", "connection=%s reason=%s", redis->name, log_quote(quoted, sizeof quoted, str_of(redis->fault)));
+    log_warn("redis_away", "connection=%s reason=%s", redis->name, log_quote(quoted, sizeof quoted,
+                                                                             str_of(redis->fault)));
 }
 
 /* ---- the wire: hiredis' hooks ---- */
@@ -186,7 +188,8 @@ static void wire_del_read(void *arg)
     wire->reading = false;
 }
 
-/* Commands of a turn go out together at its end, without asking epoll first; only what the socket would not take waits for it. */
+/* Commands of a turn go out together at its end, without asking epoll first; only what the socket would
+ * not take waits for it. */
 static void wire_add_write(void *arg)
 {
     struct wire *wire = arg;
@@ -210,7 +213,8 @@ static void wire_del_write(void *arg)
 static void stamp_flights(struct redis *redis)
 {
     uint64_t now = clock_usec();
-    for (struct link *k = list_last(&redis->flights); k; k = k->prev == &redis->flights.head ? NULL : k->prev) {
+    for (struct link *k =
+         list_last(&redis->flights); k; k = k->prev == &redis->flights.head ? NULL : k->prev) {
         struct redis_flight *flight = LIST_OF(redis_flight, link, k);
         if (flight->flushed)
             break;
@@ -223,7 +227,8 @@ static void stamp_flights(struct redis *redis)
 static void wire_flush(struct task *task)
 {
     struct wire *wire = (struct wire *)((char *)task - offsetof(struct wire, flush));
-    struct redis *redis = wire->redis; /* who forgot its wire in a callback has lost it by the end of that callback */
+    /* who forgot its wire in a callback has lost it by the end of that callback */
+    struct redis *redis = wire->redis;
     stamp_flights(redis);
     redis->flushing = true;
     redisAsyncHandleWrite(wire->ac); /* may free the wire */
@@ -269,6 +274,7 @@ static void went_away(struct redis *redis, bool was_ready)
 {
     redis->timeouts_in_row = 0;
     redis->doomed = NULL;
+    redis->stats.losses++;
     if (!was_ready)
         return;
     if (clock_usec() - redis->ready_at >= SETTLED)
@@ -354,7 +360,8 @@ static void informed(redisAsyncContext *ac, void *reply, void *arg)
     if (!r || !redis)
         return;
     if (r->type != REDIS_REPLY_STRING) {
-        give_up(redis, "INFO was refused, and without it a restarted Redis cannot be told from the old one; allow it by ACL",
+        give_up(redis,
+                "INFO was refused, and without it a restarted Redis cannot be told from the old one; allow it by ACL",
                 r->type == REDIS_REPLY_ERROR ? r->str : "", RETRY_UNFIT);
         return;
     }
@@ -368,12 +375,14 @@ static void informed(redisAsyncContext *ac, void *reply, void *arg)
     if (!strcmp(loading, "1"))
         give_up(redis, "Redis is loading its data", "", 0);
     else if (!info->run_id[0] || !info->role[0] || !info->policy[0])
-        give_up(redis, "INFO lacks run_id, role or maxmemory_policy: not a Redis that can be used", "", RETRY_UNFIT);
+        give_up(redis, "INFO lacks run_id, role or maxmemory_policy: not a Redis that can be used", "",
+                RETRY_UNFIT);
     else
         become_ready(redis);
 }
 
-static bool say(struct wire *wire, redisCallbackFn *heard, const char *what, unsigned argc, const char *const *argv)
+static bool say(struct wire *wire, redisCallbackFn *heard, const char *what, unsigned argc,
+                const char *const *argv)
 {
     const char *words[4];
     size_t n[4];
@@ -386,7 +395,8 @@ static void shake_hands(struct redis *redis)
 {
     struct wire *wire = redis->wire;
     if (redis->password) {
-        const char *with_user[] = {"AUTH", redis->user, redis->password}, *alone[] = {"AUTH", redis->password};
+        const char *with_user[] = {"AUTH", redis->user, redis->password}, *alone[] = {"AUTH",
+                                                                                      redis->password};
         say(wire, greeted, "AUTH was refused", redis->user ? 3 : 2, redis->user ? with_user : alone);
     }
     if (redis->conf.target.db) {
@@ -394,7 +404,8 @@ static void shake_hands(struct redis *redis)
         snprintf(db, sizeof db, "%u", redis->conf.target.db);
         say(wire, greeted, "SELECT was refused", 2, (const char *[]){"SELECT", db});
     }
-    say(wire, NULL, NULL, 3, (const char *[]){"CLIENT", "SETNAME", redis->name}); /* a courtesy: an ACL may refuse it */
+    /* a courtesy: an ACL may refuse it */
+    say(wire, NULL, NULL, 3, (const char *[]){"CLIENT", "SETNAME", redis->name});
     say(wire, informed, NULL, 1, (const char *[]){"INFO"});
 }
 
@@ -404,8 +415,10 @@ static void attach(struct redis *redis, redisAsyncContext *ac)
 {
     struct wire *wire = mem_zalloc(sizeof *wire);
     *wire = (struct wire){.redis = redis, .ac = ac, .loop = redis->loop, .flush = {.run = wire_flush}};
-    ensure(event_assign(&wire->read_event, redis->loop->base, ac->c.fd, EV_READ | EV_PERSIST, on_readable, wire) == 0);
-    ensure(event_assign(&wire->write_event, redis->loop->base, ac->c.fd, EV_WRITE | EV_PERSIST, on_writable, wire) == 0);
+    ensure(event_assign(&wire->read_event, redis->loop->base, ac->c.fd, EV_READ | EV_PERSIST, on_readable,
+                        wire) == 0);
+    ensure(event_assign(&wire->write_event, redis->loop->base, ac->c.fd, EV_WRITE | EV_PERSIST, on_writable,
+                        wire) == 0);
     ac->data = wire;
     ac->ev.data = wire;
     ac->ev.addRead = wire_add_read;
@@ -425,7 +438,8 @@ static void connect_to(struct redis *redis, const char *address)
     redis->connect_due = clock_usec() + redis->conf.connect_timeout;
     arm(redis, redis->connect_due);
     redisAsyncContext *ac =
-        redis->path ? redisAsyncConnectUnix(redis->path) : redisAsyncConnect(address, redis->conf.target.port);
+        redis->path ? redisAsyncConnectUnix(redis->path) : redisAsyncConnect(address,
+                                                                             redis->conf.target.port);
     if (ac && !ac->err) {
         attach(redis, ac);
         shake_hands(redis);
@@ -456,7 +470,8 @@ static void resolved(void *arg, const char *address, const char *why)
 static void start(struct redis *redis)
 {
     unsigned char literal[16];
-    if (redis->path || inet_pton(AF_INET, redis->host, literal) == 1 || inet_pton(AF_INET6, redis->host, literal) == 1) {
+    if (redis->path || inet_pton(AF_INET, redis->host, literal) == 1 || inet_pton(AF_INET6, redis->host,
+                                                                                  literal) == 1) {
         connect_to(redis, redis->host);
         return;
     }
@@ -483,6 +498,8 @@ static void landed(redisAsyncContext *ac, void *reply, void *arg)
     struct redis *redis = flight->redis;
     (void)ac;
     flight_end(flight);
+    if (reply && ((redisReply *)reply)->type == REDIS_REPLY_ERROR)
+        redis->stats.failures++;
     if (!op)
         return;
     if (reply)
@@ -492,7 +509,8 @@ static void landed(redisAsyncContext *ac, void *reply, void *arg)
     op->done(op, (const struct redis_value *)reply);
 }
 
-bool redis_send(struct redis *redis, struct redis_op *op, unsigned argc, const struct str *argv, uint64_t budget,
+bool redis_send(struct redis *redis, struct redis_op *op, unsigned argc, const struct str *argv,
+                uint64_t budget,
                 void (*done)(struct redis_op *, const struct redis_value *))
 {
     ensure(argc <= REDIS_ARGS_MAX && !(op && op->flight));
@@ -509,7 +527,8 @@ bool redis_send(struct redis *redis, struct redis_op *op, unsigned argc, const s
         return false;
     }
     struct redis_flight *flight = mem_zalloc(sizeof *flight);
-    *flight = (struct redis_flight){.redis = redis, .op = op, .budget = budget, .due = clock_usec() + budget, .n_bytes = n_bytes};
+    *flight = (struct redis_flight){.redis = redis, .op = op, .budget = budget, .due = clock_usec() + budget,
+                                    .n_bytes = n_bytes};
     list_push(&redis->flights, &flight->link);
     redis->n_bytes += n_bytes;
     if (op)
@@ -589,9 +608,11 @@ struct redis *redis_open(struct loop *loop, const struct redis_conf *conf, bool 
                          void (*away)(void *arg), void *arg)
 {
     struct redis *redis = mem_zalloc(sizeof *redis);
-    *redis = (struct redis){.loop = loop, .conf = *conf, .host = copy(conf->target.host), .path = copy(conf->target.path),
+    *redis = (struct redis){.loop = loop, .conf = *conf, .host = copy(conf->target.host),
+                            .path = copy(conf->target.path),
                             .user = copy(conf->target.user), .password = copy(conf->target.password),
-                            .name = mem_strdup(conf->name), .ready_hook = ready, .away_hook = away, .arg = arg,
+                            .name = mem_strdup(conf->name), .ready_hook = ready, .away_hook = away,
+                                .arg = arg,
                             .timer_at = NEVER, .backoff = BACKOFF_MIN};
     if (!redis->conf.max_ops)
         redis->conf.max_ops = 1024;

@@ -1,10 +1,12 @@
-/* redis.h - one connection to a Redis, kept up by itself; the only user of hiredis.
- * Owner and thread: the loop it was opened on; no locks. A callback (done, ready, away) runs as an event of that loop, never before the call
- * that caused it has returned: it records and wakes. SIGPIPE must be ignored by the process (hiredis writes with write(2)).
+/* redis.h - one connection to a Redis, kept up by itself; the only user of hiredis. Owner and thread: the
+ * loop it was opened on; no locks. A callback (done, ready, away) runs as an event of that loop, never
+ * before the call that caused it has returned: it records and wakes. SIGPIPE must be ignored by the
+ * process (hiredis writes with write(2)).
  *
- * A connection is ready when it is connected, has said who it is (AUTH, SELECT, CLIENT SETNAME) and has answered INFO. When it is lost it comes
- * back by itself after 50 ms to 1 s, growing, with jitter. Five commands in a row over their budget open the breaker: everything in flight fails
- * at once and a new connection is the probe. */
+ * A connection is ready when it is connected, has said who it is (AUTH, SELECT, CLIENT SETNAME) and has
+ * answered INFO. When it is lost it comes back by itself after 50 ms to 1 s, growing, with jitter. Five
+ * commands in a row over their budget open the breaker: everything in flight fails at once and a new
+ * connection is the probe. */
 #pragma once
 
 #include <stdbool.h>
@@ -29,7 +31,8 @@ const struct redis_value *redis_item(const struct redis_value *, unsigned i); /*
 struct redis_flight;
 struct redis_op {
     struct redis_flight *flight; /* NULL: not under way */
-    void (*done)(struct redis_op *, const struct redis_value *); /* NULL: no answer (time is up, connection lost) */
+    /* NULL: no answer (time is up, connection lost) */
+    void (*done)(struct redis_op *, const struct redis_value *);
 };
 
 struct redis_info {           /* from INFO at the last connect */
@@ -47,30 +50,36 @@ struct redis_conf {
 };
 
 struct redis_stats {
-    uint64_t ops, timeouts, failures, refused; /* commands sent; over budget; lost with the connection; not sent (away, over a bound) */
-    uint64_t connects, connect_failures, breaker_opens;
+    /* commands sent; over budget; lost or refused; not sent (away, over a bound) */
+    uint64_t ops, timeouts, failures, refused;
+    uint64_t connects, connect_failures, breaker_opens, losses; /* losses: connections lost or not made */
 };
 
 struct redis;
 
-/* ready: usable; the info is there. Return false: not fit to be used; it is then asked again every 5 s by a new connection.
- * away: was ready and is no more; sent after the done of all that was in flight. Both may be NULL. */
-struct redis *redis_open(struct loop *, const struct redis_conf *, bool (*ready)(void *arg), void (*away)(void *arg), void *arg);
-void redis_close(struct redis **); /* not from a callback; none comes any more, not even for what is in flight */
+/* ready: usable; the info is there. Return false: not fit to be used; it is then asked again every 5 s by
+ * a new connection. away: was ready and is no more; sent after the done of all that was in flight. Both
+ * may be NULL. */
+struct redis *redis_open(struct loop *, const struct redis_conf *, bool (*ready)(void *arg),
+                         void (*away)(void *arg), void *arg);
+/* not from a callback; none comes any more, not even for what is in flight */
+void redis_close(struct redis **);
 
 bool redis_ready(const struct redis *);
 const struct redis_info *redis_info(const struct redis *);
 const struct redis_stats *redis_stats(const struct redis *);
 const char *redis_fault(const struct redis *); /* why it is not ready, one sentence; "" if it is */
 
-/* Sends a command of argc words (binary safe, copied; argc <= REDIS_ARGS_MAX). False: not sent, done will not come.
- * budget: microseconds from when it goes out, at the end of this loop turn. op->done is called exactly once unless redis_abandon
- * comes first; it may send, but not when it got NULL. A reply over budget is dropped. op NULL: nobody waits for the answer. */
+/* Sends a command of argc words (binary safe, copied; argc <= REDIS_ARGS_MAX). False: not sent, done will
+ * not come. budget: microseconds from when it goes out, at the end of this loop turn. op->done is called
+ * exactly once unless redis_abandon comes first; it may send, but not when it got NULL. A reply over
+ * budget is dropped. op NULL: nobody waits for the answer. */
 enum { REDIS_ARGS_MAX = 80 };
 bool redis_send(struct redis *, struct redis_op *op, unsigned argc, const struct str *argv, uint64_t budget,
                 void (*done)(struct redis_op *, const struct redis_value *));
 void redis_abandon(struct redis_op *); /* the owner no longer cares; no-op if not under way */
 
-/* Gives the connection up and makes a new one: whoever it is connected to is not the one wanted. Not ready from now on; what is in
- * flight fails, then away comes, both by an event. why: one phrase for the log; a literal. */
+/* Gives the connection up and makes a new one: whoever it is connected to is not the one wanted. Not ready
+ * from now on; what is in flight fails, then away comes, both by an event. why: one phrase for the log; a
+ * literal. */
 void redis_reconnect(struct redis *, const char *why);

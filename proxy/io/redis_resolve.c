@@ -32,7 +32,8 @@ static void disown(struct redis_resolve *resolve)
 
 static void letter_open(struct letter *letter)
 {
-    struct redis_resolve *resolve = (struct redis_resolve *)((char *)letter - offsetof(struct redis_resolve, letter));
+    struct redis_resolve *resolve = (struct redis_resolve *)((char *)letter - offsetof(struct redis_resolve,
+                                                                                       letter));
     if (resolve->found)
         resolve->found(resolve->arg, resolve->address[0] ? resolve->address : NULL, resolve->why);
     disown(resolve);
@@ -49,7 +50,8 @@ static void look_up(struct redis_resolve *resolve)
     for (unsigned skip = n ? resolve->attempt % n : 0; skip; skip--)
         one = one->ai_next;
     if (one)
-        bad = getnameinfo(one->ai_addr, one->ai_addrlen, resolve->address, sizeof resolve->address, NULL, 0, NI_NUMERICHOST);
+        bad = getnameinfo(one->ai_addr, one->ai_addrlen, resolve->address, sizeof resolve->address, NULL, 0,
+                          NI_NUMERICHOST);
     if (bad) {
         resolve->address[0] = 0;
         snprintf(resolve->why, sizeof resolve->why, "%s: %s", resolve->host, gai_strerror(bad));
@@ -62,7 +64,8 @@ static void *run(void *arg)
 {
     struct redis_resolve *resolve = arg;
     look_up(resolve);
-    /* Posted under the lock: who cancels knows whether a letter is under way, and the loop outlives the call. */
+    /* Posted under the lock: who cancels knows whether a letter is under way, and the loop outlives the
+     * call. */
     pthread_mutex_lock(&resolve->lock);
     if (resolve->loop) {
         resolve->posted = true;
@@ -74,10 +77,12 @@ static void *run(void *arg)
 }
 
 struct redis_resolve *redis_resolve_start(struct loop *loop, const char *host, unsigned attempt,
-                                          void (*found)(void *arg, const char *address, const char *why), void *arg)
+                                          void (*found)(void *arg, const char *address, const char *why),
+                                              void *arg)
 {
     struct redis_resolve *resolve = mem_zalloc(sizeof *resolve);
-    *resolve = (struct redis_resolve){.letter = {.open = letter_open}, .n_owners = 2, .loop = loop, .found = found,
+    *resolve = (struct redis_resolve){.letter = {.open = letter_open, .drop = letter_open}, .n_owners = 2, .loop = loop,
+                                      .found = found,
                                       .arg = arg, .host = mem_strdup(host), .attempt = attempt};
     pthread_mutex_init(&resolve->lock, NULL);
     pthread_t thread;

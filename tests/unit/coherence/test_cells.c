@@ -1,4 +1,5 @@
-/* Coherence within the process, without Redis: tokens, open writes, holds. The clock is the loop's `now`, set by the test. */
+/* Coherence within the process, without Redis: tokens, open writes, holds. The clock is the loop's `now`,
+ * set by the test. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -23,7 +24,8 @@ struct world {
 static int open_world(void **state)
 {
     static struct world world;
-    world = (struct world){.conf.process = {.quarantine = QUARANTINE_S * SEC, .redis_budget = 2 * MSEC, .redis_shared = true}};
+    world = (struct world){.conf.process = {.quarantine = QUARANTINE_S * SEC, .redis_budget = 2 * MSEC,
+                                            .redis_shared = true}};
     loop_init(&world.loop);
     world.loop.now = 1000 * SEC;
     world.coherence = coherence_new();
@@ -216,8 +218,8 @@ static void the_secret_is_the_process_own(void **state)
     coherence_free(&other);
 }
 
-/* Threads write and read one register under the cells' protocol: what a reader may serve from its cache is never older than
- * what had been acknowledged when it looked. */
+/* Threads write and read one register under the cells' protocol: what a reader may serve from its cache is
+ * never older than what had been acknowledged when it looked. */
 struct race {
     struct cells *cells;
     struct name_id name;
@@ -273,7 +275,8 @@ static void *read_it(void *arg)
 static void racing_threads_never_serve_what_is_stale(void **state)
 {
     static struct race race;
-    race = (struct race){.cells = cells_new(), .name = name_id_of(STR("x")), .cached_token = 1, .lock = PTHREAD_MUTEX_INITIALIZER};
+    race = (struct race){.cells = cells_new(), .name = name_id_of(STR("x")), .cached_token = 1,
+                         .lock = PTHREAD_MUTEX_INITIALIZER};
     pthread_t writer[2], reader[2];
     for (unsigned i = 0; i < 2; i++) {
         assert_int_equal(pthread_create(&writer[i], NULL, write_it, &race), 0);

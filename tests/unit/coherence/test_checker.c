@@ -1,5 +1,6 @@
-/* Many writers and readers through two processes of two workers and one Redis, with faults: a read must never show less than what
- * was acknowledged, or seen by a finished read, before it began. The peer behind is a number per name. */
+/* Many writers and readers through two processes of two workers and one Redis, with faults: a read must
+ * never show less than what was acknowledged, or seen by a finished read, before it began. The peer behind
+ * is a number per name. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,7 +10,8 @@
 #include "coherence/coherence.h"
 #include "io/redis_server.h"
 
-enum { PORT = 26300, N_NAMES = 4, N_PROCESSES = 2, N_WORKERS = 2, N_CLIENTS = 48, QUIET = 0 /* the name nobody writes */ };
+enum { N_NAMES = 4, N_PROCESSES = 2, N_WORKERS = 2, N_CLIENTS = 48,
+      QUIET = 0 /* the name nobody writes */ };
 
 static uint64_t quarantine = 300 * MSEC;
 static const char *const name_text[N_NAMES] = {"quiet", "busy", "hot", "slow"};
@@ -49,6 +51,7 @@ struct world {
     struct loop loop;
     struct conf conf;
     struct redis_server server;
+    unsigned port;
     struct process process[N_PROCESSES];
     struct truth truth[N_NAMES];
     struct client client[N_CLIENTS];
@@ -104,7 +107,8 @@ static void close_it(struct client *c)
 {
     c->woken = false;
     bool now = coherence_close(&c->hold, c->unproven ? PROOF_NONE : PROOF_COMPLETED, wake, c);
-    if (c->unproven) { /* acknowledged only: it shows some time within the quarantine, whether or not the close has been told */
+    /* acknowledged only: it shows some time within the quarantine, whether or not the close has been told */
+    if (c->unproven) {
         if (!now)
             coherence_cancel(&c->hold);
         sleep_for(c, apply_late, dice(c->world, quarantine / 2));
@@ -241,32 +245,42 @@ static bool all_idle(const struct world *w)
 
 static struct world world;
 
-static void open_world(const char *redis_more)
+static int open_world(void **state)
 {
+    if (!have_redis())
+        skip();
     signal(SIGPIPE, SIG_IGN);
-    world = (struct world){.random = 7};
+    world = (struct world){.random = 7, .port = free_port()};
     world.conf.process = (struct conf_process){.quarantine = quarantine,
                                                .redis_budget = 20 * MSEC,
                                                .redis_connect_timeout = 300 * MSEC,
                                                .redis_shared = true,
-                                               .redis_url = "redis://127.0.0.1:26300",
-                                               .redis = {.on = true, .host = "127.0.0.1", .port = PORT}};
-    assert_true(redis_start(&world.server, PORT, redis_more));
+                                               .redis_url = "redis://127.0.0.1",
+                                               .redis = {.on = true, .host = "127.0.0.1",
+                                                         .port = (uint16_t)world.port}};
+    if (!redis_start(&world.server, world.port, ""))
+        return -1;
     loop_init(&world.loop);
     for (unsigned p = 0; p < N_PROCESSES; p++) {
         world.process[p].coherence = coherence_new();
         for (unsigned k = 0; k < N_WORKERS; k++)
-            world.process[p].worker[k] = coherence_worker_open(world.process[p].coherence, &world.loop, &world.conf);
+            world.process[p].worker[k] = coherence_worker_open(world.process[p].coherence, &world.loop,
+                                                               &world.conf);
     }
     for (unsigned n = 0; n < N_NAMES; n++)
         world.truth[n] = (struct truth){1, 0, 0};
     for (unsigned i = 0; i < N_CLIENTS; i++)
         world.client[i].world = &world;
     run_for(&world.loop, 100);
+    return 0;
 }
 
-static void close_world(void)
+static int close_world(void **state)
 {
+    for (unsigned i = 0; i < N_CLIENTS; i++) {
+        look_cancel(&world.client[i].look);
+        coherence_cancel(&world.client[i].hold);
+    }
     for (unsigned p = 0; p < N_PROCESSES; p++) {
         for (unsigned k = 0; k < N_WORKERS; k++)
             coherence_worker_close(&world.process[p].worker[k]);
@@ -274,6 +288,7 @@ static void close_world(void)
     }
     redis_kill(&world.server);
     loop_fini(&world.loop);
+    return 0;
 }
 
 /* Runs for msec, with fault() every `every` ms. */
@@ -289,7 +304,8 @@ static void check(unsigned msec, unsigned every, void (*fault)(struct world *))
             next = clock_usec() + every * MSEC;
         }
     }
-    print_message("%u reads, %u writes, %u hits in memory, %u in Redis, quiet %u of %u, %u stale\n", world.reads, world.writes, world.hits,
+    print_message("%u reads, %u writes, %u hits in memory, %u in Redis, quiet %u of %u, %u stale\n",
+                  world.reads, world.writes, world.hits,
                   world.redis_hits, world.quiet_hits, world.quiet_reads, world.stale);
     assert_int_equal(world.stale, 0);
     assert_int_equal(world.late_writes, 0);
@@ -299,13 +315,9 @@ static void check(unsigned msec, unsigned every, void (*fault)(struct world *))
 
 static void without_faults_nothing_is_stale_and_the_quiet_name_is_hit(void **state)
 {
-    if (!have_redis())
-        skip();
-    open_world("");
     world.with_unproven = true;
     check(3000, 0, NULL);
     assert_true(world.quiet_hits * 10 >= world.quiet_reads * 8);
-    close_world();
 }
 
 static void cut_connections(struct world *w)
@@ -315,12 +327,8 @@ static void cut_connections(struct world *w)
 
 static void connections_cut_all_the_time_make_nothing_stale(void **state)
 {
-    if (!have_redis())
-        skip();
-    open_world("");
     world.with_unproven = true;
     check(3000, 150, cut_connections);
-    close_world();
 }
 
 static void flush(struct world *w)
@@ -330,35 +338,29 @@ static void flush(struct world *w)
 
 static void flushes_make_nothing_stale(void **state)
 {
-    if (!have_redis())
-        skip();
-    open_world("");
     check(3000, 200, flush);
-    close_world();
 }
 
 static void restart(struct world *w)
 {
     redis_kill(&w->server);
-    assert_true(redis_start(&w->server, PORT, ""));
+    assert_true(redis_start(&w->server, w->port, ""));
 }
 
 static void restarts_make_nothing_stale(void **state)
 {
-    if (!have_redis())
-        skip();
-    open_world("");
     check(4000, 900, restart);
-    close_world();
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(without_faults_nothing_is_stale_and_the_quiet_name_is_hit),
-        cmocka_unit_test(connections_cut_all_the_time_make_nothing_stale),
-        cmocka_unit_test(flushes_make_nothing_stale),
-        cmocka_unit_test(restarts_make_nothing_stale),
+        cmocka_unit_test_setup_teardown(without_faults_nothing_is_stale_and_the_quiet_name_is_hit, open_world,
+                                        close_world),
+        cmocka_unit_test_setup_teardown(connections_cut_all_the_time_make_nothing_stale, open_world,
+                                        close_world),
+        cmocka_unit_test_setup_teardown(flushes_make_nothing_stale, open_world, close_world),
+        cmocka_unit_test_setup_teardown(restarts_make_nothing_stale, open_world, close_world),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,5 @@
-/* Coherence over a real Redis: two processes (two struct coherence) on one loop see each other's writes, and no outage of Redis lets
- * one of them believe what it should not. */
+/* Coherence over a real Redis: two processes (two struct coherence) on one loop see each other's writes,
+ * and no outage of Redis lets one of them believe what it should not. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,8 +8,6 @@
 
 #include "coherence/coherence.h"
 #include "io/redis_server.h"
-
-enum { PORT = 26200 };
 
 struct process {
     struct coherence *coherence;
@@ -20,6 +18,7 @@ struct world {
     struct loop loop;
     struct conf conf;
     struct redis_server server;
+    unsigned port;
     struct process a, b;
 };
 
@@ -31,12 +30,14 @@ static int open_world(void **state)
         skip();
     signal(SIGPIPE, SIG_IGN);
     world = (struct world){0};
+    world.port = free_port();
     world.conf.process = (struct conf_process){.quarantine = 60 * SEC,
                                                .redis_budget = 20 * MSEC, /* slow machines and sanitizers */
                                                .redis_connect_timeout = 300 * MSEC,
                                                .redis_shared = true,
-                                               .redis_url = "redis://127.0.0.1:26200",
-                                               .redis = {.on = true, .host = "127.0.0.1", .port = PORT}};
+                                               .redis_url = "redis://127.0.0.1",
+                                               .redis = {.on = true, .host = "127.0.0.1",
+                                                         .port = (uint16_t)world.port}};
     loop_init(&world.loop);
     *state = &world;
     return 0;
@@ -82,7 +83,7 @@ static void wait_ready(struct process *process)
 
 static void up(const char *more)
 {
-    assert_true(redis_start(&world.server, PORT, more));
+    assert_true(redis_start(&world.server, world.port, more));
 }
 
 static void both_up(void)
@@ -114,7 +115,8 @@ static struct coherence_names names_of(const char *a)
 }
 
 /* Looks and waits for the result; the look stays for the caller to cancel. */
-static enum look_result look_at(struct coherence_worker *w, struct look *look, const char *name, const char *key)
+static enum look_result look_at(struct coherence_worker *w, struct look *look, const char *name,
+                                const char *key)
 {
     struct coherence_names names = names_of(name);
     struct look_entry entry = {STR("mixtral"), str_of(key)};
@@ -198,7 +200,8 @@ static void an_entry_of_one_process_is_found_by_the_other_in_one_round_trip(void
         assert_true(str_eq(blob_str(look.entry), STR("an answer")));
         look_cancel(&look);
     }
-    assert_int_equal(coherence_worker_stats(world.b.worker[0])->guesses, 1); /* the second time the tokens were known */
+    /* the second time the tokens were known */
+    assert_int_equal(coherence_worker_stats(world.b.worker[0])->guesses, 1);
     assert_int_equal(coherence_worker_stats(world.b.worker[0])->guesses_right, 1);
     assert_int_equal(look_at(world.b.worker[0], &look, "x", "00fe"), LOOK_CLEAR);
     assert_null(look.entry);
@@ -223,7 +226,8 @@ static void keys_name_the_model_and_the_redis_process_and_expire(void **state)
     assert_true(coherence_store(world.a.worker[0], &look, &entry, STR("an answer"), 400 * MSEC));
     look_cancel(&look);
     run_for(&world.loop, 30);
-    redis_say(&world.server, "EVAL \"return #redis.call('keys','quiver:*:e:mixtral:00ff:*')\" 0", answer, sizeof answer);
+    redis_say(&world.server, "EVAL \"return #redis.call('keys','quiver:*:e:mixtral:00ff:*')\" 0", answer,
+              sizeof answer);
     assert_string_equal(answer, ":1");
     run_for(&world.loop, 400);
     redis_say(&world.server, "EVAL \"return #redis.call('keys','quiver:*:e:*')\" 0", answer, sizeof answer);
@@ -312,7 +316,8 @@ static void a_hung_redis_delays_a_write_once_and_is_not_believed_until_told(void
     assert_int_equal(just_look(&world.a, "x", NULL), LOOK_AWAY);
     kill(world.server.pid, SIGCONT);
     assert_true(becomes(&world.a, "x", LOOK_CLEAR, 3000));
-    assert_true(becomes(&world.b, "x", LOOK_CLEAR, 3000)); /* what was told clears the hold of the open that arrived late */
+    /* what was told clears the hold of the open that arrived late */
+    assert_true(becomes(&world.b, "x", LOOK_CLEAR, 3000));
     assert_int_equal(just_look(&world.b, "x", &after), LOOK_CLEAR);
     assert_false(fingerprint_eq(before, after));
 }
@@ -364,7 +369,8 @@ static void a_write_during_an_outage_is_told_when_redis_is_back(void **state)
     just_look(&world.b, "x", &before);
     redis_say(&world.server, "CLIENT KILL TYPE normal", NULL, 0);
     struct write_hold hold;
-    uint64_t waited = open_write(&world.a, &hold, "x"); /* a lost connection is back in 50 ms: it waits for that */
+    /* a lost connection is back in 50 ms: it waits for that */
+    uint64_t waited = open_write(&world.a, &hold, "x");
     assert_true(hold.told);
     assert_true(waited < 500 * MSEC);
     redis_say(&world.server, "CLIENT KILL TYPE normal", NULL, 0);
@@ -470,7 +476,8 @@ static void all_share_one_secret(void **state)
     assert_memory_not_equal(a, b, sizeof a);
     wait_ready(&world.a);
     wait_ready(&world.b);
-    unsigned versions = coherence_secret_version(world.a.coherence) + coherence_secret_version(world.b.coherence);
+    unsigned versions =
+        coherence_secret_version(world.a.coherence) + coherence_secret_version(world.b.coherence);
     assert_int_equal(versions, 3); /* one of them changed, once */
     coherence_secret(world.a.coherence, a);
     coherence_secret(world.b.coherence, b);
@@ -515,7 +522,8 @@ static void a_second_worker_does_not_use_redis_while_the_first_has_something_to_
     open_write(&world.a, &hold, "x"); /* by worker 0, gives up */
     close_write(&hold, PROOF_COMPLETED);
     struct coherence_names names = names_of("y");
-    assert_true(look_start(world.a.worker[1], &look, &names, NULL, count, NULL)); /* its own connection looks fine yet */
+    /* its own connection looks fine yet */
+    assert_true(look_start(world.a.worker[1], &look, &names, NULL, count, NULL));
     assert_int_equal(look.result, LOOK_AWAY);
     look_cancel(&look);
     kill(world.server.pid, SIGCONT);

@@ -1,5 +1,6 @@
-/* redis_server.h - a real redis-server for tests: started on a private port, stopped, frozen, restarted; and a loop that runs until something
- * is true. Included by a test's one source file. Without redis-server installed have_redis() is false and tests skip. */
+/* redis_server.h - a real redis-server for tests: started on a private port, stopped, frozen, restarted;
+ * and a loop that runs until something is true. Included by a test's one source file. Without redis-server
+ * installed have_redis() is false and tests skip. */
 #pragma once
 
 #include <arpa/inet.h>
@@ -10,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -30,11 +32,24 @@ static inline bool have_redis(void)
 static inline int connect_to_port(unsigned port)
 {
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port),
+                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     if (fd >= 0 && connect(fd, (struct sockaddr *)&at, sizeof at) == 0)
         return fd;
     close(fd);
     return -1;
+}
+
+/* A port that nobody has now: tests may run beside each other. */
+static inline unsigned free_port(void)
+{
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t n = sizeof at;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool good = fd >= 0 && bind(fd, (struct sockaddr *)&at, n) == 0 && getsockname(fd, (struct sockaddr *)&at,
+                                                                                   &n) == 0;
+    close(fd);
+    return good ? ntohs(at.sin_port) : 0;
 }
 
 /* One inline command, e.g. "FLUSHALL"; its first line of answer into out (NULL: not wanted). */
@@ -58,22 +73,31 @@ static inline bool redis_say(const struct redis_server *server, const char *comm
     return true;
 }
 
-/* more: further arguments, separated by blanks; "" none. Waits until it answers. */
+/* more: further arguments, separated by blanks; "" none. Waits until it answers; false: it did not, or
+ * somebody else has the port. */
 static inline bool redis_start(struct redis_server *server, unsigned port, const char *more)
 {
     char text[600], name[] = "redis-server", save[] = "--save", never[] = "", *argv[40] = {name};
     unsigned argc = 1;
-    snprintf(text, sizeof text, "--port %u --bind 127.0.0.1 --appendonly no --daemonize no --loglevel warning --dir /tmp %s", port,
+    snprintf(text, sizeof text,
+             "--port %u --bind 127.0.0.1 --appendonly no --daemonize no --loglevel warning --dir /tmp %s",
+                 port,
              more);
     for (char *word = strtok(text, " "); word && argc < 30; word = strtok(NULL, " "))
         argv[argc++] = word;
     argv[argc++] = save;
     argv[argc++] = never;
     argv[argc] = NULL;
+    int other = connect_to_port(port);
+    if (other >= 0) {
+        close(other);
+        return false;
+    }
     fflush(stdout);
     server->port = port;
     server->pid = fork();
     if (server->pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL); /* it does not outlive a test that crashes */
         int null = open("/dev/null", O_RDWR);
         dup2(null, 1);
         execvp(argv[0], argv);

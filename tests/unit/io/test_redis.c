@@ -1,4 +1,5 @@
-/* The Redis connection against a real redis-server: commands, budgets, breaker, reconnect, passwords, sockets, refusals. */
+/* The Redis connection against a real redis-server: commands, budgets, breaker, reconnect, passwords,
+ * sockets, refusals. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,7 +9,7 @@
 #include "io/redis.h"
 #include "io/redis_server.h"
 
-enum { PORT = 26100 };
+static unsigned port, other_port; /* free ones */
 
 struct world {
     struct loop loop;
@@ -38,6 +39,8 @@ static int open_world(void **state)
         skip();
     signal(SIGPIPE, SIG_IGN);
     world = (struct world){0};
+    port = free_port();
+    other_port = free_port();
     loop_init(&world.loop);
     *state = &world;
     return 0;
@@ -54,13 +57,14 @@ static int close_world(void **state)
 static void open_redis(struct conf_redis target, unsigned max_ops)
 {
     target.on = true;
-    struct redis_conf conf = {.target = target, .name = "test", .connect_timeout = 300 * MSEC, .max_ops = max_ops};
+    struct redis_conf conf = {.target = target, .name = "test", .connect_timeout = 300 * MSEC,
+                              .max_ops = max_ops};
     world.redis = redis_open(&world.loop, &conf, on_ready, on_away, &world);
 }
 
-static struct conf_redis at_port(unsigned port)
+static struct conf_redis at_port(unsigned number)
 {
-    return (struct conf_redis){.host = "127.0.0.1", .port = (uint16_t)port};
+    return (struct conf_redis){.host = "127.0.0.1", .port = (uint16_t)number};
 }
 
 static bool is_ready(void *arg)
@@ -114,13 +118,13 @@ static bool start(struct call *call, uint64_t budget, unsigned argc, const struc
 
 static void up(const char *more)
 {
-    assert_true(redis_start(&world.server, PORT, more));
+    assert_true(redis_start(&world.server, port, more));
 }
 
 static void commands_are_answered_in_every_kind(void **state)
 {
     up("");
-    open_redis(at_port(PORT), 0);
+    open_redis(at_port(port), 0);
     struct call call;
     assert_false(CALL(&call, SEC, STR("PING"))); /* not ready yet: not sent */
     assert_true(run_until(&world.loop, is_ready, NULL, 2000));
@@ -148,7 +152,7 @@ static void commands_are_answered_in_every_kind(void **state)
 static void big_values_go_through(void **state)
 {
     up("");
-    open_redis(at_port(PORT), 0);
+    open_redis(at_port(port), 0);
     assert_true(run_until(&world.loop, is_ready, NULL, 2000));
     size_t n = 6u << 20;
     char *bytes = calloc(1, n);
@@ -166,7 +170,7 @@ static void big_values_go_through(void **state)
 static void a_command_over_its_budget_fails_and_its_late_answer_is_dropped(void **state)
 {
     up("");
-    open_redis(at_port(PORT), 0);
+    open_redis(at_port(port), 0);
     assert_true(run_until(&world.loop, is_ready, NULL, 2000));
     kill(world.server.pid, SIGSTOP);
     struct call late, next;
@@ -186,7 +190,7 @@ static void a_command_over_its_budget_fails_and_its_late_answer_is_dropped(void 
 static void an_abandoned_command_never_calls(void **state)
 {
     up("");
-    open_redis(at_port(PORT), 0);
+    open_redis(at_port(port), 0);
     assert_true(run_until(&world.loop, is_ready, NULL, 2000));
     struct call *gone = malloc(sizeof *gone), next;
     start(gone, SEC, 1, (struct str[]){STR("PING")});
@@ -201,7 +205,7 @@ static void an_abandoned_command_never_calls(void **state)
 static void five_timeouts_in_a_row_open_the_breaker(void **state)
 {
     up("");
-    open_redis(at_port(PORT), 0);
+    open_redis(at_port(port), 0);
     assert_true(run_until(&world.loop, is_ready, NULL, 2000));
     kill(world.server.pid, SIGSTOP);
     struct call call[6];
@@ -225,7 +229,7 @@ static void five_timeouts_in_a_row_open_the_breaker(void **state)
 static void what_is_in_flight_is_bounded(void **state)
 {
     up("");
-    open_redis(at_port(PORT), 4);
+    open_redis(at_port(port), 4);
     assert_true(run_until(&world.loop, is_ready, NULL, 2000));
     struct call call[5];
     for (unsigned i = 0; i < 5; i++)
@@ -237,7 +241,7 @@ static void what_is_in_flight_is_bounded(void **state)
 static void it_comes_back_after_a_restart(void **state)
 {
     up("");
-    open_redis(at_port(PORT), 0);
+    open_redis(at_port(port), 0);
     assert_true(run_until(&world.loop, is_ready, NULL, 2000));
     char before[48];
     snprintf(before, sizeof before, "%s", redis_info(world.redis)->run_id);
@@ -258,23 +262,24 @@ static void it_comes_back_after_a_restart(void **state)
 
 static void nobody_listening_is_retried_until_somebody_does(void **state)
 {
-    open_redis(at_port(PORT + 1), 0);
+    open_redis(at_port(other_port), 0);
     run_for(&world.loop, 400);
     assert_false(redis_ready(world.redis));
     assert_true(redis_stats(world.redis)->connect_failures >= 2);
     assert_non_null(strstr(redis_fault(world.redis), "cannot connect"));
-    assert_true(redis_start(&world.server, PORT + 1, ""));
+    assert_true(redis_start(&world.server, other_port, ""));
     assert_true(run_until(&world.loop, is_ready, NULL, 2500));
 }
 
 static void a_listener_that_never_answers_costs_the_connect_timeout(void **state)
 {
     int fd = socket(AF_INET, SOCK_STREAM, 0), one = 1;
-    struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons(PORT + 2), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons((uint16_t)other_port),
+                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
     assert_int_equal(bind(fd, (struct sockaddr *)&at, sizeof at), 0);
     assert_int_equal(listen(fd, 8), 0);
-    open_redis(at_port(PORT + 2), 0);
+    open_redis(at_port(other_port), 0);
     run_for(&world.loop, 600);
     assert_false(redis_ready(world.redis));
     assert_non_null(strstr(redis_fault(world.redis), "redis.connect_timeout"));
@@ -284,7 +289,7 @@ static void a_listener_that_never_answers_costs_the_connect_timeout(void **state
 static void password_database_and_name_are_said(void **state)
 {
     up("--requirepass secret");
-    struct conf_redis target = at_port(PORT);
+    struct conf_redis target = at_port(port);
     target.password = "secret";
     target.db = 3;
     open_redis(target, 0);
@@ -303,7 +308,7 @@ static void password_database_and_name_are_said(void **state)
 static void a_wrong_password_is_said_and_not_retried_fast(void **state)
 {
     up("--requirepass secret");
-    struct conf_redis target = at_port(PORT);
+    struct conf_redis target = at_port(port);
     target.password = "wrong";
     open_redis(target, 0);
     run_for(&world.loop, 800);
@@ -317,7 +322,7 @@ static void a_user_of_an_acl_may_log_in_and_one_without_info_is_refused(void **s
     up("");
     redis_say(&world.server, "ACL SETUSER quiver on >pw ~* +@all", NULL, 0);
     redis_say(&world.server, "ACL SETUSER blind on >pw ~* +@all -info", NULL, 0);
-    struct conf_redis target = at_port(PORT);
+    struct conf_redis target = at_port(port);
     target.user = "quiver";
     target.password = "pw";
     open_redis(target, 0);
@@ -348,7 +353,7 @@ static void a_unix_socket_works(void **state)
 static void a_host_name_is_resolved_off_the_loop(void **state)
 {
     up("");
-    struct conf_redis target = at_port(PORT);
+    struct conf_redis target = at_port(port);
     target.host = "localhost";
     open_redis(target, 0);
     assert_true(run_until(&world.loop, is_ready, NULL, 3000));
@@ -365,7 +370,7 @@ static void an_owner_may_refuse_what_it_is_connected_to(void **state)
 {
     up("");
     world.refuse = true;
-    open_redis(at_port(PORT), 0);
+    open_redis(at_port(port), 0);
     run_for(&world.loop, 500);
     assert_int_equal(world.n_ready, 1);
     assert_int_equal(world.n_away, 0);
@@ -375,7 +380,7 @@ static void an_owner_may_refuse_what_it_is_connected_to(void **state)
 static void reconnect_is_an_event_and_fails_what_is_in_flight(void **state)
 {
     up("");
-    open_redis(at_port(PORT), 0);
+    open_redis(at_port(port), 0);
     assert_true(run_until(&world.loop, is_ready, NULL, 2000));
     struct call call;
     CALL(&call, SEC, STR("PING"));
@@ -390,7 +395,7 @@ static void reconnect_is_an_event_and_fails_what_is_in_flight(void **state)
 static void a_killed_connection_is_made_again(void **state)
 {
     up("");
-    open_redis(at_port(PORT), 0);
+    open_redis(at_port(port), 0);
     assert_true(run_until(&world.loop, is_ready, NULL, 2000));
     redis_say(&world.server, "CLIENT KILL TYPE normal", NULL, 0);
     assert_true(run_until(&world.loop, is_away, NULL, 2000));

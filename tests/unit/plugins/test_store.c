@@ -263,7 +263,8 @@ static double zipf_hits(size_t room)
             put(store, low, 0, size, r, 3600 * SEC);
     }
     store_stats(store, &stats);
-    print_message("room for %zu: %u of %u, %lu entries\n", room, hits, (unsigned)REQUESTS, (unsigned long)stats.entries);
+    print_message("room for %zu: %u of %u, %lu entries\n", room, hits, (unsigned)REQUESTS,
+                  (unsigned long)stats.entries);
     assert_true(stats.entries <= room);
     free(sum);
     store_free(&store);
