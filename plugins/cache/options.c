@@ -8,8 +8,6 @@ static const struct opt cache_model_options[] = {
     OPT_USEC(M, ttl, "cache_ttl", CONF_CACHING, "60s", "1ms", "30d", "how long an answer may be reused"),
     OPT_UINT(M, share, "cache_share", CONF_CACHING, "100", "1", "100",
              "the part of cache.memory that it may fill, in per cent"),
-    OPT_BOOL(M, external_writes, "external_writes", CONF_CACHING, "false",
-             "others write to Qdrant past quiver: an answer may then be as old as cache_ttl"),
     OPT_BYTES(M, max_entry, "cache_max_entry", CONF_CACHING, "1MiB", "1KiB", "64MiB",
               "larger answers are not kept"),
 };

@@ -11,7 +11,6 @@ struct cache_model_conf {
     bool on;
     uint64_t ttl;         /* usec */
     uint64_t share;       /* per cent of cache.memory */
-    bool external_writes; /* others write to Qdrant directly: only the ttl bounds how old an answer may be */
     uint64_t max_entry;   /* bytes */
 };
 

@@ -114,6 +114,7 @@ struct conf_model_base {
     uint64_t queue;                   /* requests that may wait, per worker; default 1024 */
     uint64_t queue_timeout;           /* 0 = upstream.queue_timeout */
     uint64_t read_timeout, write_timeout; /* first_byte_timeout, write_timeout; 0 = the process's */
+    bool external_writes;             /* caching: others write to Qdrant past quiver */
     uint64_t target_p50;              /* target.p50, usec; 0 unset */
     uint64_t target_ops;              /* 0 unset */
     double target_hit_rate, target_recall; /* NAN unset */

@@ -653,6 +653,10 @@ void tx_abort_all(struct worker *w)
 bool tx_collect(struct tx *tx, size_t max)
 {
     struct fetch *f = &tx->fetch;
+    if (tx->collected || tx->collect_failed) { /* another plugin has asked before */
+        tx->asks_whole = tx->collected && tx->whole.n <= max;
+        return tx->asks_whole;
+    }
     bool fits = f->head.framing == HTTP_BODY_CHUNKED || (f->head.framing == HTTP_BODY_LENGTH && f->head.length <= max);
     if (tx->answer.local || !fits)
         return false;
