@@ -1,5 +1,6 @@
 #include "plugins/cache/store.h"
 
+#include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -51,6 +52,7 @@ struct shard {
     _Atomic size_t bytes;  /* read without the lock by those who look for room */
     uint32_t n_dropped;    /* clock of the ghosts */
     size_t n_items;
+    size_t mask;           /* buckets (and ghosts), minus one */
     struct item **bucket;
     struct ghost *ghost;
     struct part *part[STORE_MODELS]; /* made when first used */
@@ -66,7 +68,7 @@ struct model_sum {
 struct store {
     _Atomic size_t max_bytes, bytes;
     _Atomic uint64_t busy, refused;
-    size_t mask;           /* buckets (and ghosts) of a shard, minus one */
+    pthread_mutex_t resizing; /* one at a time: store_resize */
     struct model_sum model[STORE_MODELS];
     struct shard shard[N_SHARDS];
 };
@@ -95,9 +97,9 @@ static struct shard *shard_of(struct store *store, const struct store_key *key)
     return &store->shard[key->lo % N_SHARDS];
 }
 
-static struct item **bucket_of(struct store *store, struct shard *shard, const struct store_key *key)
+static struct item **bucket_of(struct shard *shard, const struct store_key *key)
 {
-    return &shard->bucket[(key->lo / N_SHARDS) & store->mask];
+    return &shard->bucket[(key->lo / N_SHARDS) & shard->mask];
 }
 
 static bool key_eq(const struct store_key *a, const struct store_key *b)
@@ -105,9 +107,9 @@ static bool key_eq(const struct store_key *a, const struct store_key *b)
     return a->hi == b->hi && a->lo == b->lo && a->n_body == b->n_body && a->op == b->op;
 }
 
-static struct item *find(struct store *store, struct shard *shard, const struct store_key *key)
+static struct item *find(struct shard *shard, const struct store_key *key)
 {
-    struct item *item = *bucket_of(store, shard, key);
+    struct item *item = *bucket_of(shard, key);
     while (item && !key_eq(&item->key, key))
         item = item->chain;
     return item;
@@ -116,7 +118,7 @@ static struct item *find(struct store *store, struct shard *shard, const struct 
 /* Out of bucket, queue and sums; then on the list of victims, freed once the lock is given back. */
 static void take_out(struct store *store, struct shard *shard, struct item *item, struct item **victims)
 {
-    struct item **at = bucket_of(store, shard, &item->key);
+    struct item **at = bucket_of(shard, &item->key);
     while (*at != item)
         at = &(*at)->chain;
     *at = item->chain;
@@ -143,7 +145,7 @@ static void put_in(struct store *store, struct shard *shard, struct item *item)
     if (!item->in_main)
         part->small_bytes += item->bytes;
     shard->n_items++;
-    struct item **at = bucket_of(store, shard, &item->key);
+    struct item **at = bucket_of(shard, &item->key);
     item->chain = *at;
     *at = item;
     struct model_sum *sum = &store->model[item->model];
@@ -163,20 +165,20 @@ static void free_victims(struct item *item)
     }
 }
 
-static struct ghost *ghost_of(struct store *store, struct shard *shard, const struct store_key *key)
+static struct ghost *ghost_of(struct shard *shard, const struct store_key *key)
 {
-    return &shard->ghost[(key->hi >> 32) & store->mask];
+    return &shard->ghost[(key->hi >> 32) & shard->mask];
 }
 
-static void ghost_add(struct store *store, struct shard *shard, const struct store_key *key)
+static void ghost_add(struct shard *shard, const struct store_key *key)
 {
-    *ghost_of(store, shard, key) = (struct ghost){.tag = (uint32_t)key->hi | 1, .when = ++shard->n_dropped};
+    *ghost_of(shard, key) = (struct ghost){.tag = (uint32_t)key->hi | 1, .when = ++shard->n_dropped};
 }
 
 /* Dropped lately: as many drops back as the shard has entries. Forgets the ghost. */
-static bool ghost_take(struct store *store, struct shard *shard, const struct store_key *key)
+static bool ghost_take(struct shard *shard, const struct store_key *key)
 {
-    struct ghost *ghost = ghost_of(store, shard, key);
+    struct ghost *ghost = ghost_of(shard, key);
     if (ghost->tag != ((uint32_t)key->hi | 1))
         return false;
     ghost->tag = 0;
@@ -213,7 +215,7 @@ static void evict_one(struct store *store, struct shard *shard, struct part *par
             continue;
         }
         if (from_small && !expired)
-            ghost_add(store, shard, &item->key);
+            ghost_add(shard, &item->key);
         if (!expired)
             atomic_fetch_add_explicit(&store->model[item->model].evictions, 1, memory_order_relaxed);
         take_out(store, shard, item, victims);
@@ -270,20 +272,47 @@ static void make_room_elsewhere(struct store *store, size_t from, unsigned model
     }
 }
 
+static size_t buckets_for(size_t max_bytes)
+{
+    size_t buckets = 64;
+    while (buckets < max_bytes / ENTRY_GUESS / N_SHARDS && buckets < (1u << 20))
+        buckets *= 2;
+    return buckets;
+}
+
+/* Tables of this size; what is in the buckets moves, the ghosts are forgotten. Not on a data path: lookups
+ * meanwhile miss. */
+static void shard_tables(struct shard *shard, size_t buckets)
+{
+    struct item **bucket = mem_zalloc(buckets * sizeof *bucket), **old = shard->bucket;
+    struct ghost *ghost = mem_zalloc(buckets * sizeof *ghost), *old_ghost = shard->ghost;
+    shard_lock(shard);
+    size_t n = old ? shard->mask + 1 : 0;
+    shard->bucket = bucket;
+    shard->ghost = ghost;
+    shard->mask = buckets - 1;
+    for (size_t i = 0; i < n; i++) {
+        for (struct item *item = old[i], *next; item; item = next) {
+            next = item->chain;
+            struct item **at = bucket_of(shard, &item->key);
+            item->chain = *at;
+            *at = item;
+        }
+    }
+    shard_unlock(shard);
+    free(old);
+    free(old_ghost);
+}
+
 struct store *store_new(size_t max_bytes)
 {
     struct store *store = aligned_alloc(_Alignof(struct shard), sizeof *store);
     ensure(store != NULL);
     memset(store, 0, sizeof *store);
     atomic_store(&store->max_bytes, max_bytes);
-    size_t buckets = 64;
-    while (buckets < max_bytes / ENTRY_GUESS / N_SHARDS && buckets < (1u << 20))
-        buckets *= 2;
-    store->mask = buckets - 1;
-    for (unsigned i = 0; i < N_SHARDS; i++) {
-        store->shard[i].bucket = mem_zalloc(buckets * sizeof *store->shard[i].bucket);
-        store->shard[i].ghost = mem_zalloc(buckets * sizeof *store->shard[i].ghost);
-    }
+    pthread_mutex_init(&store->resizing, NULL);
+    for (unsigned i = 0; i < N_SHARDS; i++)
+        shard_tables(&store->shard[i], buckets_for(max_bytes));
     return store;
 }
 
@@ -301,6 +330,7 @@ void store_free(struct store **slot)
         free(shard->bucket);
         free(shard->ghost);
     }
+    pthread_mutex_destroy(&store->resizing);
     free(store);
 }
 
@@ -313,7 +343,7 @@ enum store_miss store_get(struct store *store, const struct store_key *key, stru
         return STORE_BUSY;
     struct item *victims = NULL;
     enum store_miss found = STORE_ABSENT;
-    struct item *item = find(store, shard, key);
+    struct item *item = find(shard, key);
     if (item && now >= item->expires_at) {
         take_out(store, shard, item, &victims);
         found = STORE_EXPIRED;
@@ -335,7 +365,7 @@ bool store_has(struct store *store, const struct store_key *key, uint64_t now)
     struct shard *shard = shard_of(store, key);
     if (!shard_try(store, shard))
         return false;
-    struct item *item = find(store, shard, key);
+    struct item *item = find(shard, key);
     bool has = item && now < item->expires_at;
     shard_unlock(shard);
     return has;
@@ -357,13 +387,13 @@ static bool refuse(struct store *store)
 /* Takes over the place of what is there, or asks the ghosts where a newcomer goes. */
 static void place(struct store *store, struct shard *shard, struct item *item, struct item **victims)
 {
-    struct item *old = find(store, shard, &item->key);
+    struct item *old = find(shard, &item->key);
     if (old) {
         item->freq = old->freq;
         item->in_main = old->in_main;
         take_out(store, shard, old, victims);
     } else {
-        item->in_main = ghost_take(store, shard, &item->key);
+        item->in_main = ghost_take(shard, &item->key);
     }
     if (!shard->part[item->model]) {
         struct part *part = mem_zalloc(sizeof *part);
@@ -424,7 +454,10 @@ static void trim(struct store *store, unsigned model)
 
 void store_resize(struct store *store, size_t max_bytes)
 {
+    pthread_mutex_lock(&store->resizing);
     size_t before = atomic_exchange(&store->max_bytes, max_bytes);
+    for (unsigned i = 0; i < N_SHARDS && buckets_for(max_bytes) > store->shard[i].mask + 1; i++)
+        shard_tables(&store->shard[i], buckets_for(max_bytes));
     /* Shard by shard down to what is left of it, so that not only the first ones give. */
     for (unsigned i = 0; i < N_SHARDS && max_bytes < before; i++) {
         struct shard *shard = &store->shard[i];
@@ -438,6 +471,7 @@ void store_resize(struct store *store, size_t max_bytes)
         free_victims(victims);
     }
     trim(store, 0);
+    pthread_mutex_unlock(&store->resizing);
 }
 
 void store_set_share(struct store *store, unsigned model, size_t max_bytes)

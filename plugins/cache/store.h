@@ -55,7 +55,7 @@ bool store_put(struct store *, const struct store_key *, struct fingerprint, uns
                uint64_t stored_at,
                uint64_t now, uint64_t ttl);
 
-/* evicts at once what is too much */
+/* evicts at once what is too much, makes larger tables for more; not on a data path */
 void store_resize(struct store *, size_t max_bytes);
 /* 0: no share of its own, the store's limit */
 void store_set_share(struct store *, unsigned model, size_t max_bytes);

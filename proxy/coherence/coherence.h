@@ -22,7 +22,6 @@
 
 #include "base/blob.h"
 #include "base/list.h"
-#include "base/metrics.h"
 #include "base/str.h"
 #include "coherence/fingerprint.h"
 #include "coherence/name.h"
@@ -182,9 +181,6 @@ struct coherence_stats {              /* written by the worker's thread only */
     uint64_t stores, stores_dropped;
 };
 
-/* Adds what has happened since the last call to the thread's metrics (NULL: nowhere). Call it now and
- * then, on the worker's thread. */
-void coherence_count(struct coherence_worker *, struct metrics *);
 const struct coherence_stats *coherence_worker_stats(const struct coherence_worker *);
 /* 0 looks and writes, 1 stores; NULL: none */
 const struct redis_stats *coherence_redis_stats(const struct coherence_worker *, unsigned which);

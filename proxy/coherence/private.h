@@ -88,9 +88,7 @@ struct coherence_worker {
     uint64_t timer_at;
     uint64_t random[2], n_random;
     struct known_token *known;
-    struct coherence_stats stats, counted; /* counted: what coherence_count has passed on */
-    struct redis_stats redis_counted[2];
-    bool up_counted;
+    struct coherence_stats stats;
 };
 
 /* worker.c */

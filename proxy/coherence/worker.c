@@ -278,45 +278,6 @@ void coherence_worker_close(struct coherence_worker **slot)
     free(w);
 }
 
-/* A reload may have replaced the connections: their counts begin again at 0. */
-static void count_redis(struct coherence_worker *w, unsigned which, struct metrics *m)
-{
-    static const struct {
-        enum metrics_counter id;
-        size_t at;
-    } row[] = {
-        {M_REDIS_COMMANDS, offsetof(struct redis_stats, ops)},
-        {M_REDIS_ERRORS, offsetof(struct redis_stats, failures)},
-        {M_REDIS_TIMEOUTS, offsetof(struct redis_stats, timeouts)},
-        {M_REDIS_SKIPPED, offsetof(struct redis_stats, refused)},
-        {M_REDIS_CONNECTS, offsetof(struct redis_stats, connects)},
-        {M_REDIS_DISCONNECTS, offsetof(struct redis_stats, losses)},
-    };
-    const struct redis_stats *now = coherence_redis_stats(w, which), none = {0};
-    struct redis_stats *before = &w->redis_counted[which];
-    now = now ? now : &none;
-    for (unsigned i = 0; i < sizeof row / sizeof *row; i++) {
-        uint64_t is = *(const uint64_t *)((const char *)now + row[i].at),
-            was = *(uint64_t *)((char *)before + row[i].at);
-        metrics_add(m, row[i].id, is >= was ? is - was : is);
-    }
-    *before = *now;
-}
-
-void coherence_count(struct coherence_worker *w, struct metrics *m)
-{
-    metrics_add(m, M_COHERENCE_OPENS, w->stats.opens - w->counted.opens);
-    metrics_add(m, M_COHERENCE_CLOSES, w->stats.closes - w->counted.closes);
-    metrics_add(m, M_COHERENCE_HOLDS, w->stats.unproven - w->counted.unproven);
-    metrics_add(m, M_COHERENCE_FAILURES, w->stats.given_up - w->counted.given_up);
-    w->counted = w->stats;
-    count_redis(w, 0, m);
-    count_redis(w, 1, m);
-    bool up = coherence_redis_ready(w);
-    metrics_gauge_add(m, G_REDIS_UP, (int64_t)up - (int64_t)w->up_counted);
-    w->up_counted = up;
-}
-
 const struct coherence_stats *coherence_worker_stats(const struct coherence_worker *w)
 {
     return &w->stats;

@@ -230,6 +230,19 @@ static void resize_and_purge_give_memory_back(void **state)
     store_free(&store);
 }
 
+static void a_store_that_grows_keeps_its_entries_and_finds_them(void **state)
+{
+    struct store *store = store_new(1 << 20);
+    for (unsigned i = 0; i < 500; i++)
+        assert_true(put(store, i, 0, 500, 0, SEC));
+    store_resize(store, 64 << 20);
+    for (unsigned i = 500; i < 20000; i++)
+        assert_true(put(store, i, 0, 500, 0, SEC));
+    for (unsigned i = 0; i < 20000; i++)
+        assert_int_equal(get(store, i, F1, 0), STORE_HIT);
+    store_free(&store);
+}
+
 /* 100,000 requests from cold over 10,000 searches, Zipf s = 1; the share of hits. */
 static double zipf_hits(size_t room)
 {
@@ -294,7 +307,7 @@ static void *use_it(void *arg)
         if (i % 10000 == 9999)
             store_purge_model(store, (unsigned)(n % 5));
         if (i % 15000 == 14999)
-            store_resize(store, (random & 1 ? 1u : 2u) << 19);
+            store_resize(store, (random & 1 ? 1u : 4u) << 19);
     }
     return NULL;
 }
@@ -330,6 +343,7 @@ int main(void)
         cmocka_unit_test(a_flood_by_one_model_costs_that_model),
         cmocka_unit_test(a_scan_passes_through_without_emptying_it),
         cmocka_unit_test(resize_and_purge_give_memory_back),
+        cmocka_unit_test(a_store_that_grows_keeps_its_entries_and_finds_them),
         cmocka_unit_test(zipf_with_room_for_a_tenth_hits_70_percent),
         cmocka_unit_test(zipf_with_room_for_all_hits_91_percent),
         cmocka_unit_test(threads_use_it_together),
