@@ -590,6 +590,18 @@ static bool outlives_client(const struct tx *tx)
     return tx->is_write && tx->state == TX_FETCHED && tx->fetch.all_sent && tx->route.op->class != CLASS_SNAPSHOT_WRITE;
 }
 
+/* Nobody is left to answer: a write goes on until it is closed, a read ends here and gives its place back. */
+static void leave_client(struct tx *tx)
+{
+    metrics_add(tx->worker->metrics, M_CLIENT_GONE, 1);
+    client_abort(&tx->client);
+    if (tx->opened || tx->state != TX_RESPONSE)
+        return;
+    cancel_suspended(tx);
+    tx->worker->in_state[tx->state]--;
+    tx->worker->in_state[tx->state = TX_DONE]++;
+}
+
 /* What the client's side says comes first: it may have ended the request. */
 static void look_at_client(struct tx *tx)
 {
@@ -598,7 +610,7 @@ static void look_at_client(struct tx *tx)
         return;
     if ((c->eof || c->dead) && tx->state < TX_RELAY && tx->state != TX_FAIL) {
         if (tx->state > TX_FAIL || outlives_client(tx))
-            client_abort(&tx->client); /* nobody is left to answer; what must be closed is closed */
+            leave_client(tx);
         else
             tx->doom = DOOM_CLIENT_GONE;
     } else if (c->late && tx->state < TX_FAIL) {
