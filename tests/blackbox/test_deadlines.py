@@ -153,7 +153,8 @@ def test_a_full_queue_is_503_with_retry_after(fake: FakeQdrant, start) -> None:
     fake.handler = lambda x: x.wait(go) and None
     conns = [q.conn() for _ in range(8)]
     for n, c in enumerate(conns):
-        c.send(head_of("POST", SEARCH, {"Content-Length": "2"}) + b"{}")
+        body = b'{"limit":%d}' % (n + 1)  # each its own: equal ones would be sent together
+        c.send(head_of("POST", SEARCH, {"Content-Length": str(len(body))}) + body)
         if n == 0:
             wait_until(lambda: fake.requests, what="the first is upstream")
     wait_until(

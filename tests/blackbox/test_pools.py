@@ -196,8 +196,9 @@ def test_a_hung_up_client_frees_its_place_in_the_queue(fake: FakeQdrant, start) 
     first.send(head_of("POST", SEARCH, {"Content-Length": "2"}) + b"{}")
     wait_until(lambda: fake.requests, what="the first is upstream")
     gone = [q.conn() for _ in range(5)]
-    for c in gone:
-        c.send(head_of("POST", "/collections/gone/points/search", {"Content-Length": "2"}) + b"{}")
+    for n, c in enumerate(gone):
+        body = b'{"limit":%d}' % (n + 1)  # each its own: equal ones would be sent together
+        c.send(head_of("POST", "/collections/gone/points/search", {"Content-Length": str(len(body))}) + body)
     wait_until(lambda: q.metric("model_queue_length", model="default") == 5, what="five wait")
     for n, c in enumerate(gone):
         c.close() if n % 2 else c.reset()
