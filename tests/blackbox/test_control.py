@@ -4,7 +4,16 @@ import re
 import threading
 
 import pytest
-from lib import Conn, FakeQdrant, Quiver, free_port, head_of, wait_until
+from lib import (
+    Conn,
+    FakeQdrant,
+    Quiver,
+    a_search,
+    free_port,
+    head_of,
+    unlike,
+    wait_until,
+)
 
 SEARCH = "/collections/x/points/search"
 
@@ -39,7 +48,7 @@ def test_not_ready_while_draining(fake: FakeQdrant, start) -> None:
     go = threading.Event()
     fake.handler = lambda x: x.wait(go) and None
     with q.conn() as c:
-        c.send(head_of("POST", SEARCH, {"Content-Length": "2"}) + b"{}")
+        c.send(a_search(SEARCH))
         wait_until(lambda: fake.seen(path=SEARCH), what="a request runs")
         q.term()
         wait_until(lambda: q.control("GET", "/readyz").status == 503, 5, "not ready while draining")
@@ -124,7 +133,7 @@ def test_gauges_return_to_zero(fake: FakeQdrant, start) -> None:
     q = start(fake.url, flags=["--cache", "off"])
     conns = [q.conn() for _ in range(20)]
     for c in conns:
-        c.send(head_of("POST", SEARCH, {"Content-Length": "2"}) + b"{}")
+        c.send(a_search(SEARCH))
     for c in conns:
         assert c.read().status == 200
     assert q.metric("quiver_client_connections") == 20
@@ -193,7 +202,7 @@ def test_metrics_while_the_workers_are_busy(fake: FakeQdrant, start) -> None:
     def client() -> None:
         with q.conn() as c:
             while not over.is_set():
-                assert c.post(SEARCH, b"{}").status == 200
+                assert c.post(SEARCH, unlike()).status == 200
 
     threads = [threading.Thread(target=client) for _ in range(4)]
     for t in threads:

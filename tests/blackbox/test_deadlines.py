@@ -4,7 +4,16 @@ import threading
 import time
 
 import pytest
-from lib import Conn, ConnClosed, FakeQdrant, Quiver, free_port, head_of, wait_until
+from lib import (
+    Conn,
+    ConnClosed,
+    FakeQdrant,
+    Quiver,
+    a_search,
+    free_port,
+    head_of,
+    wait_until,
+)
 
 SEARCH = "/collections/x/points/search"
 LIMITS = {
@@ -179,7 +188,7 @@ def test_waiting_too_long_in_the_queue_is_503(fake: FakeQdrant, start) -> None:
     go = threading.Event()
     fake.handler = lambda x: x.wait(go) and None
     with q.conn() as first, q.conn() as second:
-        first.send(head_of("POST", SEARCH, {"Content-Length": "2"}) + b"{}")
+        first.send(a_search(SEARCH))
         wait_until(lambda: fake.requests, what="the first is upstream")
         r = second.post(SEARCH, b"{}")
         assert r.status == 503 and r.get("retry-after")

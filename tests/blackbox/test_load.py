@@ -7,7 +7,6 @@ import subprocess
 from pathlib import Path
 
 import pytest
-
 from lib import FakeQdrant, Quiver, wait_until
 
 SEARCH = "/collections/mine/points/search"
@@ -36,7 +35,7 @@ def body(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("keep", [[], ["-k"]], ids=["a connection each", "keep-alive"])
 def test_ab_with_answers_of_any_length(fake: FakeQdrant, start, body: Path, keep: list[str]) -> None:
-    q = start(fake.url, flags=["--cache", "off"])
+    q = start(fake.url, caching={"default": {"coalesce": False}}, flags=["--cache", "off"])
     fake.handler = lambda x: x.ok([{"id": fake.serial()}])
     out = ab(q, body, "-l", "-n", "1000", "-c", "10", *keep)
     assert re.search(r"^Complete requests:\s+1000$", out, re.M)

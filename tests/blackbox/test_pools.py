@@ -4,21 +4,19 @@ import threading
 import time
 
 import pytest
-from lib import FakeQdrant, Quiver, head_of, wait_until
+from lib import FakeQdrant, Quiver, a_search, head_of, unlike, wait_until
 
 SEARCH = "/collections/x/points/search"
 
 
-def ask_many(
-    q: Quiver, clients: int, each: int, target: str = SEARCH, body: bytes = b"{}"
-) -> list[list[int]]:
+def ask_many(q: Quiver, clients: int, each: int, target: str = SEARCH) -> list[list[int]]:
     """Statuses by client; every client has its own connection."""
     out: list[list[int]] = [[] for _ in range(clients)]
 
     def client(n: int) -> None:
         with q.conn(timeout=60) as c:
             for _ in range(each):
-                out[n].append(c.post(target, body).status)
+                out[n].append(c.post(target, unlike()).status)
 
     threads = [threading.Thread(target=client, args=(n,)) for n in range(clients)]
     for t in threads:
@@ -51,7 +49,7 @@ def test_both_workers_get_their_share(fake: FakeQdrant, start, limit: int) -> No
     def client(n: int) -> None:
         with q.conn(timeout=60) as c:
             while time.monotonic() < until:
-                assert c.post(SEARCH, b"{}").status == 200
+                assert c.post(SEARCH, unlike()).status == 200
                 counts[n] += 1
 
     threads = [threading.Thread(target=client, args=(n,)) for n in range(32)]
@@ -73,12 +71,12 @@ def test_a_models_pool_is_its_own(fake: FakeQdrant, start) -> None:
     go = threading.Event()
     fake.handler = lambda x: x.wait(go) and None if x.request.path.startswith("/collections/a/") else None
     with q.conn() as blocked:
-        blocked.send(head_of("POST", "/collections/a/points/search", {"Content-Length": "2"}) + b"{}")
+        blocked.send(a_search("/collections/a/points/search"))
         wait_until(lambda: fake.requests, what="alpha's only connection is taken")
         assert q.post("/collections/b/points/search", b"{}").status == 200
         assert q.post("/collections/else/points/search", b"{}").status == 200
         with q.conn() as waiting:
-            waiting.send(head_of("POST", "/collections/a_1/points/search", {"Content-Length": "2"}) + b"{}")
+            waiting.send(a_search("/collections/a_1/points/search"))
             wait_until(
                 lambda: q.metric("model_queue_length", model="alpha") == 1,
                 what="alpha's second request waits",
@@ -193,7 +191,7 @@ def test_a_hung_up_client_frees_its_place_in_the_queue(fake: FakeQdrant, start) 
     go = threading.Event()
     fake.handler = lambda x: x.wait(go) and None
     first = q.conn()
-    first.send(head_of("POST", SEARCH, {"Content-Length": "2"}) + b"{}")
+    first.send(a_search(SEARCH))
     wait_until(lambda: fake.requests, what="the first is upstream")
     gone = [q.conn() for _ in range(5)]
     for n, c in enumerate(gone):
@@ -219,7 +217,7 @@ def test_a_hung_up_client_frees_its_connection_at_once(fake: FakeQdrant, start, 
 
     fake.handler = answer
     c = q.conn()
-    c.send(head_of("POST", SEARCH, {"Content-Length": "2"}) + b"{}")
+    c.send(a_search(SEARCH))
     wait_until(lambda: fake.requests, what="the request is upstream")
     c.close() if how == "fin" else c.reset()
     assert ended.wait(5), "the upstream connection of a client that is gone stays open"
@@ -329,7 +327,7 @@ def test_an_idle_slot_of_one_worker_serves_the_other(fake: FakeQdrant, start) ->
     begin = time.monotonic()
     for _ in range(5):
         for c in conns:
-            assert c.post(SEARCH, b"{}").status == 200
+            assert c.post(SEARCH, unlike()).status == 200
     assert time.monotonic() - begin < 10
     assert fake.open_max == 1
     for c in conns:

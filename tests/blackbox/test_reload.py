@@ -5,7 +5,7 @@ import threading
 import time
 
 import pytest
-from lib import Conn, FakeQdrant, Quiver, free_port, head_of, wait_until
+from lib import Conn, FakeQdrant, Quiver, a_search, free_port, head_of, wait_until
 
 SEARCH = "/collections/mine/points/search"
 VECTOR = b"[" + b",".join(b"%.17f" % (n / 4096) for n in range(4096)) + b"]"  # some 85 KB
@@ -152,7 +152,7 @@ def test_a_ttl_and_a_limit_can_change(fake: FakeQdrant, start) -> None:
     fake.handler = lambda x: x.wait(go) and None
     conns = [q.conn() for _ in range(6)]
     for c in conns:
-        c.send(head_of("POST", SEARCH, {"Content-Length": "2"}) + b"{}")
+        c.send(a_search(SEARCH))
     wait_until(lambda: q.metric("model_queue_length", model="m") == 5, 5, "five wait")
     assert fake.open_now == 1
     go.set()

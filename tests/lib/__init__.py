@@ -1,6 +1,15 @@
 """Objects that black-box tests are written with: Quiver, FakeQdrant, Redis, Conn, wait_until."""
 
-from .conn import Conn, ConnClosed, ProtocolError, Response, head_of, request
+from .conn import (
+    Conn,
+    ConnClosed,
+    ProtocolError,
+    Response,
+    a_search,
+    head_of,
+    request,
+    unlike,
+)
 from .fakeqdrant import Exchange, FakeQdrant, Request
 from .ports import free_port
 from .quiver import ROOT, Quiver, quiver_binary
@@ -8,6 +17,8 @@ from .redis import Redis
 from .wait import wait_until
 
 __all__ = [
+    "a_search",
+    "unlike",
     "Conn",
     "ConnClosed",
     "Exchange",

@@ -1,5 +1,6 @@
 """A raw HTTP client: sends bytes as given, reads exactly one response and parses it strictly."""
 
+import itertools
 import json
 import re
 import socket
@@ -83,6 +84,22 @@ def head_of(
         items.insert(0, ("Host", "quiver.test"))
     return (f"{method} {target} {version}\r\n" + "".join(f"{n}: {v}\r\n" for n, v in items) + "\r\n").encode(
         "latin-1"
+    )
+
+
+_counter = itertools.count(1)
+
+
+def unlike() -> bytes:
+    """A search body that no other one equals: what is to count each request must not be answered together."""
+    return b'{"vector":[%d.5],"limit":1}' % next(_counter)
+
+
+def a_search(target: str, body: bytes | None = None) -> bytes:
+    """A whole search request; without a body, unlike any other."""
+    body = unlike() if body is None else body
+    return (
+        head_of("POST", target, {"Content-Type": "application/json", "Content-Length": str(len(body))}) + body
     )
 
 
