@@ -1,0 +1,267 @@
+/* The loop, its letters and timers; receive buffers; slices on their way out. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "io/loop.h"
+#include "io/outq.h"
+#include "io/rbuf.h"
+
+/* ---- letters and tasks ---- */
+
+enum { SENDERS = 3, LETTERS = 5000 };
+
+struct numbered {
+    struct letter letter;
+    unsigned sender, number;
+};
+
+static struct loop mail_loop;
+static unsigned next_of[SENDERS], n_opened, n_dropped;
+
+static void open_numbered(struct letter *letter)
+{
+    struct numbered *m = (struct numbered *)letter;
+    assert_int_equal(m->number, next_of[m->sender]); /* in the order they were posted */
+    next_of[m->sender]++;
+    if (++n_opened == SENDERS * LETTERS)
+        loop_stop(&mail_loop);
+    free(m);
+}
+
+static void drop_numbered(struct letter *letter)
+{
+    n_dropped++;
+    free(letter);
+}
+
+static void post_one(unsigned sender, unsigned number)
+{
+    struct numbered *m = mem_zalloc(sizeof *m);
+    *m = (struct numbered){.letter = {.open = open_numbered, .drop = drop_numbered}, .sender = sender, .number = number};
+    loop_post(&mail_loop, &m->letter);
+}
+
+static void *post_many(void *arg)
+{
+    for (unsigned i = 0; i < LETTERS; i++)
+        post_one((unsigned)(uintptr_t)arg, i);
+    return NULL;
+}
+
+static void letters_of_many_threads_arrive_in_order(void **state)
+{
+    pthread_t sender[SENDERS];
+    loop_init(&mail_loop);
+    for (uintptr_t i = 0; i < SENDERS; i++)
+        assert_int_equal(pthread_create(&sender[i], NULL, post_many, (void *)i), 0);
+    loop_run(&mail_loop);
+    for (unsigned i = 0; i < SENDERS; i++)
+        pthread_join(sender[i], NULL);
+    assert_int_equal(n_opened, SENDERS * LETTERS);
+    post_one(0, 1);
+    post_one(0, 2);
+    loop_fini(&mail_loop);
+    assert_int_equal(n_dropped, 2); /* nobody opened them; nothing leaks */
+}
+
+struct chain_task {
+    struct task task;
+    struct loop *loop;
+    struct task *wakes;
+    unsigned n_run;
+};
+
+static void run_chain(struct task *task)
+{
+    struct chain_task *c = (struct chain_task *)task;
+    c->n_run++;
+    if (c->wakes)
+        loop_wake(c->loop, c->wakes);
+    else
+        loop_stop(c->loop);
+}
+
+static void a_task_runs_once_however_often_it_is_woken_and_what_it_wakes_runs_too(void **state)
+{
+    struct loop loop;
+    struct chain_task b = {.task = {.run = run_chain}, .loop = &loop};
+    struct chain_task a = {.task = {.run = run_chain}, .loop = &loop, .wakes = &b.task};
+    struct chain_task never = {.task = {.run = run_chain}, .loop = &loop};
+    loop_init(&loop);
+    loop_wake(&loop, &a.task);
+    loop_wake(&loop, &a.task);
+    loop_wake(&loop, &never.task);
+    loop_unwake(&loop, &never.task);
+    loop_unwake(&loop, &never.task);
+    loop_run(&loop);
+    assert_int_equal(a.n_run, 1);
+    assert_int_equal(b.n_run, 1);
+    assert_int_equal(never.n_run, 0);
+    loop_fini(&loop);
+}
+
+/* ---- timers ---- */
+
+static uint64_t fired_at;
+
+static void fire(void *arg)
+{
+    struct timer *timer = arg;
+    fired_at = timer->loop->now;
+    loop_stop(timer->loop);
+}
+
+static void a_timer_fires_when_due_however_it_was_moved(void **state)
+{
+    static const int moves[][2] = {{20, 0}, {5, 25}, {40, 15}, {-1, 15}}; /* set, then moved to; ms; -1: off */
+    for (size_t i = 0; i < 4; i++) {
+        struct loop loop;
+        struct timer timer;
+        loop_init(&loop);
+        timer_init(&timer, &loop, fire, &timer);
+        uint64_t start = clock_usec(), due = 0;
+        for (int k = 0; k < 2; k++)
+            if (moves[i][k]) {
+                due = moves[i][k] < 0 ? NEVER : start + (uint64_t)moves[i][k] * MSEC;
+                timer_set(&timer, due);
+            }
+        loop_run(&loop);
+        assert_true(fired_at >= due && fired_at < due + 500 * MSEC);
+        assert_true(timer.due == NEVER);
+        timer_fini(&timer);
+        loop_fini(&loop);
+    }
+}
+
+static void a_timer_turned_off_does_not_fire(void **state)
+{
+    struct loop loop;
+    struct timer off, end;
+    loop_init(&loop);
+    timer_init(&off, &loop, fire, &off);
+    timer_init(&end, &loop, fire, &end);
+    uint64_t start = clock_usec();
+    timer_set(&off, start + 5 * MSEC);
+    timer_set(&off, NEVER);
+    timer_set(&end, start + 20 * MSEC);
+    loop_run(&loop);
+    assert_true(fired_at >= start + 20 * MSEC);
+    timer_fini(&off);
+    timer_fini(&end);
+    loop_fini(&loop);
+}
+
+/* ---- receive buffers ---- */
+
+static void a_buffer_keeps_its_bytes_when_it_grows_and_holds_no_memory_when_empty(void **state)
+{
+    struct rbuf_pool pool = {0};
+    struct rbuf b = {.pool = &pool};
+    int fd[2];
+    bool drained;
+    char text[1000];
+    for (int i = 0; i < 1000; i++)
+        text[i] = (char)('a' + i % 26);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fd), 0);
+    assert_int_equal(rbuf_recv(&b, fd[0], &drained), RBUF_AGAIN);
+    assert_null(b.base);
+    assert_int_equal(send(fd[1], text, 1000, 0), 1000);
+    assert_int_equal(rbuf_recv(&b, fd[0], &drained), RBUF_GOT);
+    assert_true(drained);
+    rbuf_consume(&b, 100);
+    rbuf_reserve(&b, 1000 * 1000);
+    assert_true(b.cap - b.start >= 1000 * 1000);
+    assert_int_equal(rbuf_bytes(&b).n, 900);
+    assert_memory_equal(rbuf_bytes(&b).p, text + 100, 900);
+    rbuf_reserve(&b, 10); /* there is more room than that */
+    assert_memory_equal(rbuf_bytes(&b).p, text + 100, 900);
+    rbuf_consume(&b, 900);
+    assert_null(b.base);
+    close(fd[1]);
+    assert_int_equal(rbuf_recv(&b, fd[0], &drained), RBUF_EOF);
+    assert_null(b.base);
+    close(fd[0]);
+    rbuf_pool_fini(&pool);
+}
+
+static void a_full_buffer_says_so(void **state)
+{
+    struct rbuf_pool pool = {0};
+    struct rbuf b = {.pool = &pool};
+    int fd[2];
+    bool drained;
+    static char text[RBUF_BYTES];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fd), 0);
+    enum rbuf_result got;
+    do {
+        ssize_t n = send(fd[1], text, sizeof text, MSG_DONTWAIT);
+        (void)n;
+        got = rbuf_recv(&b, fd[0], &drained);
+    } while (got == RBUF_GOT);
+    assert_int_equal(got, RBUF_FULL);
+    assert_int_equal(rbuf_bytes(&b).n, RBUF_BYTES);
+    rbuf_consume(&b, RBUF_BYTES - 10); /* what is left moves to the front */
+    assert_true(rbuf_room(&b) >= RBUF_BYTES - 10);
+    assert_int_equal(rbuf_bytes(&b).n, 10);
+    rbuf_drop(&b);
+    close(fd[0]);
+    close(fd[1]);
+    rbuf_pool_fini(&pool);
+}
+
+/* ---- slices out ---- */
+
+static void slices_go_out_whole_and_in_order_through_a_narrow_socket(void **state)
+{
+    enum { PIECES = 40, PIECE = 20000 };
+    static char text[PIECES * PIECE], got[PIECES * PIECE];
+    int fd[2];
+    size_t moved, n = 0, all = 0;
+    struct outq q = {0};
+    for (size_t i = 0; i < sizeof text; i++)
+        text[i] = (char)(i * 31 >> 3);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fd), 0);
+    for (int i = 0; i < PIECES; i++) {
+        outq_add(&q, (struct str){text + i * PIECE, PIECE});
+        outq_add(&q, STR(""));
+    }
+    assert_int_equal(q.n, PIECES);
+    enum out_result result;
+    do {
+        result = outq_send(&q, fd[1], &moved);
+        all += moved;
+        assert_int_equal(q.left, sizeof text - all);
+        ssize_t k = recv(fd[0], got + n, 7777, MSG_DONTWAIT);
+        n += k > 0 ? (size_t)k : 0;
+    } while (result == OUT_AGAIN);
+    assert_int_equal(result, OUT_SENT);
+    for (ssize_t k; n < sizeof got && (k = recv(fd[0], got + n, sizeof got - n, 0)) > 0;)
+        n += (size_t)k;
+    assert_memory_equal(got, text, sizeof text);
+    close(fd[0]);
+    outq_add(&q, STR("x"));
+    assert_int_equal(outq_send(&q, fd[1], &moved), OUT_DEAD);
+    close(fd[1]);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(letters_of_many_threads_arrive_in_order),
+        cmocka_unit_test(a_task_runs_once_however_often_it_is_woken_and_what_it_wakes_runs_too),
+        cmocka_unit_test(a_timer_fires_when_due_however_it_was_moved),
+        cmocka_unit_test(a_timer_turned_off_does_not_fire),
+        cmocka_unit_test(a_buffer_keeps_its_bytes_when_it_grows_and_holds_no_memory_when_empty),
+        cmocka_unit_test(a_full_buffer_says_so),
+        cmocka_unit_test(slices_go_out_whole_and_in_order_through_a_narrow_socket),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
