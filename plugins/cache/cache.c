@@ -172,6 +172,13 @@ static bool hit_memory(struct tx *tx, struct cache *c, struct reuse *r)
     return true;
 }
 
+/* The model's time, cut where the credentials end sooner, or where others write past quiver. */
+static uint64_t lifetime(const struct tx *tx, const struct cache_model_conf *m)
+{
+    uint64_t ttl = m->ttl < tx->reuse->longest ? m->ttl : tx->reuse->longest;
+    return tx->model->base.external_writes && ttl > m->external_ttl ? m->external_ttl : ttl;
+}
+
 /* What Redis had goes into memory too, for the rest of its time. */
 static bool hit_redis(struct tx *tx, struct cache *c, struct reuse *r, const struct cache_model_conf *m)
 {
@@ -182,14 +189,15 @@ static bool hit_redis(struct tx *tx, struct cache *c, struct reuse *r, const str
     r->look.entry = NULL;
     bool fits = blob && entry_read(blob_str(blob), &entry);
     uint64_t age = fits && now_unix > entry.stored_unix ? now_unix - entry.stored_unix : 0;
-    if (!fits || age >= m->ttl || age > r->oldest) {
+    uint64_t ttl = lifetime(tx, m);
+    if (!fits || age >= ttl || age > r->oldest) {
         blob_put(&blob);
         metrics_model_add(tx->worker->metrics, model, MM_CACHE_MISSES_REDIS, 1);
         return false;
     }
     struct store_key key = store_key(r);
-    store_put(c->store, &key, r->look.fingerprint, model, blob, now > age ? now - age : 0, now, m->ttl - age);
-    answer_from(tx, c, blob, m->ttl - age, "; detail=redis");
+    store_put(c->store, &key, r->look.fingerprint, model, blob, now > age ? now - age : 0, now, ttl - age);
+    answer_from(tx, c, blob, ttl - age, "; detail=redis");
     metrics_model_add(tx->worker->metrics, model, MM_CACHE_HITS_REDIS, 1);
     return true;
 }
@@ -300,9 +308,10 @@ static enum verdict store_answer(struct tx *tx, const struct plug *plug, struct 
     bool changed;
     struct blob *blob = entry_make(&tx->fetch.head, tx->whole, clock_unix_usec(), &changed);
     struct store_key key = store_key(r);
-    bool in_memory = store_put(c->store, &key, r->look.fingerprint, model, blob, now, now, m->ttl);
+    uint64_t ttl = lifetime(tx, m);
+    bool in_memory = store_put(c->store, &key, r->look.fingerprint, model, blob, now, now, ttl);
     bool in_redis = r->look.has_redis &&
-                    coherence_store(tx->worker->coherence, &r->look, &r->entry, blob_str(blob), m->ttl);
+                    coherence_store(tx->worker->coherence, &r->look, &r->entry, blob_str(blob), ttl);
     metrics_model_add(tx->worker->metrics, model, MM_CACHE_STORES_MEMORY, in_memory);
     metrics_model_add(tx->worker->metrics, model, MM_CACHE_STORES_REDIS, in_redis);
     if (changed) {

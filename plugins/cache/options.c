@@ -8,6 +8,8 @@ static const struct opt cache_model_options[] = {
     OPT_USEC(M, ttl, "cache_ttl", CONF_CACHING, "60s", "1ms", "30d", "how long an answer may be reused"),
     OPT_UINT(M, share, "cache_share", CONF_CACHING, "100", "1", "100",
              "the part of cache.memory that it may fill, in per cent"),
+    OPT_USEC(M, external_ttl, "external_writes_ttl", CONF_CACHING, "5s", "1ms", "30d",
+             "with external_writes: the longest that an answer may be reused"),
     OPT_BYTES(M, max_entry, "cache_max_entry", CONF_CACHING, "1MiB", "1KiB", "64MiB",
               "larger answers are not kept"),
 };

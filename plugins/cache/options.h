@@ -11,6 +11,7 @@ struct cache_model_conf {
     bool on;
     uint64_t ttl;         /* usec */
     uint64_t share;       /* per cent of cache.memory */
+    uint64_t external_ttl; /* usec; instead of ttl where external_writes is set */
     uint64_t max_entry;   /* bytes */
 };
 

@@ -48,7 +48,7 @@ static const struct opt options[] = {
     OPT_USEC_UNSET(M, read_timeout, "first_byte_timeout", T, "1ms", "1d", "0: upstream.first_byte_timeout"),
     OPT_USEC_UNSET(M, write_timeout, "write_timeout", T, "1ms", "7d", "0: upstream.write_timeout"),
     OPT_BOOL(M, external_writes, "external_writes", CONF_CACHING, "false",
-             "others write to Qdrant past quiver: an answer may then be as old as cache_ttl"),
+             "others write to Qdrant past quiver: an answer may then be as old as external_writes_ttl"),
     OPT_USEC_UNSET(M, target_p50, "target.p50", T, "1us", "1h",
                    "what half of the searches should stay below"),
     OPT_UINT_UNSET(M, target_ops, "target.ops", T, "1", "1000000000", "searches per second to reach"),

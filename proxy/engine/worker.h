@@ -54,6 +54,7 @@ struct worker {
     struct tx *spare;            /* ended transactions, for reuse */
     unsigned n_spare;
     unsigned in_state[32];       /* transactions by state: a gauge that cannot drift */
+    void (*server_in_doubt)(void *arg); /* nothing can be cached until the servers have been asked who they are; any thread */
     void (*names_changed)(void *arg); /* a write may have changed aliases or collections: fetch the map anew; any thread */
     void (*seen_collection)(struct str, void *arg);
     void *arg;

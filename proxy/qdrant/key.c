@@ -64,6 +64,7 @@ void key_make(const struct key_secret *secret, const struct key_input *in, struc
     add_field(&state, in->query_sorted);
     add_field(&state, in->credentials);
     add_field(&state, in->affinity);
+    add_number(&state, in->servers);
     add_number(&state, out->n_body);
     for (unsigned i = 0; i < in->n_part; i++)
         if (in->part[i].n)

@@ -30,6 +30,7 @@ struct key_input {
     unsigned n_part;
     struct str credentials; /* cred_digest(), 32 bytes */
     struct str affinity;    /* x-qdrant-route-affinity */
+    uint64_t servers;       /* who the server processes are: another one has other entries; 0: not known */
 };
 
 struct key_text {

@@ -21,6 +21,7 @@
 #include "server/listen.h"
 #include "server/thread.h"
 #include "tune/facts_poll.h"
+#include "tune/server_watch.h"
 #include "upstream/peer.h"
 
 enum { LISTENERS_MAX = THREAD_LISTENERS_MAX, API_MAX = 2 };
@@ -39,6 +40,7 @@ struct server {
     struct conf_where listening[LISTENERS_MAX]; /* texts are our own */
     unsigned n_listening;
     struct facts_poll *facts_poll;
+    struct server_watch *server_watch;
     struct api *api;
     _Atomic bool draining, up;   /* up: all listeners are bound, the pid file is written */
     struct letter open_control, close_control;
@@ -169,12 +171,20 @@ static void publish(struct facts *facts, void *arg)
 
 static void names_changed(void *arg)
 {
-    facts_poll_kick(arg);
+    (void)arg;
+    facts_poll_kick(server.facts_poll);
 }
 
 static void seen_collection(struct str name, void *arg)
 {
-    facts_poll_seen(arg, name);
+    (void)arg;
+    facts_poll_seen(server.facts_poll, name);
+}
+
+static void server_in_doubt(void *arg)
+{
+    (void)arg;
+    server_watch_kick(server.server_watch);
 }
 
 static void emit_states(struct metrics_out *out, void *arg)
@@ -259,6 +269,7 @@ static void open_control(struct letter *letter)
 {
     (void)letter;
     server.facts_poll = facts_poll_open(&server.control->worker, publish, NULL);
+    server.server_watch = server_watch_open(&server.control->worker);
     atomic_store(&server.control_up, true);
 }
 
@@ -266,6 +277,7 @@ static void close_control(struct letter *letter)
 {
     (void)letter;
     facts_poll_close(&server.facts_poll);
+    server_watch_close(&server.server_watch);
     if (server.api)
         api_close(&server.api);
     atomic_store(&server.control_down, true);
@@ -291,13 +303,14 @@ static bool start_threads(struct err *err)
     loop_post(&server.control->worker.loop, &server.open_control);
     while (!atomic_load(&server.control_up))
         pause_usec(MSEC);
-    for (uint64_t until = clock_usec() + FIRST_FACTS; !facts_poll_started(server.facts_poll) && clock_usec() < until;)
+    for (uint64_t until = clock_usec() + FIRST_FACTS;
+         !(facts_poll_started(server.facts_poll) && server_watch_started(server.server_watch)) && clock_usec() < until;)
         pause_usec(MSEC);
     for (unsigned i = 0; i < server.n_workers; i++) {
         struct worker *w = &server.worker[i].worker;
         w->names_changed = names_changed;
         w->seen_collection = seen_collection;
-        w->arg = server.facts_poll;
+        w->server_in_doubt = server_in_doubt;
         if (!thread_start(&server.worker[i]))
             return err_set(err, "cannot start a thread: %s", strerror(errno));
     }

@@ -191,6 +191,7 @@ static bool fetch_replayable(const struct fetch *f)
 /* The connection ended before the answer's head was there. */
 static enum fetch_state died(struct fetch *f, uint64_t now)
 {
+    peer_doubt(f->chosen->peer);
     if (!fetch_replayable(f))
         return fail(f, f->conn->in.end == f->conn->in.start ? FETCH_FAILED_DIED : FETCH_FAILED_CUT);
     f->retried = true;
@@ -379,6 +380,7 @@ static enum fetch_body want_more(struct fetch *f)
             f->state = FETCH_OVER;
             return FETCH_END;
         }
+        peer_doubt(f->chosen->peer);
         fail(f, FETCH_FAILED_CUT);
         return FETCH_BROKEN;
     }

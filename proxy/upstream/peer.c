@@ -148,6 +148,7 @@ unsigned peer_n_addresses(const struct peer *peer)
 void peer_failed(struct peer *peer, uint64_t now)
 {
     unsigned n = atomic_fetch_add(&peer->n_failed, 1);
+    peer_doubt(peer);
     uint64_t wait = BACKOFF_FIRST << (n < 6 ? n : 6);
     atomic_fetch_add(&peer->turn, 1);
     atomic_store(&peer->down_until, now + (wait < BACKOFF_MOST ? wait : BACKOFF_MOST));
@@ -162,6 +163,22 @@ void peer_good(struct peer *peer)
         log_info("upstream_up", "upstream=%s", peer->url);
     if (!atomic_load_explicit(&peer->answered, memory_order_relaxed))
         atomic_store(&peer->answered, true);
+}
+
+void peer_doubt(struct peer *peer)
+{
+    atomic_fetch_add(&peer->n_doubts, 1);
+}
+
+bool peer_in_doubt(const struct peer *peer)
+{
+    return atomic_load_explicit(&peer->n_doubts, memory_order_acquire) !=
+           atomic_load_explicit(&peer->n_cleared, memory_order_acquire);
+}
+
+void peer_clear(struct peer *peer, unsigned n_doubts)
+{
+    atomic_store(&peer->n_cleared, n_doubts);
 }
 
 bool peer_is_down(const struct peer *peer, uint64_t now)

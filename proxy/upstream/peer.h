@@ -29,6 +29,8 @@ struct peer {
     _Atomic unsigned n_failed;                  /* connects that failed since the last good one */
     _Atomic uint64_t down_until;                /* others of the group are preferred until then */
     _Atomic bool answered;                      /* a connect has ever succeeded */
+    _Atomic unsigned n_doubts, n_cleared;       /* see peer_doubt */
+    _Atomic uint64_t identity;                  /* of the server process behind it, as last read; 0: never */
 };
 
 /* The peer of this URL, made when it is new (takes a lock then). Any thread. */
@@ -39,6 +41,13 @@ bool peer_address(struct peer *, struct sockaddr_storage *, socklen_t *n);
 unsigned peer_n_addresses(const struct peer *);
 void peer_failed(struct peer *, uint64_t now); /* a connect failed: next address, back off, resolve anew */
 void peer_good(struct peer *);
+
+/* A connection was refused, reset or closed before its time: another process may answer from now on, with other data. Until the control thread has
+ * read who it is (peer_clear with the count of doubts it began with), nothing is cached of what this server holds. Any thread. */
+void peer_doubt(struct peer *);
+bool peer_in_doubt(const struct peer *);
+void peer_clear(struct peer *, unsigned n_doubts);
+
 bool peer_is_down(const struct peer *, uint64_t now);
 
 /* Starts the resolver's thread. usec between rounds; peers that are literal addresses are done at once by peer_get. */

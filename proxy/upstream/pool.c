@@ -62,6 +62,7 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
     bool drained;
     (void)what;
     if (!c->owner) { /* idle: an end, or an answer nobody asked for (Qdrant's 408): dead in both cases */
+        peer_doubt(c->pool->slots->peer);
         uconn_close(c);
         return;
     }
