@@ -192,6 +192,7 @@ class FakeQdrant:
         self.sockets_now = 0  # all of them
         self.answers = 0
         self.aliases: dict[str, str] = {}
+        self.startup = "2026-01-01T00:00:00Z"  # another one: another process with perhaps other data
         self.refused_bytes: list[bytes] = []  # what was no request at all
         self.stopping = False
         self._socks: set[socket.socket] = set()
@@ -353,6 +354,9 @@ class FakeQdrant:
                 "healthz check passed" if path != "/readyz" else "all shards are ready",
                 content_type="text/plain; charset=utf-8",
             )
+        elif r.method == "GET" and path == "/telemetry":
+            app = {"name": "qdrant", "version": "1.18.3", "startup": self.startup}
+            x.ok({"id": "fake", "app": app, "collections": {"number_of_collections": 0}})
         elif r.method == "GET" and path == "/aliases":
             x.ok({"aliases": [{"alias_name": a, "collection_name": c} for a, c in self.aliases.items()]})
         elif r.method == "POST" and path == "/collections/aliases":

@@ -1,0 +1,92 @@
+"""Who answers behind the address, and who asks: a restarted server and an ended token take their entries with them."""
+
+import base64
+import json
+import time
+
+import pytest
+from lib import FakeQdrant, Quiver, wait_until
+
+SEARCH = "/collections/mine/points/search"
+BODY = {"vector": [0.1, 0.2], "limit": 3}
+
+
+def ask(q: Quiver, headers: dict[str, str] | None = None):
+    r = q.post(SEARCH, BODY, headers)
+    assert r.status == 200, r
+    return r
+
+
+def cached(q: Quiver, headers: dict[str, str] | None = None):
+    return wait_until(lambda: (r := ask(q, headers)).hit and r, 5, "it is answered from the cache")
+
+
+def jwt(**claims: object) -> str:
+    parts = [{"alg": "HS256", "typ": "JWT"}, claims]
+    text = [base64.urlsafe_b64encode(json.dumps(p).encode()).rstrip(b"=").decode() for p in parts]
+    return ".".join([*text, "c2lnbmF0dXJl"])
+
+
+def test_a_restarted_server_takes_its_entries_with_it(fake: FakeQdrant, start) -> None:
+    q = start(fake.url)
+    old = cached(q).json()["result"]
+    fake.startup = "2026-01-01T00:00:01Z"
+    fake.drop_connections()
+    wait_until(lambda: ask(q).json()["result"] != old, 10, "the new process is asked")
+    assert cached(q).json()["result"] != old
+    assert q.metric("quiver_upstream_changed_total") == 1
+    assert q.log_has("upstream_changed")
+
+
+def test_a_restart_that_breaks_no_connection_is_found_by_the_poll(fake: FakeQdrant, start) -> None:
+    q = start(fake.url)
+    old = cached(q).json()["result"]
+    fake.startup = "2026-01-01T00:00:02Z"
+    wait_until(lambda: ask(q).json()["result"] != old, 10, "the new process is asked")
+
+
+def test_broken_connections_to_the_same_server_cost_nothing_for_long(fake: FakeQdrant, start) -> None:
+    q = start(fake.url)
+    old = cached(q).json()["result"]
+    fake.drop_connections()
+    assert cached(q).json()["result"] == old
+    assert q.metric("quiver_upstream_changed_total") == 0
+
+
+def test_a_server_that_tells_nothing_is_cached_all_the_same(fake: FakeQdrant, start) -> None:
+    fake.handler = None
+    known = fake.default
+
+    def mute(x) -> None:
+        x.reply(401, "Must provide an API key") if x.request.path == "/telemetry" else known(x)
+
+    fake.default = mute
+    q = start(fake.url)
+    old = cached(q).json()["result"]
+    fake.drop_connections()
+    assert cached(q).json()["result"] == old
+
+
+@pytest.mark.parametrize("how", ["api-key", "bearer"])
+def test_an_entry_ends_with_the_token_it_was_made_for(fake: FakeQdrant, start, how: str) -> None:
+    q = start(fake.url)
+    token = jwt(exp=int(time.time()) + 4, access="r")
+    headers = {"api-key": token} if how == "api-key" else {"Authorization": f"Bearer {token}"}
+    ttl = int((cached(q, headers).get("cache-status") or "").rsplit("ttl=", 1)[1])
+    assert ttl <= 4
+    wait_until(lambda: not ask(q, headers).hit, 10, "the token has ended")
+    assert "detail=token" in (ask(q, headers).get("cache-status") or "")
+
+
+def test_a_token_that_a_point_can_revoke_is_never_cached(fake: FakeQdrant, start) -> None:
+    q = start(fake.url)
+    value_exists = {"collection": "users", "matches": [{"key": "id", "value": 1}]}
+    headers = {"api-key": jwt(value_exists=value_exists)}
+    results = [ask(q, headers).json()["result"] for _ in range(3)]
+    assert len({str(r) for r in results}) == 3
+
+
+def test_external_writes_bound_the_age(fake: FakeQdrant, start) -> None:
+    q = start(fake.url, caching={"default": {"external_writes": True, "external_writes_ttl": "1s"}})
+    old = cached(q).json()["result"]
+    wait_until(lambda: ask(q).json()["result"] != old, 5, "it is asked for anew within a second or so")
