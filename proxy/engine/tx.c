@@ -175,6 +175,8 @@ static enum tx_state step_head(struct tx *tx)
     const struct conf *conf = tx->snapshot->conf;
     route_of(&tx->arena, tx->head.method, tx->head.path, &tx->route);
     tx->resolved = facts_resolve(tx->worker->facts, tx->route.collection);
+    if (tx->resolved.p != tx->route.collection.p)
+        tx->resolved = arena_copy(&tx->arena, tx->resolved); /* the facts may be replaced while this request waits */
     tx->model = conf_model_of(conf, tx->resolved);
     if (tx->model->index == 0 && tx->resolved.p != tx->route.collection.p)
         tx->model = conf_model_of(conf, tx->route.collection); /* a model may be named after the alias itself */
@@ -350,6 +352,7 @@ static enum tx_state step_fail(struct tx *tx)
     }
     bool gone = tx->doom == DOOM_CLIENT_GONE;
     fetch_finish(f);
+    tx->pending_n = 0; /* what was on its way up is not needed any more */
     if (gone) {
         metrics_add(tx->worker->metrics, M_CLIENT_GONE, 1);
         if (tx->client)

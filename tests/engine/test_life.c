@@ -262,6 +262,42 @@ static void a_streamed_answer_that_is_cut_is_cut_visibly(void **state)
     }
 }
 
+static void an_upload_that_fails_on_its_way_is_answered(void **state)
+{
+    static const unsigned statuses[] = {504, 502, 408};
+    for (unsigned i = 0; i < 3; i++) {
+        struct stage *s = stage_open(NULL, conf);
+        struct asker *a = begin(s, UPLOAD);
+        up_takes(up(s), 1);
+        say(a, "abcdefgh"); /* its chunk is in the queue, one byte of it went */
+        if (i == 0)
+            stage_pass(s, 30 * SEC);
+        else if (i == 1)
+            up_closes(up(s));
+        else
+            too_late(a);
+        if (i == 2) /* the front's deadline does not run while quiver itself does not read */
+            stage_pass(s, 30 * SEC);
+        expect(a, statuses[i], NULL);
+        assert_false(a->kept);
+        assert_true(stage_held(s, "hermes"));
+        stage_close(&s);
+    }
+}
+
+static void facts_may_change_while_a_request_waits(void **state)
+{
+    struct stage *s = stage_open(NULL, "optimizations:\n  hermes: {search: {default: {hnsw_ef: 64}}}\n");
+    stage_facts(s, "chat", "hermes");
+    struct asker *a = ask_head(s, "POST /collections/chat/points/search HTTP/1.1\r\nHost: q\r\nContent-Length: 24\r\n\r\n");
+    stage_facts(s, "chat", "mixtral"); /* the old map is freed */
+    say(a, "{\"vector\":[1],\"limit\":3}");
+    assert_non_null(strstr(up_body(up(s)), "hnsw_ef"));
+    up_answers(up(s), 200, "", "{}");
+    expect(a, 200, "{}");
+    stage_close(&s);
+}
+
 static void only_held_reads_may_be_sent_twice(void **state)
 {
     static const struct {
@@ -397,6 +433,8 @@ int main(void)
         cmocka_unit_test(a_write_that_was_never_sent_leaves_no_hold),
         cmocka_unit_test(an_answer_that_comes_before_the_body_goes_out_at_once),
         cmocka_unit_test(a_streamed_answer_that_is_cut_is_cut_visibly),
+        cmocka_unit_test(an_upload_that_fails_on_its_way_is_answered),
+        cmocka_unit_test(facts_may_change_while_a_request_waits),
         cmocka_unit_test(only_held_reads_may_be_sent_twice),
         cmocka_unit_test(a_chunked_answer_for_an_http_1_0_client_ends_with_its_connection),
         cmocka_unit_test(answers_without_a_body_have_none),
