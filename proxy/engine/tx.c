@@ -18,6 +18,7 @@ enum {
     SPARES_MAX = 64,
     PROOF_BYTES = 64 * 1024,  /* answers to writes are small; a longer one is streamed and proves nothing */
     ARENA_FIRST = 6 * 1024,   /* most requests never ask the heap */
+    OWN_ANSWER_MAX = 64 << 20,
 };
 
 struct tx_memory { /* a transaction and the first bytes of its arena are one piece, used again and again */
@@ -71,6 +72,7 @@ static struct tx *tx_new(struct worker *w)
     tx->snapshot = snapshot_get(w->snapshot);
     tx->model = &tx->snapshot->conf->model[0];
     tx->client = NULL;
+    tx->own = NULL;
     tx->state = TX_HEAD;
     tx->doom = DOOM_NONE;
     arena_init(&tx->arena, ((struct tx_memory *)tx)->first, ARENA_FIRST);
@@ -142,6 +144,35 @@ void tx_refused(struct client *client, const struct http_refusal *refusal, void 
     metrics_refused(tx->worker->metrics, refusal->status);
     tx->worker->in_state[tx->state]--;
     tx->worker->in_state[tx->state = TX_REPLY]++;
+    loop_wake(&tx->worker->loop, &tx->task);
+}
+
+void tx_start_own(struct worker *w, struct tx_own *own, struct str head, struct str body)
+{
+    struct tx *tx = tx_new(w);
+    struct http_refusal refusal;
+    size_t scanned = 0, head_n;
+    head = arena_copy(&tx->arena, head);
+    ensure(http_parse_request(head.p, head.n, &scanned, &tx->head, &head_n, &refusal) == HTTP_DONE);
+    ensure(tx->head.framing == HTTP_BODY_NONE || (tx->head.framing == HTTP_BODY_LENGTH && tx->head.length == body.n));
+    own->gathered = NULL;
+    own->n_gathered = own->cap = 0;
+    own->running = tx;
+    tx->own = own;
+    tx->body = arena_copy(&tx->arena, body);
+    loop_wake(&w->loop, &tx->task);
+}
+
+void tx_cancel_own(struct tx_own *own)
+{
+    struct tx *tx = own->running;
+    if (!tx)
+        return;
+    free(own->gathered);
+    own->gathered = NULL;
+    own->running = NULL;
+    tx->own = NULL;
+    tx->doom = DOOM_CLIENT_GONE;
     loop_wake(&tx->worker->loop, &tx->task);
 }
 
@@ -465,13 +496,13 @@ static enum tx_state step_close(struct tx *tx)
         return park(tx, NEVER);
     if (tx->opened && tx->route.op->flags & OP_NAMES && tx->worker->names_changed)
         tx->worker->names_changed(tx->worker->arg);
-    return tx->client ? TX_REPLY : TX_DONE;
+    return tx->client || tx->own ? TX_REPLY : TX_DONE;
 }
 
 static enum tx_state step_reply(struct tx *tx)
 {
     if (!tx->client)
-        return TX_DONE;
+        return tx->own ? TX_GATHER : TX_DONE;
     outq_reset(&tx->out);
     outq_add(&tx->out, tx_client_head(tx));
     tx->first_out = now_of(tx);
@@ -494,6 +525,48 @@ static enum tx_state step_reply(struct tx *tx)
         fetch_finish(&tx->fetch);
     }
     return TX_RELAY;
+}
+
+static bool gather(struct tx_own *own, struct str piece)
+{
+    if (own->n_gathered + piece.n > OWN_ANSWER_MAX)
+        return false;
+    if (own->n_gathered + piece.n > own->cap) {
+        own->cap = 2 * (own->n_gathered + piece.n);
+        own->gathered = mem_realloc(own->gathered, own->cap);
+    }
+    if (piece.n)
+        memcpy(own->gathered + own->n_gathered, piece.p, piece.n);
+    own->n_gathered += piece.n;
+    return true;
+}
+
+static enum tx_state step_gather(struct tx *tx)
+{
+    struct tx_own *own = tx->own;
+    struct str slice;
+    for (unsigned i = 0; tx->answer.whole && i < tx->answer.n_parts; i++)
+        gather(own, tx->answer.part[i]);
+    if (!tx->answer.whole && tx->n_own_answer && !own->n_gathered)
+        gather(own, (struct str){tx->own_answer, tx->n_own_answer});
+    while (!tx->answer.whole) {
+        switch (fetch_body(&tx->fetch, &slice)) {
+        case FETCH_SLICE:
+            if (!gather(own, slice))
+                tx->answer.status = 502;
+            fetch_body_used(&tx->fetch, slice.n);
+            continue;
+        case FETCH_WAIT:
+            return park(tx, fetch_deadline(&tx->fetch));
+        case FETCH_BROKEN:
+            tx->answer.status = fetch_failure_status(tx->fetch.failure);
+            break;
+        case FETCH_END:
+            break;
+        }
+        break;
+    }
+    return TX_DONE;
 }
 
 /* The next piece of the upstream's body goes into the queue; false if the answer cannot be completed. *ended: there is no more. */
@@ -562,6 +635,20 @@ static enum tx_state step_relay(struct tx *tx)
     }
 }
 
+static void deliver_own(struct tx *tx)
+{
+    struct tx_own *own = tx->own;
+    own->status = tx->answer.status ? tx->answer.status : 499;
+    own->fields = tx->answer.local ? tx->answer.fields : tx->fetch.head.raw;
+    own->body = (struct str){own->gathered, own->n_gathered};
+    own->tx = tx;
+    own->running = NULL;
+    own->done(own);
+    free(own->gathered);
+    own->gathered = NULL;
+    own->tx = NULL;
+}
+
 static enum tx_state step_done(struct tx *tx)
 {
     for (unsigned i = 0; i < chain.n; i++)
@@ -572,6 +659,8 @@ static enum tx_state step_done(struct tx *tx)
     if (tx->opened && !tx->closing)
         coherence_cancel(&tx->hold);
     tx_record(tx);
+    if (tx->own)
+        deliver_own(tx);
     if (tx->client)
         client_next(&tx->client, !tx->close_after);
     return TX_GONE;

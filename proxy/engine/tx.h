@@ -19,6 +19,7 @@
     X(PROOF, proof, "writes: read the small answer that says what became of it")                       \
     X(CLOSE, close, "writes: coherence close, confirmed before the first byte goes to the client")     \
     X(REPLY, reply, "build the client's head, send it and what is there of the body")                  \
+    X(GATHER, gather, "quiver's own requests: put the whole answer together")                              \
     X(RELAY, relay, "move body pieces; wait when neither side can move")                               \
     X(DONE, done, "log line, metrics, every plugin's done(), free")
 
@@ -58,13 +59,27 @@ struct answer {
     bool whole;           /* part is all of the body; false: it streams from the upstream */
 };
 
+/* A request of quiver's own (control API, tests): the same pipeline without a client. Embedded in who asks; one thread, the worker's. */
+struct tx_own {
+    void (*done)(struct tx_own *); /* once, from the loop; the following are valid during the call */
+    unsigned status;               /* 499: it was cancelled or cut */
+    struct str fields;             /* the answer's header lines, CRLF each */
+    struct str body;
+    const struct tx *tx;           /* what was done: parameters, cache, times */
+    /* private */
+    struct tx *running;
+    char *gathered;
+    size_t n_gathered, cap;
+};
+
 struct tx {
     struct task task;
     struct link link;                  /* worker->running */
     struct worker *worker;
     struct snapshot *snapshot;
     const struct conf_model *model;
-    struct client *client;             /* NULL: gone, or an internal request */
+    struct client *client;             /* NULL: gone, or a request of quiver's own */
+    struct tx_own *own;
     enum tx_state state;
     enum tx_doom doom;
     struct timer timer;
@@ -114,6 +129,11 @@ struct tx {
 /* A client's request has come, or its head was refused: front's hooks. */
 void tx_begin(struct client *, const struct http_head *, void *worker);
 void tx_refused(struct client *, const struct http_refusal *, void *worker);
+
+/* Begins a request: head is a whole request head as a client would send it (RFC 9112, refused heads break an invariant), body what its length
+ * says. Both are copied. done() comes later, never from here. */
+void tx_start_own(struct worker *, struct tx_own *, struct str head, struct str body);
+void tx_cancel_own(struct tx_own *); /* done() will not come; no-op when nothing runs */
 
 /* Ends all that run: a drain that took too long. */
 void tx_abort_all(struct worker *);

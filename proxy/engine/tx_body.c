@@ -24,7 +24,7 @@ static bool account(struct tx *tx, size_t n)
 
 bool tx_wants_hold(const struct tx *tx)
 {
-    if (tx->head.framing == HTTP_BODY_NONE)
+    if (tx->head.framing == HTTP_BODY_NONE || tx->own)
         return true;
     if (!(tx->route.op->flags & OP_HELD))
         return false;
@@ -106,8 +106,8 @@ static enum hold_result hold_chunks(struct tx *tx)
 
 enum hold_result tx_hold_body(struct tx *tx)
 {
-    if (tx->head.framing == HTTP_BODY_NONE)
-        return HOLD_DONE;
+    if (tx->head.framing == HTTP_BODY_NONE || tx->own)
+        return HOLD_DONE; /* there is none, or it came with the request */
     enum hold_result result = tx->head.framing == HTTP_BODY_LENGTH ? hold_length(tx) : hold_chunks(tx);
     if (result == HOLD_DONE)
         tx->n_body_in = tx->body.n;
