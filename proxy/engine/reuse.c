@@ -1,0 +1,183 @@
+#include "engine/reuse.h"
+
+#include "qdrant/jwt.h"
+
+/* Requests with these are answered by Qdrant alone: their answer depends on more than the key says (CORS, ranges, conditions), or their body
+ * cannot be read (compressed). */
+static const enum http_field_id bypassing[] = {HF_RANGE,          HF_IF_MATCH, HF_IF_NONE_MATCH, HF_IF_MODIFIED_SINCE,
+                                               HF_IF_UNMODIFIED_SINCE, HF_IF_RANGE, HF_ORIGIN, HF_CONTENT_ENCODING};
+
+static bool list_has(const struct tx *tx, enum http_field_id id, struct str token)
+{
+    return tx->head.first[id] && http_list_has(&tx->head, id, token);
+}
+
+/* Cache-Control: max-age (RFC 9111 §5.2.1.1); 0: none will do (no-cache). */
+static uint64_t oldest_taken(const struct tx *tx)
+{
+    uint64_t oldest = NEVER, seconds;
+    struct str item;
+    if (list_has(tx, HF_CACHE_CONTROL, STR("no-cache")) || list_has(tx, HF_PRAGMA, STR("no-cache")))
+        return 0;
+    for (unsigned i = 0; tx->head.first[HF_CACHE_CONTROL] && i < tx->head.n_fields; i++) {
+        struct str rest = tx->head.field[i].value;
+        while (tx->head.field[i].id == HF_CACHE_CONTROL && http_list_item(&rest, &item)) {
+            struct str name = str_split(&item, '=');
+            if (str_ieq(str_trim(name, " \t"), STR("max-age")) && str_u64(str_trim(item, " \t\""), UINT32_MAX, &seconds) &&
+                seconds * SEC < oldest)
+                oldest = seconds * SEC;
+        }
+    }
+    return oldest;
+}
+
+/* A JWT ends, and an answer to it with it; one with value_exists can be revoked by any write elsewhere. */
+static bool token_allows(struct tx *tx, struct reuse *r)
+{
+    static const struct str bearer = {"Bearer ", 7};
+    struct str authorization = http_value(&tx->head, HF_AUTHORIZATION);
+    struct str credential = http_value(&tx->head, HF_API_KEY); /* wins over the other, as in Qdrant */
+    struct jwt jwt;
+    r->longest = NEVER;
+    if (!credential.p && str_starts(authorization, bearer))
+        credential = str_slice(authorization.p + bearer.n, authorization.n - bearer.n);
+    if (!credential.n)
+        return true;
+    jwt_read(credential, &jwt);
+    if (!jwt.is_token)
+        return true;
+    uint64_t now = clock_unix_usec();
+    if (jwt.has_value_exists || jwt.exp <= now / SEC)
+        return false;
+    if (jwt.exp < UINT64_MAX)
+        r->longest = jwt.exp * SEC - now;
+    return true;
+}
+
+/* A server whose connections broke may be another process now, with other data. */
+static bool servers_in_doubt(const struct tx *tx)
+{
+    const struct model_upstream *up = &tx->snapshot->upstream[tx->model->index];
+    for (unsigned i = 0; i < up->n_slots; i++)
+        if (peer_in_doubt(up->slots[i]->peer)) {
+            if (tx->worker->server_in_doubt)
+                tx->worker->server_in_doubt(tx->worker->arg);
+            return true;
+        }
+    return false;
+}
+
+static uint64_t servers_of(const struct tx *tx)
+{
+    const struct model_upstream *up = &tx->snapshot->upstream[tx->model->index];
+    uint64_t sum = 0;
+    for (unsigned i = 0; i < up->n_slots; i++)
+        sum = sum * 31 + atomic_load_explicit(&up->slots[i]->peer->identity, memory_order_relaxed);
+    return sum;
+}
+
+static const char *unfit(struct tx *tx, struct reuse *r, enum metrics_model_counter *counter)
+{
+    *counter = MM_CACHE_BYPASS_CLIENT;
+    if (!token_allows(tx, r))
+        return "token";
+    if (list_has(tx, HF_CACHE_CONTROL, STR("no-store")))
+        return "no-store";
+    for (unsigned i = 0; i < sizeof bypassing / sizeof *bypassing; i++)
+        if (tx->head.first[bypassing[i]])
+            return "header";
+    *counter = MM_CACHE_BYPASS_BODY;
+    if (tx->route.undecodable || (tx->route.op->body == BODY_NONE && tx->head.framing != HTTP_BODY_NONE))
+        return "path";
+    const struct query_facts *q = tx_scan(tx, NULL);
+    if (!q->known)
+        return "body";
+    if (q->uncacheable)
+        return "operation";
+    *counter = MM_CACHE_BYPASS_OTHER;
+    if (!tx->worker->facts)
+        return "starting"; /* the alias map is not known yet */
+    return servers_in_doubt(tx) ? "upstream" : NULL;
+}
+
+/* The alias map is good for one state of "@names" only; a changed one is fetched anew meanwhile. */
+static bool map_is_current(struct tx *tx)
+{
+    struct look look = {0};
+    struct coherence_names names = {0};
+    coherence_names_add(&names, STR("@names"));
+    enum look_result result = look_cells(tx->worker->coherence, &look, &names);
+    bool current = result == LOOK_CLEAR && fingerprint_eq(look.fingerprint, tx->worker->facts->names);
+    look_cancel(&look);
+    if (!current && tx->worker->names_changed)
+        tx->worker->names_changed(tx->worker->arg);
+    return current;
+}
+
+static void read_names(struct tx *tx, struct coherence_names *names)
+{
+    const struct query_facts *q = &tx->query;
+    coherence_names_add(names, tx->route.collection);
+    coherence_names_add(names, tx->resolved);
+    for (unsigned i = 0; i < q->n_lookups; i++) {
+        coherence_names_add(names, q->lookup[i]);
+        coherence_names_add(names, facts_resolve(tx->worker->facts, q->lookup[i]));
+    }
+}
+
+static void make_key(struct tx *tx, struct reuse *r)
+{
+    struct worker *w = tx->worker;
+    unsigned char credentials[CRED_BYTES];
+    const struct http_field *api_key = http_field(&tx->head, HF_API_KEY);
+    const struct http_field *authorization = http_field(&tx->head, HF_AUTHORIZATION);
+    if (!w->secret_version || w->secret_version != coherence_secret_version(w->coherence_shared))
+        w->secret_version = coherence_secret(w->coherence_shared, w->secret.bytes);
+    cred_digest(&w->credentials, api_key ? api_key->value : STR_NONE, authorization ? authorization->value : STR_NONE, credentials);
+    struct key_input in = {
+        .op = tx->route.op,
+        .path = tx->route.path,
+        .spelled = tx->route.collection,
+        .resolved = tx->resolved,
+        .query_sorted = tx->head.query.n ? query_canonical(&tx->arena, tx->head.query) : STR_NONE,
+        .credentials = {(char *)credentials, CRED_BYTES},
+        .affinity = http_value(&tx->head, HF_ROUTE_AFFINITY),
+        .servers = servers_of(tx),
+    };
+    tx_body_parts(tx, &in.part, &in.n_part);
+    key_make(&w->secret, &in, &r->key);
+    r->entry = (struct look_entry){str_of(tx->model->name), {r->key.text, r->key.n_text}};
+}
+
+static void judge(struct tx *tx, struct reuse *r)
+{
+    struct coherence_names names = {0};
+    r->unfit = unfit(tx, r, &r->why);
+    if (!r->unfit && !map_is_current(tx))
+        r->unfit = "aliases";
+    if (r->unfit)
+        return;
+    read_names(tx, &names);
+    if (names.all || look_cells(tx->worker->coherence, &r->look, &names) != LOOK_CLEAR) {
+        r->why = MM_CACHE_BYPASS_HELD;
+        r->unfit = "held";
+        return;
+    }
+    r->oldest = oldest_taken(tx);
+    make_key(tx, r);
+}
+
+struct reuse *tx_reuse(struct tx *tx)
+{
+    if (!tx->reuse) {
+        tx->reuse = arena_zalloc(&tx->arena, sizeof *tx->reuse);
+        judge(tx, tx->reuse);
+    }
+    return tx->reuse;
+}
+
+void tx_reuse_end(struct tx *tx)
+{
+    if (tx->reuse && tx->reuse->look.worker)
+        look_cancel(&tx->reuse->look);
+}

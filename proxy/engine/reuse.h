@@ -1,0 +1,25 @@
+/* reuse.h - may this read be answered with another's answer, and with whose? What the cache and coalescing share: the judgement, the names the
+ * answer depends on, the look at their tokens, and the key under which equal reads find each other. Made once per transaction, on demand. */
+#pragma once
+
+#include "base/metrics.h"
+#include "coherence/coherence.h"
+#include "engine/tx.h"
+#include "qdrant/key.h"
+
+struct reuse {
+    const char *unfit;               /* a word why not (for Cache-Status); NULL: it may */
+    enum metrics_model_counter why;  /* the counter of that */
+    uint64_t oldest;                 /* how old an answer the client takes, microseconds; NEVER: any */
+    uint64_t longest;                /* how long an answer to these credentials may live at most, microseconds; NEVER: any time */
+    struct look look;
+    bool looked;                     /* the look has been confirmed by Redis, or needs none */
+    struct key_text key;
+    struct look_entry entry;
+};
+
+/* The judgement; the same on every call. When unfit is NULL the key is made and look holds what the cells say (LOOK_CLEAR). */
+struct reuse *tx_reuse(struct tx *);
+
+/* Ends a look that still waits. Called when the transaction ends. */
+void tx_reuse_end(struct tx *);
