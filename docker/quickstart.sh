@@ -3,8 +3,8 @@
 # usage: docker/quickstart.sh [--check] [--ports DATA,API,ENGINE,REDIS]
 #   --check   verifies all that it starts, says what failed, exits 0 only if nothing did
 #   --ports   instead of 6333,8000,16333,16379
-# QDRANT_URL=http://HOST:PORT uses that server, with the key QDRANT_API_KEY, instead of the embedded engine: what is
-# there is not touched, only missing collections of models are made. All else lies under build/.
+# QDRANT_URL=http://HOST:PORT uses that server, with the key QDRANT_API_KEY, instead of the embedded engine: of
+# it nothing is touched, only missing collections of models are made. All else that this makes lies under build/.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 check=no data=6333 api=8000 engine_port=16333 redis_port=16379

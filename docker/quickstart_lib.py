@@ -163,7 +163,7 @@ def models(upstream: str) -> list[Model]:
 
 def sample(size: int, n: int, seed: int) -> np.ndarray:
     """n vectors of one population per size: 48 random directions in `size` dimensions, and noise. Hard on
-    purpose: in tight clusters any hnsw_ef finds all; here 32 finds 94 to 98 of 100 neighbours, an unset one all."""
+    purpose: in tight clusters any hnsw_ef finds all; here 32 finds 94 to 98 neighbours of 100, unset all."""
     basis = np.random.default_rng(size).standard_normal((48, size), dtype=np.float32)
     rng = np.random.default_rng([size, seed])
     inner = rng.standard_normal((n, 48), dtype=np.float32)
