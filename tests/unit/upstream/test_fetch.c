@@ -319,6 +319,32 @@ static void a_refused_connect_is_502(void **state)
     world_close(&w);
 }
 
+static void another_server_takes_over_from_one_that_refuses(void **state)
+{
+    struct world *w = world_open(4);
+    char url[64];
+    int gone = listen_local(url);
+    close(gone);
+    struct slots *both[2] = {slots_to(url, 4), w->slots};
+    for (int i = 0; i < 20; i++) {
+        struct getter *g = getter_new(w);
+        g->part[0] = STR("GET / HTTP/1.1\r\nHost: q\r\nconnection: close\r\n\r\n");
+        fetch_start(&g->fetch, both, 2, 16, g->part, 1, false, false);
+        getter_look(g);
+        turn_until(w, g->fetch.state == FETCH_WAITING);
+        int fd = serve(w);
+        hears(w, fd);
+        says(fd, "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok");
+        turn_until(w, g->over);
+        assert_string_equal(g->body, "ok");
+        let_go(&g);
+        close(fd);
+    }
+    assert_int_equal(atomic_load(&both[0]->n_open), 0);
+    world_close(&w);
+    atomic_store(&both[0]->worker[0].pool, NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -334,6 +360,7 @@ int main(void)
         cmocka_unit_test(each_wait_has_its_deadline),
         cmocka_unit_test(a_whole_body_larger_than_a_buffer_comes_in_place),
         cmocka_unit_test(a_refused_connect_is_502),
+        cmocka_unit_test(another_server_takes_over_from_one_that_refuses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
