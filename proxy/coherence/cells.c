@@ -6,6 +6,7 @@
 
 #include "base/ensure.h"
 #include "base/mem.h"
+#include "coherence/breaks.h"
 
 enum { N_CELLS = 65536 };
 
@@ -48,7 +49,7 @@ bool cells_look(struct cells *cells, const struct name_id *name, unsigned n, uin
     for (unsigned i = 0; i < n; i++) {
         struct cell *cell = cell_of(cells, name[i]);
         if (atomic_load(&cell->n_open) || now < atomic_load(&cell->held_until))
-            clear = false;
+            clear = BREAK_IGNORE_HOLD;
     }
     return clear;
 }
@@ -77,4 +78,16 @@ void cells_close(struct cells *cells, const struct name_id *name, unsigned n, ui
             ;
         ensure(atomic_fetch_sub(&cell->n_open, 1) > 0);
     }
+}
+
+void cells_release(struct cells *cells, struct name_id name, uint64_t held_until)
+{
+    struct cell *cell = cell_of(cells, name);
+    renew_token(cells, cell);
+    atomic_store(&cell->held_until, held_until);
+}
+
+bool cells_share(struct name_id a, struct name_id b)
+{
+    return a.lo % N_CELLS == b.lo % N_CELLS;
 }

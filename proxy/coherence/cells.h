@@ -25,3 +25,8 @@ bool cells_look(struct cells *, const struct name_id *, unsigned n, uint64_t now
  * the names stay held, 0 for no longer. */
 void cells_open(struct cells *, const struct name_id *, unsigned n);
 void cells_close(struct cells *, const struct name_id *, unsigned n, uint64_t held_until);
+
+/* For holds that end before their time: a new token, then held until exactly then. Whoever may raise or
+ * lower a hold at the same time must see to the order (holds.c). */
+void cells_release(struct cells *, struct name_id, uint64_t held_until);
+bool cells_share(struct name_id, struct name_id); /* both names have the same cell */

@@ -30,7 +30,10 @@ struct coherence *coherence_new(void)
     struct coherence *c = mem_zalloc(sizeof *c);
     c->cells = cells_new();
     c->everything = name_id_of(STR("*"));
+    c->map = name_id_of(STR("@names"));
     pthread_mutex_init(&c->lock, NULL);
+    pthread_mutex_init(&c->holds_lock, NULL);
+    list_init(&c->holds);
     ensure(getrandom(c->id, sizeof c->id, 0) == sizeof c->id);
     ensure(getrandom(c->secret, sizeof c->secret, 0) == sizeof c->secret);
     atomic_store(&c->secret_version, 1);
@@ -44,6 +47,8 @@ void coherence_free(struct coherence **slot)
     if (!c)
         return;
     cells_free(&c->cells);
+    holds_free(c);
+    pthread_mutex_destroy(&c->holds_lock);
     pthread_mutex_destroy(&c->lock);
     free(c);
 }

@@ -74,7 +74,8 @@ enum look_result {
     /* what carries this fingerprint may be served, what is read from now on may be stored under it */
     LOOK_CLEAR,
     LOOK_HELD,    /* a write is open or unproven: neither serve nor store */
-    LOOK_AWAY,    /* Redis is needed but away or over its budget: neither serve nor store */
+    LOOK_AWAY,    /* Redis is needed but away, over its budget, or some member of the roster is cut off from
+                   * it: neither serve nor store */
 };
 
 struct look_entry {
@@ -84,6 +85,12 @@ struct look_entry {
 
 struct look {
     enum look_result result;
+    /* The state of "@names" (which collections and aliases there are), apart from the fingerprints: what was
+     * derived from the list of aliases under one value is good under that value only. map_cells: as
+     * look_cells saw it. map: the same with Redis's part once look_redis has ended; alone it is map_cells.
+     * map_held: somebody changes them now; good under no value. */
+    struct fingerprint map_cells, map;
+    bool map_held;
     bool alone;                     /* cells alone decide over memory: no Redis, or not shared */
     bool has_redis;                 /* redis_fingerprint is set: entries in Redis may be fetched and stored */
     struct fingerprint fingerprint; /* for the memory store */
@@ -92,8 +99,8 @@ struct look {
     struct blob *entry;
     /* private */
     struct coherence_worker *worker;
-    unsigned n;                     /* names, "everything" first */
-    struct name_id name[COHERENCE_NAMES_MAX + 1];
+    unsigned n;                     /* names, "everything" first; behind them, not counted, "@names" */
+    struct name_id name[COHERENCE_NAMES_MAX + 2];
     struct fingerprint guess;       /* what the entry was asked under */
     bool guessed, ensured;
     struct look_entry wanted;
@@ -140,6 +147,13 @@ bool coherence_store(struct coherence_worker *, const struct look *, const struc
 struct write_hold {
     /* set by the owner before close: wait=true on a one-shard collection, so PROOF_REJECTED means done */
     bool rejection_is_final;
+    /* The same: what a later proof needs. The bytes of the name stay during the close only. */
+    struct str collection;   /* what the write went to, resolved; STR_NONE: nothing proves it later */
+    uint64_t operation_id;   /* as Qdrant returned it; 0: none */
+    bool acknowledged;       /* Qdrant has it and will apply it; false: its answer was lost or an error */
+    /* The collection has one shard and one replica: when this write closes PROOF_COMPLETED, the holds of
+     * writes to it that were acknowledged before this one was opened end too */
+    bool barrier;
     bool told;               /* the last open or close was confirmed by Redis, or there is no Redis */
     /* private */
     bool open, closing;
@@ -147,7 +161,7 @@ struct write_hold {
     struct link link;        /* worker's running writes */
     unsigned n;
     struct name_id name[COHERENCE_NAMES_MAX];
-    uint64_t id[2], renew_at, held_until;
+    uint64_t id[2], opened, renew_at, held_until;
     uint64_t waited, waits_since, waits_until; /* for Redis: before, since when, until when */
     struct tale *tale;       /* what Redis has not confirmed yet */
     void (*wake)(void *arg); /* NULL: not waiting */
@@ -156,8 +170,9 @@ struct write_hold {
 
 /* Before a write's first byte goes upstream. *hold is zeroed by this call; it must stay where it is until
  * coherence_close has finished or coherence_cancel was called. True: confirmed, or nothing to wait for: go
- * on. False: wake(arg) comes, within 1 s for open and close together; then go on. An outage delays each
- * write at most for its own first second. */
+ * on. False: wake(arg) comes, within 1 s for open and close together; then go on: it is confirmed, or no
+ * process on that Redis answers from its cache any more. An outage delays a write once; those that begin
+ * later, while it lasts, go on at once. */
 bool coherence_open(struct coherence_worker *, struct write_hold *, const struct coherence_names *,
                     void (*wake)(void *), void *arg);
 
@@ -170,6 +185,42 @@ bool coherence_close(struct write_hold *, enum write_proof, void (*wake)(void *)
  * what that close said stands. */
 void coherence_cancel(struct write_hold *);
 
+/* coherence.on_bump_failure is fail, Redis is shared, and this process is cut off from it for longer than
+ * coherence.forget, or was never connected since it started: others may answer from their caches without
+ * knowing of its writes, so these should be refused (503). Ask before coherence_open, and again when it has
+ * let the write go on: if true then, close with PROOF_REFUSED. */
+bool coherence_refuses_writes(const struct coherence_worker *);
+
+/* A new token for everything: no answer from before is served again, here or elsewhere. hold_usec: so long
+ * nothing is answered from a cache at all; 0: from now on again. False: Redis could not be told yet (it will
+ * be, and until then this process serves nothing that needs it). */
+bool coherence_everything(struct coherence_worker *, uint64_t hold_usec);
+
+/* ---- writes that ended without a proof ---- */
+
+enum { COHERENCE_COLLECTION_MAX = 256 };
+
+/* Writes to the same names that were acknowledged alike share one hold: a stream of them is one row. */
+struct unproven_hold {
+    uint64_t id[2];
+    uint64_t version;        /* counts up with each write that joins: a proof is of one version */
+    char collection[COHERENCE_COLLECTION_MAX]; /* "" if none was given */
+    uint64_t operation_id;   /* the largest of those writes; 0: none known */
+    bool acknowledged;       /* all of them; false: no proof is possible, only time */
+    uint64_t since, until;   /* of the first write's close; when it ends by itself (monotonic microseconds) */
+    uint64_t n_writes;
+};
+
+/* The holds of this process that have not run out, at most max of them; returns how many. Any thread; takes
+ * a lock, so not for every request. */
+unsigned coherence_unproven(struct coherence *, struct unproven_hold *out, unsigned max);
+
+/* What was seen is proven: that hold ends, in the cells at once, in Redis as soon as it is told. False: it
+ * has run out, or another write joined it since it was seen. Any worker's thread, with its own worker. */
+bool coherence_prove(struct coherence_worker *, const struct unproven_hold *seen);
+/* Not yet: it stays until then (monotonic microseconds) at least. False: it has run out. */
+bool coherence_prolong(struct coherence_worker *, const struct unproven_hold *seen, uint64_t until);
+
 /* ---- figures, for metrics and tests ---- */
 
 struct coherence_stats {              /* written by the worker's thread only */
@@ -179,9 +230,27 @@ struct coherence_stats {              /* written by the worker's thread only */
     uint64_t looks, held, away;       /* looks that asked Redis; results */
     uint64_t guesses, guesses_right;  /* entries asked for in the first round trip */
     uint64_t stores, stores_dropped;
+    uint64_t released, prolonged;     /* holds that a proof ended before their time; that were made longer */
+    uint64_t joins, detaches;         /* leases begun; leases that ran out without a clean end */
+    uint64_t renewals, late;          /* leases renewed; opens that waited so long that renewing stopped */
+    uint64_t forgotten;               /* members that this process found gone for good: a new epoch each */
+    uint64_t epochs;                  /* times this process made everything new */
 };
+
+/* How the process stands with the others on its Redis. */
+struct coherence_gauges {
+    bool attached;           /* it has a lease: writes wait for Redis, reads may be served */
+    bool alive;              /* all members have one: answers come from caches */
+    unsigned members;        /* of the roster, as last heard */
+    unsigned unproven;       /* rows of coherence_unproven */
+    unsigned untold;         /* what Redis has not confirmed */
+    uint64_t detached_usec;  /* how long without a lease; 0: attached, or none is needed */
+};
+
+void coherence_gauges(struct coherence *, uint64_t now, struct coherence_gauges *out); /* any thread */
 
 const struct coherence_stats *coherence_worker_stats(const struct coherence_worker *);
 /* 0 looks and writes, 1 stores; NULL: none */
 const struct redis_stats *coherence_redis_stats(const struct coherence_worker *, unsigned which);
-bool coherence_redis_ready(const struct coherence_worker *); /* Redis answers and is used */
+/* Redis answers and is used: reads may be served from it, and from memory where it is shared */
+bool coherence_redis_ready(const struct coherence_worker *);

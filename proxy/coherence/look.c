@@ -3,6 +3,7 @@
 #include <xxhash.h>
 
 #include "base/ensure.h"
+#include "coherence/breaks.h"
 #include "coherence/private.h"
 
 static const uint64_t SETTLE_EVERY = 100 * MSEC, STORE_BUDGET = 1 * SEC;
@@ -42,6 +43,11 @@ struct str name_key(const struct coherence_worker *w, char out[static KEY_MAX], 
     return str_slice(out, (size_t)n);
 }
 
+static struct str alive_key(const struct coherence_worker *w, char out[static KEY_MAX])
+{
+    return str_slice(out, (size_t)snprintf(out, KEY_MAX, "%salive", w->prefix));
+}
+
 static struct str entry_key(const struct coherence_worker *w, char out[static ENTRY_KEY_MAX],
                             const struct look_entry *entry,
                             struct fingerprint f)
@@ -69,13 +75,18 @@ static struct known_token *known_of(struct coherence_worker *w, struct name_id n
 enum look_result look_cells(struct coherence_worker *w, struct look *look,
                             const struct coherence_names *names)
 {
-    uint64_t tokens[COHERENCE_NAMES_MAX + 1];
+    struct coherence *c = w->coherence;
+    uint64_t tokens[COHERENCE_NAMES_MAX + 1], map[2];
     *look = (struct look){.worker = w, .alone = !w->on || !w->shared, .n = 1};
-    look->name[0] = w->coherence->everything;
+    look->name[0] = c->everything;
     for (unsigned i = 0; i < names->n; i++)
         look->name[look->n++] = name_id_of(names->name[i]);
-    bool clear = cells_look(w->coherence->cells, look->name, look->n, w->loop->now, tokens);
+    look->name[look->n] = c->map;
+    bool clear = cells_look(c->cells, look->name, look->n, w->loop->now, tokens);
+    look->map_held = !cells_look(c->cells, &c->map, 1, w->loop->now, &map[1]);
+    map[0] = tokens[0];
     look->fingerprint = digest(tokens, look->n * sizeof *tokens);
+    look->map = look->map_cells = digest(map, sizeof map);
     look->result = clear && !names->all ? LOOK_CLEAR : LOOK_HELD;
     w->stats.held += look->result == LOOK_HELD;
     return look->result;
@@ -136,12 +147,13 @@ static uint64_t budget_left(const struct look *look)
 
 static bool ask_tokens(struct look *look)
 {
-    struct str argv[COHERENCE_NAMES_MAX + 2] = {STR("MGET")};
-    char keys[COHERENCE_NAMES_MAX + 1][KEY_MAX];
-    for (unsigned i = 0; i < look->n; i++)
-        argv[i + 1] = name_key(look->worker, keys[i], 't', look->name[i]);
-    return redis_send(look->worker->main, &look->tokens_op, look->n + 1, argv, budget_left(look),
-                      tokens_done);
+    struct str argv[COHERENCE_NAMES_MAX + 4] = {STR("MGET")};
+    char keys[COHERENCE_NAMES_MAX + 3][KEY_MAX];
+    unsigned argc = 1;
+    for (unsigned i = 0; i <= look->n; i++)
+        argv[argc++] = name_key(look->worker, keys[i], 't', look->name[i]);
+    argv[argc++] = alive_key(look->worker, keys[look->n + 1]);
+    return redis_send(look->worker->main, &look->tokens_op, argc, argv, budget_left(look), tokens_done);
 }
 
 static bool ask_entry(struct look *look, struct fingerprint f)
@@ -177,7 +189,7 @@ static void settle(struct look *look, unsigned i)
     if (known->name.hi == look->name[i].hi && known->name.lo == look->name[i].lo && now < known->settle_at)
         return;
     *known = (struct known_token){.name = look->name[i], .settle_at = now + SETTLE_EVERY};
-    mark_send(look->worker, NULL, &look->name[i], 1, "", NULL, 0, true, NULL);
+    mark_send(look->worker, NULL, &(struct mark){.name = &look->name[i], .n = 1, .token = "", .whole = true}, NULL);
 }
 
 /* Names that Redis has never heard of get a first token; then all are asked for once more. */
@@ -187,12 +199,13 @@ static bool ensure_tokens(struct look *look, const struct redis_value *v)
     if (look->ensured)
         return false;
     look->ensured = true;
-    for (unsigned i = 0; i < look->n; i++) {
+    for (unsigned i = 0; i <= look->n; i++) {
         if (redis_kind(redis_item(v, i)) != REDIS_IS_NIL)
             continue;
         char key[KEY_MAX], token[TOKEN_N * 2 + 2] = "0";
-        uint64_t fresh[2];
-        worker_random(w, fresh);
+        uint64_t fresh[2] = {0, 0};
+        if (!BREAK_COUNTER_TOKENS)
+            worker_random(w, fresh);
         token_text(token + 1, (struct fingerprint){fresh[0], fresh[1]});
         struct str argv[] = {STR("SET"), name_key(w, key, 't', look->name[i]), str_of(token), STR("NX")};
         redis_send(w->main, NULL, 4, argv, budget_left(look), NULL);
@@ -202,14 +215,20 @@ static bool ensure_tokens(struct look *look, const struct redis_value *v)
     return ask_tokens(look);
 }
 
-enum tokens_are { TOKENS_GOOD, TOKENS_HELD, TOKENS_MISSING, TOKENS_WRONG };
+enum tokens_are {
+    TOKENS_GOOD,
+    TOKENS_HELD,
+    TOKENS_MISSING, /* of a name that was never asked for */
+    TOKENS_SILENT,  /* some member of the roster has no lease */
+    TOKENS_WRONG,
+};
 
 static enum tokens_are read_tokens(struct look *look, const struct redis_value *v, struct fingerprint *tokens)
 {
     enum tokens_are are = TOKENS_GOOD;
-    if (redis_count(v) != look->n)
+    if (redis_count(v) != look->n + 2)
         return TOKENS_WRONG;
-    for (unsigned i = 0; i < look->n; i++) {
+    for (unsigned i = 0; i <= look->n; i++) {
         const struct redis_value *item = redis_item(v, i);
         bool held = false;
         if (redis_kind(item) == REDIS_IS_NIL && i > 0) {
@@ -218,16 +237,21 @@ static enum tokens_are read_tokens(struct look *look, const struct redis_value *
         }
         if (redis_kind(item) != REDIS_IS_TEXT || !token_parse(redis_text(item), &tokens[i], &held))
             return TOKENS_WRONG;
-        if (held) {
+        if (held)
             settle(look, i);
+        if (held && i == look->n)
+            look->map_held = true;
+        else if (held && !BREAK_IGNORE_HOLD)
             are = TOKENS_HELD;
-        }
     }
-    return fingerprint_eq(tokens[0], look->worker->epoch) ? are : TOKENS_WRONG;
+    bool silent = false && look->worker->shared && !BREAK_IGNORE_ALIVE &&
+                  redis_kind(redis_item(v, look->n + 1)) == REDIS_IS_NIL;
+    return silent ? TOKENS_SILENT : are;
 }
 
 static void remember_tokens(struct look *look, const struct fingerprint *tokens)
 {
+    look->worker->epoch = tokens[0];
     for (unsigned i = 1; i < look->n; i++)
         *known_of(look->worker, look->name[i]) = (struct known_token){.name = look->name[i],
                                                                       .token = tokens[i]};
@@ -237,7 +261,7 @@ static void tokens_done(struct redis_op *op, const struct redis_value *v)
 {
     struct look *look = (struct look *)((char *)op - offsetof(struct look, tokens_op));
     struct coherence_worker *w = look->worker;
-    struct fingerprint tokens[COHERENCE_NAMES_MAX + 1];
+    struct fingerprint tokens[COHERENCE_NAMES_MAX + 2];
     if (!v) {
         look_finish(look, without_redis(look));
         return;
@@ -245,6 +269,9 @@ static void tokens_done(struct redis_op *op, const struct redis_value *v)
     switch (read_tokens(look, v, tokens)) {
     case TOKENS_WRONG:
         begin_generation(w);
+        look_finish(look, without_redis(look));
+        return;
+    case TOKENS_SILENT:
         look_finish(look, without_redis(look));
         return;
     case TOKENS_HELD:
@@ -263,6 +290,8 @@ static void tokens_done(struct redis_op *op, const struct redis_value *v)
     if (!look->alone) {
         struct fingerprint both[] = {look->fingerprint, look->redis_fingerprint};
         look->fingerprint = digest(both, sizeof both);
+        struct fingerprint map[] = {look->map_cells, tokens[0], tokens[look->n]};
+        look->map = digest(map, sizeof map);
     }
     bool right = look->guessed && fingerprint_eq(look->guess, look->redis_fingerprint);
     w->stats.guesses_right += right;

@@ -9,15 +9,15 @@
 
 const uint64_t WRITE_WAIT = 1 * SEC;
 
-/* KEYS: token, writers of each name. ARGV: new token ('' keeps the old one), writer ('' none), how long it
- * holds in ms (0: no more). A token's first character tells whether a writer holds the name. Neither key
- * has a TTL: one that had could be evicted, and a hold with it; so a hold that ran out is only noticed
- * when somebody asks (settle, in look.c). The SET comes first: a full Redis refuses it before anything has
- * changed. */
+/* KEYS: token, holds of each name. ARGV: new token ('' keeps the old one), how long a hold lasts in ms (0:
+ * none), whose, whose is over ('' nobody's). A token's first character tells whether a hold is on the name.
+ * Neither key has a TTL: one that had could be evicted, and a hold with it; so a hold that ran out is only
+ * noticed when somebody asks (settle, in look.c). The SET comes first: a full Redis refuses it before
+ * anything has changed. */
 const char mark_script[] =
     "local t = redis.call('TIME')\n"
     "local now = t[1] * 1000 + math.floor(t[2] / 1000)\n"
-    "local hold = tonumber(ARGV[3])\n"
+    "local hold = tonumber(ARGV[2])\n"
     "for i = 1, #KEYS, 2 do\n"
     "  local token = ARGV[1]\n"
     "  if token == '' then\n"
@@ -28,9 +28,10 @@ const char mark_script[] =
     "    redis.call('SET', KEYS[i], '1' .. token)\n"
     "    redis.call('ZREMRANGEBYSCORE', KEYS[i + 1], '-inf', now)\n"
     "    if hold > 0 then\n"
-    "      redis.call('ZADD', KEYS[i + 1], now + hold, ARGV[2])\n"
-    "    elseif ARGV[2] ~= '' then\n"
-    "      redis.call('ZREM', KEYS[i + 1], ARGV[2])\n"
+    "      redis.call('ZADD', KEYS[i + 1], now + hold, ARGV[3])\n"
+    "    end\n"
+    "    if ARGV[4] ~= '' then\n"
+    "      redis.call('ZREM', KEYS[i + 1], ARGV[4])\n"
     "    end\n"
     "    if redis.call('ZCARD', KEYS[i + 1]) == 0 then\n"
     "      redis.call('SET', KEYS[i], '0' .. token)\n"
@@ -39,29 +40,34 @@ const char mark_script[] =
     "end\n"
     "return 1\n";
 
-bool mark_send(struct coherence_worker *w, struct redis_op *op, const struct name_id *name, unsigned n,
-               const char *token,
-               const uint64_t writer[2], uint64_t hold_msec, bool whole,
+/* An id as text, "" for none. */
+static struct str id_text(char out[static 40], const uint64_t *id)
+{
+    if (!id || !(id[0] | id[1]))
+        return STR("");
+    return str_slice(out, (size_t)snprintf(out, 40, "%016" PRIx64 "%016" PRIx64, id[0], id[1]));
+}
+
+bool mark_send(struct coherence_worker *w, struct redis_op *op, const struct mark *mark,
                void (*done)(struct redis_op *, const struct redis_value *))
 {
     struct str argv[REDIS_ARGS_MAX];
-    char keys[2 * COHERENCE_NAMES_MAX][KEY_MAX], n_keys[8], hold[24], id[40] = "";
+    char keys[2 * COHERENCE_NAMES_MAX][KEY_MAX], n_keys[8], hold[24], id[40], drop[40];
     unsigned argc = 0;
-    whole = whole || !w->script[0];
+    bool whole = mark->whole || !w->script[0];
     argv[argc++] = whole ? STR("EVAL") : STR("EVALSHA");
     argv[argc++] = str_of(whole ? mark_script : w->script);
-    snprintf(n_keys, sizeof n_keys, "%u", 2 * n);
+    snprintf(n_keys, sizeof n_keys, "%u", 2 * mark->n);
     argv[argc++] = str_of(n_keys);
-    for (unsigned i = 0; i < n; i++) {
-        argv[argc++] = name_key(w, keys[2 * i], 't', name[i]);
-        argv[argc++] = name_key(w, keys[2 * i + 1], 'w', name[i]);
+    for (unsigned i = 0; i < mark->n; i++) {
+        argv[argc++] = name_key(w, keys[2 * i], 't', mark->name[i]);
+        argv[argc++] = name_key(w, keys[2 * i + 1], 'w', mark->name[i]);
     }
-    if (writer)
-        snprintf(id, sizeof id, "%016" PRIx64 "%016" PRIx64, writer[0], writer[1]);
-    snprintf(hold, sizeof hold, "%" PRIu64, hold_msec);
-    argv[argc++] = str_of(token);
-    argv[argc++] = str_of(id);
+    snprintf(hold, sizeof hold, "%" PRIu64, mark->hold_msec);
+    argv[argc++] = str_of(mark->token);
     argv[argc++] = str_of(hold);
+    argv[argc++] = id_text(id, mark->id);
+    argv[argc++] = id_text(drop, mark->drop);
     return redis_send(w->main, op, argc, argv, WRITE_WAIT, done);
 }
 
@@ -127,7 +133,9 @@ static bool tale_send(struct tale *tale, bool whole)
     worker_random(w, fresh);
     struct fingerprint f = {fresh[0], fresh[1]};
     token_text(token, f);
-    if (!mark_send(w, &tale->op, tale->name, tale->n, token, tale->id, hold, whole, tale_done))
+    struct mark mark = {.name = tale->name, .n = tale->n, .token = token, .id = tale->id, .drop = tale->drop,
+                        .hold_msec = hold, .whole = whole};
+    if (!mark_send(w, &tale->op, &mark, tale_done))
         return false;
     if (tale->n == 1 && tale->name[0].hi == w->coherence->everything.hi &&
         tale->name[0].lo == w->coherence->everything.lo)
@@ -158,23 +166,28 @@ static void tell_everything(struct coherence_worker *w)
     tale_untold(tale);
 }
 
+/* What a tale is about: a hold until then, or none; another that is over, or none. */
+struct about {
+    const uint64_t *id, *drop;
+    uint64_t until;
+};
+
 /* waiter may be NULL. Sends it if that is possible now. */
 static struct tale *tale_new(struct coherence_worker *w, struct write_hold *waiter,
-                             const struct name_id *name, unsigned n,
-                             const uint64_t *id, uint64_t until)
+                             const struct name_id *name, unsigned n, struct about about)
 {
     if (w->tales.n >= TALES_MAX)
         tell_everything(w);
     struct tale *tale = mem_zalloc(sizeof *tale + n * sizeof *name);
     tale->worker = w;
     tale->waiter = waiter;
-    tale->until = until;
+    tale->until = about.until;
     tale->n = n;
     memcpy(tale->name, name, n * sizeof *name);
-    if (id)
-        memcpy(tale->id, id, sizeof tale->id);
-    else
-        worker_random(w, tale->id);
+    if (about.id)
+        memcpy(tale->id, about.id, sizeof tale->id);
+    if (about.drop)
+        memcpy(tale->drop, about.drop, sizeof tale->drop);
     list_push(&w->tales, &tale->link);
     if (!tale_send(tale, false))
         tale_untold(tale);
@@ -190,25 +203,29 @@ void tell_all(struct coherence_worker *w)
     }
 }
 
-/* ---- names held after their write is over: needed again when Redis has forgotten them ---- */
+/* ---- what this Redis has never heard ---- */
 
-static void held_add(struct coherence_worker *w, struct name_id name, uint64_t until, uint64_t now)
+/* Not told before it is confirmed, however soon it is sent: nobody may rely on a Redis that lacks it. */
+static void retell(struct coherence_worker *w, const struct held *held)
 {
-    unsigned kept = 0;
-    for (unsigned i = 0; i < w->n_held; i++) {
-        struct held_name *held = &w->held[i];
-        if (held->name.hi == name.hi && held->name.lo == name.lo) {
-            held->until = until > held->until ? until : held->until;
-            return;
-        }
-        if (held->until > now)
-            w->held[kept++] = *held;
-    }
-    w->n_held = kept;
-    if (kept < HELD_MAX)
-        w->held[w->n_held++] = (struct held_name){name, until};
-    else if (until > w->everything_until)
-        w->everything_until = until;
+    tale_untold(tale_new(w, NULL, held->name, held->n, (struct about){.id = held->id, .until = held->until}));
+}
+
+void tell_held(struct coherence_worker *w, const struct held *held)
+{
+    if (w->on)
+        retell(w, held);
+}
+
+void tell_released(struct coherence_worker *w, const struct held *held)
+{
+    if (w->on)
+        tale_untold(tale_new(w, NULL, held->name, held->n, (struct about){.drop = held->id}));
+}
+
+static struct about running(const struct write_hold *hold, uint64_t now)
+{
+    return (struct about){.id = hold->id, .until = now + hold->worker->hold_usec};
 }
 
 void retell_state(struct coherence_worker *w)
@@ -217,13 +234,10 @@ void retell_state(struct coherence_worker *w)
     for (struct link *k = list_first(&w->running); k; k = list_next(&w->running, k)) {
         struct write_hold *hold = LIST_OF(write_hold, link, k);
         if (!hold->tale)
-            hold->tale = tale_new(w, hold, hold->name, hold->n, hold->id, now + w->quarantine);
+            hold->tale = tale_new(w, hold, hold->name, hold->n, running(hold, now));
+        tale_untold(hold->tale);
     }
-    for (unsigned i = 0; i < w->n_held; i++)
-        if (w->held[i].until > now)
-            tale_new(w, NULL, &w->held[i].name, 1, NULL, w->held[i].until);
-    if (w->everything_until > now)
-        tale_new(w, NULL, &w->coherence->everything, 1, NULL, w->everything_until);
+    holds_each(w, retell);
 }
 
 /* ---- writes ---- */
@@ -237,8 +251,6 @@ static void finish_close(struct write_hold *hold)
         hold->tale->waiter = NULL;
         hold->tale = NULL;
     }
-    for (unsigned i = 0; hold->held_until && i < hold->n; i++)
-        held_add(w, hold->name[i], hold->held_until, clock_usec());
     cells_close(w->coherence->cells, hold->name, hold->n, hold->held_until);
     list_remove(&w->running, &hold->link);
     hold->open = hold->closing = false;
@@ -295,7 +307,8 @@ bool coherence_open(struct coherence_worker *w, struct write_hold *hold, const s
                     void (*wake)(void *), void *arg)
 {
     struct coherence *c = w->coherence;
-    *hold = (struct write_hold){.worker = w, .open = true, .told = true, .waits_until = NEVER};
+    *hold = (struct write_hold){.worker = w, .open = true, .told = true, .waits_until = NEVER,
+                                 .opened = clock_usec()};
     hold->name[0] = c->everything;
     for (unsigned i = 0; !names->all && i < names->n; i++)
         hold->name[i] = name_id_of(names->name[i]);
@@ -307,9 +320,9 @@ bool coherence_open(struct coherence_worker *w, struct write_hold *hold, const s
     if (!w->on)
         return true;
     uint64_t now = clock_usec();
-    hold->renew_at = now + w->quarantine / 3;
+    hold->renew_at = now + w->hold_usec / 3;
     worker_arm(w, hold->renew_at);
-    hold->tale = tale_new(w, hold, hold->name, hold->n, hold->id, now + w->quarantine);
+    hold->tale = tale_new(w, hold, hold->name, hold->n, running(hold, now));
     return !wait_for_tale(hold, wake, arg);
 }
 
@@ -319,14 +332,42 @@ static bool is_done(const struct write_hold *hold, enum write_proof proof)
            (proof == PROOF_REJECTED && hold->rejection_is_final);
 }
 
+/* The hold goes on without its write: as a row of those without a proof. */
+static void keep_hold(struct write_hold *hold, struct held *held)
+{
+    struct coherence_worker *w = hold->worker;
+    uint64_t now = w->loop->now;
+    struct hold_of of = {hold->name, hold->n, hold->collection, hold->operation_id, hold->acknowledged};
+    holds_add(w, &of, now, now + w->quarantine, held);
+    hold->held_until = held->until;
+    if (held->n == hold->n && !memcmp(held->name, hold->name, held->n * sizeof *held->name))
+        return;
+    cells_open(w->coherence->cells, held->name, held->n);
+    cells_close(w->coherence->cells, held->name, held->n, held->until);
+    tell_held(w, held);
+    *held = (struct held){.id = {hold->id[0], hold->id[1]}, .until = held->until};
+}
+
+/* What its close tells: the hold of the row that it joined, if any, in place of its own. */
+static struct about closing(const struct write_hold *hold, const struct held *held)
+{
+    bool same = held->id[0] == hold->id[0] && held->id[1] == hold->id[1];
+    return (struct about){.id = held->id, .until = held->until, .drop = same ? NULL : hold->id};
+}
+
 /* Records the outcome; what is left is telling Redis. */
 static void begin_close(struct write_hold *hold, enum write_proof proof)
 {
     struct coherence_worker *w = hold->worker;
+    struct held held = {.until = 0};
     bool done = is_done(hold, proof);
     w->stats.closes++;
     w->stats.unproven += !done;
-    hold->held_until = done ? 0 : w->loop->now + w->quarantine;
+    hold->held_until = 0;
+    if (!done && w->quarantine)
+        keep_hold(hold, &held);
+    if (proof == PROOF_COMPLETED && hold->barrier && hold->collection.n)
+        holds_barrier(w, hold->collection, hold->opened);
     if (hold->wake)
         stop_waiting(hold); /* its open: the answer came first */
     hold->closing = true;
@@ -338,7 +379,7 @@ static void begin_close(struct write_hold *hold, enum write_proof proof)
     }
     hold->told = true;
     if (w->on)
-        hold->tale = tale_new(w, hold, hold->name, hold->n, hold->id, hold->held_until);
+        hold->tale = tale_new(w, hold, hold->name, hold->n, closing(hold, &held));
 }
 
 bool coherence_close(struct write_hold *hold, enum write_proof proof, void (*wake)(void *), void *arg)
@@ -365,15 +406,30 @@ void coherence_cancel(struct write_hold *hold)
     finish_close(hold);
 }
 
+bool coherence_everything(struct coherence_worker *w, uint64_t hold_usec)
+{
+    struct coherence *c = w->coherence;
+    uint64_t now = clock_usec();
+    struct held held = {.n = 1, .name = {c->everything}};
+    struct hold_of of = {.name = &c->everything, .n = 1, .collection = STR("")};
+    w->stats.epochs++;
+    cells_open(c->cells, &c->everything, 1);
+    if (hold_usec)
+        holds_add(w, &of, now, now + hold_usec, &held);
+    cells_close(c->cells, &c->everything, 1, held.until);
+    tell_held(w, &held);
+    return !w->on || worker_current(w);
+}
+
 void tell_timer(struct coherence_worker *w, uint64_t now)
 {
     for (struct link *k = list_first(&w->running), *next; k; k = next) {
         next = list_next(&w->running, k);
         struct write_hold *hold = LIST_OF(write_hold, link, k);
         if (w->on && now >= hold->renew_at) {
-            hold->renew_at = now + w->quarantine / 3;
+            hold->renew_at = now + w->hold_usec / 3;
             if (!hold->tale)
-                hold->tale = tale_new(w, hold, hold->name, hold->n, hold->id, now + w->quarantine);
+                hold->tale = tale_new(w, hold, hold->name, hold->n, running(hold, now));
         }
         if (w->on)
             worker_arm(w, hold->renew_at);

@@ -231,6 +231,7 @@ void coherence_worker_configure(struct coherence_worker *w, const struct conf *c
     const struct conf_process *p = &conf->process;
     bool same = w->url && !strcmp(w->url, url_of(conf)) && w->connect_timeout == p->redis_connect_timeout;
     w->quarantine = p->quarantine;
+    w->hold_usec = p->quarantine > HOLD_MIN ? p->quarantine : HOLD_MIN;
     w->budget = p->redis_budget;
     w->shared = p->redis_shared;
     w->connect_timeout = p->redis_connect_timeout;

@@ -46,6 +46,9 @@ struct conf_redis {
     unsigned db;
 };
 
+/* Writes of a quiver that is cut off from a shared Redis for longer than coherence.forget. */
+enum bump_failure { BUMP_FAILURE_CONTINUE, BUMP_FAILURE_FAIL };
+
 /* quiver.yaml, the part that belongs to no plugin. Rows in conf/quiver_opts.c; dotted keys as commented. */
 struct conf_process {
     struct opt_texts listen;          /* listen: WHERE or a list; default 6333 */
@@ -59,6 +62,8 @@ struct conf_process {
     uint64_t redis_connect_timeout;   /* redis.connect_timeout: 500 ms */
     uint64_t redis_max_entry;         /* redis.max_entry: bytes, 1 MiB */
     uint64_t quarantine;              /* coherence.quarantine: 60 s */
+    uint64_t forget;                  /* coherence.forget: 30 s */
+    unsigned on_bump_failure;         /* coherence.on_bump_failure (as enum bump_failure) */
     uint64_t alias_poll;              /* coherence.alias_poll: 5 s */
     const char *api_key;              /* upstream.api_key, or what is in api_key_file; secret */
     const char *api_key_file;         /* upstream.api_key_file */

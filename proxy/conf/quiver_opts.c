@@ -5,6 +5,9 @@
 /* In the order of enum log_level. */
 static const char *const log_levels[] = {"error", "warn", "info", "debug", NULL};
 
+/* In the order of enum bump_failure. */
+static const char *const bump_failures[] = {"continue", "fail", NULL};
+
 #define P struct conf_process
 #define Q CONF_QUIVER
 
@@ -29,6 +32,10 @@ static const struct opt options[] = {
               "larger answers are not kept in Redis"),
     OPT_USEC(P, quarantine, "coherence.quarantine", Q, "60s", "0s", "1h",
              "after a write of unknown outcome, how long its collection is not answered from the cache"),
+    OPT_USEC(P, forget, "coherence.forget", Q, "30s", "1s", "1h",
+             "a quiver cut off from Redis keeps the others' caches silent for so long, then they go on without it"),
+    OPT_ENUM(P, on_bump_failure, "coherence.on_bump_failure", Q, "continue", bump_failures,
+             "writes of a quiver that is cut off for longer than coherence.forget: continue, or fail (503)"),
     OPT_USEC(P, alias_poll, "coherence.alias_poll", Q, "5s", "100ms", "1h",
              "how often aliases are read from Qdrant"),
     OPT_SECRET(P, api_key, "upstream.api_key", Q,

@@ -1,0 +1,226 @@
+/* holds.c - holds of writes that ended without a proof: one table for the process, a row per set of names, so
+ * that a proof can end one hold and leave the others, and a Redis that forgot can be told again. Whoever
+ * raises a cell's hold has its row here first; who lowers one does so under the table's lock, to what the
+ * other rows still need: so no order of the two loses a hold. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "coherence/private.h"
+
+struct hold_row {
+    struct link link;
+    struct unproven_hold hold;
+    uint64_t changed; /* when the last write joined */
+    unsigned n;
+    struct name_id name[COHERENCE_NAMES_MAX];
+};
+
+static bool same_names(const struct hold_row *row, const struct name_id *name, unsigned n)
+{
+    return row->n == n && !memcmp(row->name, name, n * sizeof *name);
+}
+
+static void row_free(struct coherence *c, struct hold_row *row)
+{
+    list_remove(&c->holds, &row->link);
+    free(row);
+}
+
+static void drop_expired(struct coherence *c, uint64_t now)
+{
+    for (struct link *k = list_first(&c->holds), *next; k; k = next) {
+        next = list_next(&c->holds, k);
+        struct hold_row *row = LIST_OF(hold_row, link, k);
+        if (row->hold.until <= now)
+            row_free(c, row);
+    }
+}
+
+static struct hold_row *row_of(struct coherence *c, const struct name_id *name, unsigned n, bool acknowledged,
+                               struct str collection)
+{
+    for (struct link *k = list_first(&c->holds); k; k = list_next(&c->holds, k)) {
+        struct hold_row *row = LIST_OF(hold_row, link, k);
+        if (same_names(row, name, n) && row->hold.acknowledged == acknowledged &&
+            str_eq(str_of(row->hold.collection), collection))
+            return row;
+    }
+    return NULL;
+}
+
+static struct hold_row *row_new(struct coherence_worker *w, const struct name_id *name, unsigned n, uint64_t now)
+{
+    struct hold_row *row = mem_zalloc(sizeof *row);
+    worker_random(w, row->hold.id);
+    row->hold.since = now;
+    row->n = n;
+    memcpy(row->name, name, n * sizeof *name);
+    list_push_front(&w->coherence->holds, &row->link);
+    return row;
+}
+
+/* The row that this write joins; with too many of them, the one of everything. */
+static struct hold_row *row_for(struct coherence_worker *w, const struct name_id *name, unsigned n,
+                                bool acknowledged, struct str collection, uint64_t now)
+{
+    struct coherence *c = w->coherence;
+    struct hold_row *row = row_of(c, name, n, acknowledged, collection);
+    if (!row && c->holds.n >= ROWS_MAX)
+        drop_expired(c, now);
+    if (!row && c->holds.n < ROWS_MAX) {
+        row = row_new(w, name, n, now);
+        row->hold.acknowledged = acknowledged;
+        memcpy(row->hold.collection, collection.n ? collection.p : "", collection.n);
+    }
+    if (!row)
+        row = row_of(c, &c->everything, 1, false, STR(""));
+    return row ? row : row_new(w, &c->everything, 1, now);
+}
+
+void holds_add(struct coherence_worker *w, const struct hold_of *of, uint64_t now, uint64_t until,
+               struct held *out)
+{
+    struct coherence *c = w->coherence;
+    struct str collection = of->collection;
+    if (!collection.n || collection.n >= COHERENCE_COLLECTION_MAX || memchr(collection.p, 0, collection.n))
+        collection = STR("");
+    bool acknowledged = of->acknowledged && collection.n;
+    pthread_mutex_lock(&c->holds_lock);
+    struct hold_row *row = row_for(w, of->name, of->n, acknowledged, collection, now);
+    if (row->hold.until <= now) { /* it had run out: a new one in its place */
+        row->hold.since = now;
+        row->hold.n_writes = row->hold.operation_id = 0;
+    }
+    row->changed = now;
+    row->hold.version++;
+    row->hold.n_writes++;
+    row->hold.operation_id = of->operation_id > row->hold.operation_id ? of->operation_id
+                                                                       : row->hold.operation_id;
+    row->hold.until = until > row->hold.until ? until : row->hold.until;
+    *out = (struct held){.id = {row->hold.id[0], row->hold.id[1]}, .until = row->hold.until, .n = row->n};
+    memcpy(out->name, row->name, row->n * sizeof *row->name);
+    pthread_mutex_unlock(&c->holds_lock);
+}
+
+/* Until when the other rows still hold a cell. */
+static uint64_t needed_until(const struct coherence *c, struct name_id name)
+{
+    uint64_t until = 0;
+    for (struct link *k = list_first(&c->holds); k; k = list_next(&c->holds, k)) {
+        const struct hold_row *row = LIST_OF(hold_row, link, k);
+        for (unsigned i = 0; i < row->n; i++)
+            if (cells_share(row->name[i], name) && row->hold.until > until)
+                until = row->hold.until;
+    }
+    return until;
+}
+
+static void release(struct coherence_worker *w, struct hold_row *row, struct held *out)
+{
+    struct coherence *c = w->coherence;
+    *out = (struct held){.id = {row->hold.id[0], row->hold.id[1]}, .n = row->n};
+    memcpy(out->name, row->name, row->n * sizeof *row->name);
+    row_free(c, row);
+    for (unsigned i = 0; i < out->n; i++)
+        cells_release(c->cells, out->name[i], needed_until(c, out->name[i]));
+    w->stats.released++;
+}
+
+static struct hold_row *row_seen(struct coherence *c, const struct unproven_hold *seen)
+{
+    for (struct link *k = list_first(&c->holds); k; k = list_next(&c->holds, k)) {
+        struct hold_row *row = LIST_OF(hold_row, link, k);
+        if (row->hold.id[0] == seen->id[0] && row->hold.id[1] == seen->id[1])
+            return row;
+    }
+    return NULL;
+}
+
+unsigned coherence_unproven(struct coherence *c, struct unproven_hold *out, unsigned max)
+{
+    unsigned n = 0;
+    pthread_mutex_lock(&c->holds_lock);
+    drop_expired(c, clock_usec());
+    for (struct link *k = list_first(&c->holds); k && n < max; k = list_next(&c->holds, k))
+        out[n++] = LIST_OF(hold_row, link, k)->hold;
+    pthread_mutex_unlock(&c->holds_lock);
+    return n;
+}
+
+bool coherence_prove(struct coherence_worker *w, const struct unproven_hold *seen)
+{
+    struct coherence *c = w->coherence;
+    struct held held;
+    pthread_mutex_lock(&c->holds_lock);
+    struct hold_row *row = row_seen(c, seen);
+    bool found = row && row->hold.version == seen->version && row->hold.until > clock_usec();
+    if (found)
+        release(w, row, &held);
+    pthread_mutex_unlock(&c->holds_lock);
+    if (found)
+        tell_released(w, &held);
+    return found;
+}
+
+bool coherence_prolong(struct coherence_worker *w, const struct unproven_hold *seen, uint64_t until)
+{
+    struct coherence *c = w->coherence;
+    struct held held = {.n = 0};
+    pthread_mutex_lock(&c->holds_lock);
+    struct hold_row *row = row_seen(c, seen);
+    bool found = row && row->hold.until > clock_usec(), longer = found && row->hold.until < until;
+    if (longer) {
+        row->hold.until = until;
+        held = (struct held){.id = {seen->id[0], seen->id[1]}, .until = until, .n = row->n};
+        memcpy(held.name, row->name, row->n * sizeof *row->name);
+        for (unsigned i = 0; i < held.n; i++)
+            cells_release(c->cells, held.name[i], needed_until(c, held.name[i]));
+        w->stats.prolonged++;
+    }
+    pthread_mutex_unlock(&c->holds_lock);
+    if (longer)
+        tell_held(w, &held);
+    return found;
+}
+
+void holds_barrier(struct coherence_worker *w, struct str collection, uint64_t before)
+{
+    struct coherence *c = w->coherence;
+    struct held held = {.n = 1};
+    while (held.n) {
+        held.n = 0;
+        pthread_mutex_lock(&c->holds_lock);
+        for (struct link *k = list_first(&c->holds); k && !held.n; k = list_next(&c->holds, k)) {
+            struct hold_row *row = LIST_OF(hold_row, link, k);
+            if (row->hold.acknowledged && row->changed < before &&
+                str_eq(str_of(row->hold.collection), collection))
+                release(w, row, &held);
+        }
+        pthread_mutex_unlock(&c->holds_lock);
+        if (held.n)
+            tell_released(w, &held);
+    }
+}
+
+void holds_each(struct coherence_worker *w, void (*tell)(struct coherence_worker *, const struct held *))
+{
+    struct coherence *c = w->coherence;
+    uint64_t now = clock_usec();
+    pthread_mutex_lock(&c->holds_lock);
+    for (struct link *k = list_first(&c->holds); k; k = list_next(&c->holds, k)) {
+        const struct hold_row *row = LIST_OF(hold_row, link, k);
+        struct held held = {.id = {row->hold.id[0], row->hold.id[1]}, .until = row->hold.until, .n = row->n};
+        memcpy(held.name, row->name, row->n * sizeof *row->name);
+        if (held.until > now)
+            tell(w, &held);
+    }
+    pthread_mutex_unlock(&c->holds_lock);
+}
+
+void holds_free(struct coherence *c)
+{
+    struct link *k;
+    while ((k = list_first(&c->holds)))
+        row_free(c, LIST_OF(hold_row, link, k));
+}
