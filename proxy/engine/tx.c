@@ -545,6 +545,8 @@ static enum tx_state step_gather(struct tx *tx)
 {
     struct tx_own *own = tx->own;
     struct str slice;
+    if (!own)
+        return TX_DONE; /* cancelled meanwhile */
     for (unsigned i = 0; tx->answer.whole && i < tx->answer.n_parts; i++)
         gather(own, tx->answer.part[i]);
     if (!tx->answer.whole && tx->n_own_answer && !own->n_gathered)
