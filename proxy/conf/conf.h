@@ -83,6 +83,9 @@ struct conf_process {
     uint64_t hold_total;              /* limits.hold_total: 256 MiB */
     uint64_t max_connections;         /* limits.connections: clients, whole process; default 10000 */
     bool access_on;                   /* derived from log.access != off */
+    const char *state_dir;            /* state_dir; NULL: see tune/history.h */
+    uint64_t tune_interval;           /* tune.interval: 10 s */
+    uint64_t tune_green_timeout;      /* tune.green_timeout: 1 h */
     const char *access_log;           /* log.access: off | stderr | /path */
     unsigned log_level;               /* log.level: error warn info debug (as enum log_level) */
 };
@@ -96,7 +99,12 @@ enum conf_quantization {
     QUANTIZATION_BINARY,
     QUANTIZATION_TURBO,
 };
-enum conf_index_type { INDEX_HNSW, INDEX_FLAT };
+enum conf_index_type { INDEX_UNSET, INDEX_HNSW, INDEX_FLAT };
+enum conf_maybe { MAYBE_UNSET, MAYBE_FALSE, MAYBE_TRUE };
+enum conf_compression { COMPRESSION_UNSET, COMPRESSION_X4, COMPRESSION_X8, COMPRESSION_X16, COMPRESSION_X32, COMPRESSION_X64 };
+enum conf_encoding { ENCODING_UNSET, ENCODING_ONE_BIT, ENCODING_TWO_BITS, ENCODING_ONE_AND_HALF_BITS };
+enum conf_turbo_bits { TURBO_UNSET, TURBO_BITS1, TURBO_BITS1_5, TURBO_BITS2, TURBO_BITS4 };
+enum conf_enforce { ENFORCE_OFF, ENFORCE_OBSERVE, ENFORCE_ENFORCE };
 
 /* Per model, the part that belongs to no plugin. Rows in conf/model_opts.c. */
 struct conf_model_base {
@@ -104,15 +112,26 @@ struct conf_model_base {
     struct opt_texts collections;     /* names and globs (*, ?); default: the model's own name */
     const char *upstream;             /* the group's name; default "default" */
     uint64_t vector_size;             /* 0 unset */
+    const char *vector;               /* NULL: all vectors of the collection */
     /* indexing: what the operator wishes Qdrant to be; numbers are OPT_UNSET where there is no wish */
     unsigned index_type;              /* enum conf_index_type */
     uint64_t index_m, index_ef_construct; /* index_params: {m, ef_construct} */
     uint64_t full_scan_threshold, indexing_threshold; /* KB as Qdrant's */
     unsigned quantization_type;       /* enum conf_quantization */
-    unsigned quantization_always_ram; /* 0 unset, 1 false, 2 true */
-    unsigned on_disk;                 /* 0 unset, 1 false, 2 true */
+    unsigned quantization_always_ram; /* enum conf_maybe */
+    double quantization_quantile;     /* NAN unset */
+    unsigned quantization_compression; /* enum conf_compression */
+    unsigned quantization_encoding;   /* enum conf_encoding */
+    unsigned quantization_bits;       /* enum conf_turbo_bits */
+    unsigned on_disk;                 /* enum conf_maybe */
     uint64_t segment_number, max_segment_size, optimizer_threads;
+    unsigned strict_enabled, strict_allow_exact; /* enum conf_maybe */
+    double strict_max_oversampling;   /* NAN unset */
+    uint64_t strict_max_query_limit, strict_max_timeout, strict_max_hnsw_ef; /* 0 unset, as all of strict_mode */
+    uint64_t strict_search_batch, strict_upsert_batch, strict_filter_conditions;
+    uint64_t strict_read_rate, strict_write_rate, strict_max_points;
     /* tuning: */
+    unsigned enforce;                 /* enum conf_enforce; default observe */
     uint64_t batch_size;              /* 0 unset */
     uint64_t memory_limit;            /* bytes; 0 unset */
     uint64_t connections;             /* to each upstream server, over all workers; default 32 */

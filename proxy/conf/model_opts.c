@@ -1,8 +1,12 @@
 #include "conf/tables.h"
 
-static const char *const index_types[] = {"HNSW", "flat", NULL};
+static const char *const index_types[] = {"unset", "HNSW", "flat", NULL};
 static const char *const quantizations[] = {"unset", "none", "scalar", "product", "binary", "turbo", NULL};
 static const char *const maybe[] = {"unset", "false", "true", NULL};
+static const char *const compressions[] = {"unset", "x4", "x8", "x16", "x32", "x64", NULL};
+static const char *const encodings[] = {"unset", "one_bit", "two_bits", "one_and_half_bits", NULL};
+static const char *const turbo_bits[] = {"unset", "bits1", "bits1_5", "bits2", "bits4", NULL};
+static const char *const modes[] = {"off", "observe", "enforce", NULL};
 
 #define M struct conf_model_base
 #define O CONF_OPTIMIZATIONS
@@ -16,12 +20,14 @@ static const struct opt options[] = {
     OPT_TEXT(M, upstream, "upstream", O, "default", "the group of upstreams that serves it"),
     OPT_UINT_UNSET(M, vector_size, "vector_size", O, "1", "65536", "dimension of its vectors"),
 
-    OPT_ENUM(M, index_type, "index_type", I, "HNSW", index_types,
-             "HNSW, or flat for exact scans without a graph"),
+    OPT_TEXT(M, vector, "vector", O, NULL,
+             "the named vector that the settings of the index are for; default: all of the collection"),
+    OPT_ENUM_UNSET(M, index_type, "index_type", I, index_types,
+                   "HNSW, or flat for exact scans without a graph; unset leaves it as it is"),
     OPT_UINT(M, index_m, "index_params.m", I, NULL, "0", "1000", "links per point in the graph"),
     OPT_UINT(M, index_ef_construct, "index_params.ef_construct", I, NULL, "4", "100000",
              "candidates looked at while building"),
-    OPT_UINT(M, full_scan_threshold, "full_scan_threshold", I, NULL, "0", "1000000000",
+    OPT_UINT(M, full_scan_threshold, "full_scan_threshold", I, NULL, "10", "1000000000",
              "KB of vectors below which a scan is preferred to the graph"),
     OPT_UINT(M, indexing_threshold, "indexing_threshold", I, NULL, "0", "1000000000",
              "KB of vectors in a segment above which it is indexed"),
@@ -29,13 +35,43 @@ static const struct opt options[] = {
                    "unset leaves it as it is, none removes it"),
     OPT_ENUM_UNSET(M, quantization_always_ram, "quantization.always_ram", I, maybe,
                    "keep quantized vectors in memory"),
+    OPT_REAL(M, quantization_quantile, "quantization.quantile", I, NULL, "0.5", "1",
+             "scalar: part of the values that keep their precision; unset leaves it"),
+    OPT_ENUM_UNSET(M, quantization_compression, "quantization.compression", I, compressions,
+                   "product: how much smaller; unset: x16 where it is new"),
+    OPT_ENUM_UNSET(M, quantization_encoding, "quantization.encoding", I, encodings, "binary: bits a dimension"),
+    OPT_ENUM_UNSET(M, quantization_bits, "quantization.bits", I, turbo_bits, "turbo: bits a dimension"),
     OPT_ENUM_UNSET(M, on_disk, "on_disk", I, maybe, "keep original vectors on disk"),
     OPT_UINT(M, segment_number, "segment_number", I, NULL, "0", "1000", "segments to aim for; 0: by cores"),
     OPT_UINT(M, max_segment_size, "max_segment_size", I, NULL, "1", "1000000000",
              "KB of vectors above which segments are not merged"),
     OPT_UINT(M, optimizer_threads, "optimizer_threads", I, NULL, "0", "1024",
              "threads that build indexes; 0 stops them"),
+    OPT_ENUM_UNSET(M, strict_enabled, "strict_mode.enabled", I, maybe, "refuse requests beyond these limits"),
+    OPT_UINT_UNSET(M, strict_max_query_limit, "strict_mode.max_query_limit", I, "1", "4294967295",
+                   "the largest limit of a search"),
+    OPT_UINT_UNSET(M, strict_max_timeout, "strict_mode.max_timeout", I, "1", "4294967295",
+                   "the longest timeout a request may ask for, seconds"),
+    OPT_UINT_UNSET(M, strict_max_hnsw_ef, "strict_mode.search_max_hnsw_ef", I, "1", "4294967295",
+                   "the largest hnsw_ef"),
+    OPT_ENUM_UNSET(M, strict_allow_exact, "strict_mode.search_allow_exact", I, maybe, "exact searches"),
+    OPT_REAL(M, strict_max_oversampling, "strict_mode.search_max_oversampling", I, NULL, "1", "1000000",
+             "the largest oversampling"),
+    OPT_UINT_UNSET(M, strict_search_batch, "strict_mode.search_max_batchsize", I, "1", "4294967295",
+                   "searches in a batch"),
+    OPT_UINT_UNSET(M, strict_upsert_batch, "strict_mode.upsert_max_batchsize", I, "1", "4294967295",
+                   "points in an upsert"),
+    OPT_UINT_UNSET(M, strict_filter_conditions, "strict_mode.filter_max_conditions", I, "1", "4294967295",
+                   "conditions in a filter"),
+    OPT_UINT_UNSET(M, strict_read_rate, "strict_mode.read_rate_limit", I, "1", "4294967295",
+                   "reads a minute and replica"),
+    OPT_UINT_UNSET(M, strict_write_rate, "strict_mode.write_rate_limit", I, "1", "4294967295",
+                   "writes a minute and replica"),
+    OPT_UINT_UNSET(M, strict_max_points, "strict_mode.max_points_count", I, "1", "1000000000000",
+                   "points in the collection"),
 
+    OPT_ENUM(M, enforce, "enforce", T, "observe", modes,
+             "off: Qdrant's settings are not looked at; observe: differences are shown; enforce: they are repaired"),
     OPT_UINT_UNSET(M, batch_size, "batch_size", T, "1", "100000", "points an upsert should carry"),
     OPT_BYTES_UNSET(M, memory_limit, "memory_limit", T, "1MB", "1000TB",
                     "memory that the collection may need in Qdrant"),

@@ -71,6 +71,13 @@ static const struct opt options[] = {
               "memory for held bodies, whole process"),
     OPT_UINT(P, max_connections, "limits.connections", Q, "10000", "1", "1000000",
              "connections of clients, whole process"),
+    OPT_TEXT(P, state_dir, "state_dir", Q, NULL,
+             "where the history of settings is kept; default: /var/lib/quiver, else $XDG_STATE_HOME/quiver, else "
+             "~/.local/state/quiver"),
+    OPT_USEC(P, tune_interval, "tune.interval", Q, "10s", "100ms", "1d",
+             "how often collections are compared with what is wished for them"),
+    OPT_USEC(P, tune_green_timeout, "tune.green_timeout", Q, "1h", "1s", "30d",
+             "how long an index may take to be built after settings were applied"),
     OPT_TEXT(P, access_log, "log.access", Q, "off",
              "a line for each request: off, stderr or an absolute path"),
     OPT_ENUM(P, log_level, "log.level", Q, "info", log_levels, "what goes to stderr"),
