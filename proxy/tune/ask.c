@@ -83,23 +83,43 @@ void ask_fini(struct ask *a)
     a->own = NULL;
 }
 
+const char *ask_why(const struct ask *a)
+{
+    return a->fetch.failure ? fetch_failure_text(a->fetch.failure) : "the upstream's answer was too long";
+}
+
 void ask_start(struct ask *a, struct slots *slots, const char *path)
 {
+    ask_send(a, slots, "GET", path, STR_NONE, ASK_TIMEOUT);
+}
+
+static struct str head_of(struct ask *a, struct slots *slots, const char *method, const char *path, size_t n_body)
+{
     const char *key = a->worker->snapshot->conf->process.api_key;
-    struct slots *const to[1] = {slots};
+    struct str about = n_body ? arena_printf(&a->arena, "Content-Type: application/json\r\nContent-Length: %zu\r\n", n_body)
+                              : STR("");
+    return arena_printf(&a->arena,
+                        "%s %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: quiver/%s\r\nAccept-Encoding: identity\r\n"
+                        "%.*s%s%s%s\r\n",
+                        method, path, slots->peer->url + strlen("http://"), QUIVER_VERSION, STR_ARG(about),
+                        key ? "api-key: " : "", key ? key : "", key ? "\r\n" : "");
+}
+
+void ask_send(struct ask *a, struct slots *slots, const char *method, const char *path, struct str body, uint64_t usec)
+{
+    struct slots **kept;
     arena_fini(&a->arena);
     arena_init(&a->arena, NULL, 0);
-    struct slots **kept = arena_alloc(&a->arena, sizeof to);
+    kept = arena_alloc(&a->arena, sizeof *kept);
     kept[0] = slots;
-    a->part[0] = arena_printf(&a->arena, "GET %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: quiver/%s\r\nAccept-Encoding: identity\r\n%s%s%s\r\n",
-                              path, slots->peer->url + strlen("http://"), QUIVER_VERSION, key ? "api-key: " : "", key ? key : "",
-                              key ? "\r\n" : "");
+    a->part[0] = head_of(a, slots, method, path, body.n);
+    a->part[1] = arena_copy(&a->arena, body);
     fetch_init(&a->fetch, &a->worker->upstream, &a->arena, &a->task);
-    a->fetch.limits = (struct fetch_limits){ASK_TIMEOUT, ASK_TIMEOUT / 2, ASK_TIMEOUT, ASK_TIMEOUT};
-    a->fetch.may_retry = true;
+    a->fetch.limits = (struct fetch_limits){ASK_TIMEOUT, ASK_TIMEOUT / 2, usec, usec};
+    a->fetch.may_retry = strcmp(method, "GET") == 0;
     a->running = true;
     a->status = 0;
     a->n_own = 0;
-    fetch_start(&a->fetch, kept, 1, 16, a->part, 1, false, false);
+    fetch_start(&a->fetch, kept, 1, 16, a->part, body.n ? 2 : 1, false, false);
     loop_wake(&a->worker->loop, &a->task);
 }

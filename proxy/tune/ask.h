@@ -1,5 +1,6 @@
-/* ask.h - a question of quiver's own to Qdrant: one GET, the whole answer, bounded. Runs on the control thread's loop through the same
- * slots, connections and deadlines as clients' requests, with quiver's own name and key. */
+/* ask.h - a question of quiver's own to Qdrant: one exchange, the whole answer, bounded. Runs on the control thread's loop through the
+ * same slots, connections and deadlines as clients' requests, with quiver's own name and key.
+ * It knows nothing of coherence: what changes a collection goes through the pipeline instead (engine/tx.h, tx_start_own). */
 #pragma once
 
 #include "engine/worker.h"
@@ -11,7 +12,7 @@ struct ask {
     struct timer timer;
     struct arena arena;
     struct fetch fetch;
-    struct str part[1];
+    struct str part[2];
     bool running;
     unsigned status;     /* 0: no answer (fetch.failure says why) */
     struct str body;     /* valid during done() */
@@ -24,4 +25,11 @@ void ask_init(struct ask *, struct worker *, void (*done)(struct ask *));
 void ask_fini(struct ask *); /* also while it runs */
 
 /* path: raw, as it goes into the request line. slots: where to. Must not be running. done() comes from the loop, never from here. */
-void ask_start(struct ask *, struct slots *, const char *path);
+void ask_start(struct ask *, struct slots *, const char *path); /* GET; 2 s */
+
+/* The same for any method; body is copied, n 0: none; usec: for the answer to begin and for each pause in it. Only a GET is sent twice
+ * when its connection had just died. */
+void ask_send(struct ask *, struct slots *, const char *method, const char *path, struct str body, uint64_t usec);
+
+/* Why there was no answer (status 0), as a sentence. */
+const char *ask_why(const struct ask *);
