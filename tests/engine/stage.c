@@ -175,7 +175,8 @@ void stage_facts(struct stage *s, const char *alias, const char *collection)
     struct coherence_names names = {0};
     coherence_names_add(&names, STR("@names"));
     look_cells(s->worker.coherence, &look, &names);
-    f->names = look.fingerprint;
+    f->names = look.map;
+    f->names_known = true;
     look_cancel(&look);
     if (alias) {
         f->alias = arena_alloc(&f->arena, sizeof *f->alias);

@@ -14,7 +14,7 @@ static struct asker *begin(struct stage *s, enum kind kind)
 {
     static const char *const heads[] = {
         [READ] = "POST " SEARCH " HTTP/1.1\r\nHost: q\r\nContent-Length: 14\r\n\r\n",
-        [WRITE] = "PUT " POINTS " HTTP/1.1\r\nHost: q\r\nContent-Length: 14\r\n\r\n",
+        [WRITE] = "PUT /collections/hermes/points HTTP/1.1\r\nHost: q\r\nContent-Length: 14\r\n\r\n",
         [UPLOAD] = "POST /collections/hermes/snapshots/upload HTTP/1.1\r\nHost: q\r\nTransfer-Encoding: chunked\r\n\r\n",
     };
     return ask_head(s, heads[kind]);
