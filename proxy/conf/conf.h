@@ -52,7 +52,12 @@ enum bump_failure { BUMP_FAILURE_CONTINUE, BUMP_FAILURE_FAIL };
 /* quiver.yaml, the part that belongs to no plugin. Rows in conf/quiver_opts.c; dotted keys as commented. */
 struct conf_process {
     struct opt_texts listen;          /* listen: WHERE or a list; default 6333 */
-    const char *api;                  /* api: WHERE or off; default 8000 */
+    const char *api;                  /* api, or api.listen: WHERE or off; default 8000 */
+    const char *api_token;            /* api.token, or what is in api_token_file; NULL: loopback only; secret */
+    const char *api_token_file;       /* api.token_file */
+    const char *api_read_token;       /* api.read_token, or what is in api_read_token_file; secret */
+    const char *api_read_token_file;  /* api.read_token_file */
+    struct opt_texts api_hosts;       /* api.hosts: names that writes may come to, besides localhost and addresses */
     uint64_t workers;                 /* workers: 0 = one per core */
     const char *pid_file;             /* pid */
     struct conf_redis redis;          /* derived from redis_url */

@@ -13,6 +13,7 @@ struct row {
 struct rows {
     struct row *row;
     unsigned n;
+    struct arena *arena;
 };
 
 /* redis://user:password@host: the address without the password. */
@@ -30,14 +31,25 @@ static bool has_password(const struct opt *opt, const struct conf_process *p)
     return strcmp(opt->key, "redis.url") == 0 && p->redis.password;
 }
 
+/* Where a secret came from: the row named as it is with _file behind may name a file. */
+static const char *secret_comment(struct arena *a, const struct opt *opt, const struct conf *c)
+{
+    struct str file_key = arena_printf(a, "%s_file", opt->key);
+    for (size_t i = 0; i < conf_process_table.n_opts; i++) {
+        const struct opt *file = &conf_process_table.opts[i];
+        const char *name = strrchr(file->key, '.');
+        if (str_eq(file_key, str_of(file->key)) && opt_is_set(file, &c->process))
+            return arena_printf(a, "(read from %s)", name ? name + 1 : file->key).p;
+    }
+    return "(set)";
+}
+
 static struct row row_of(struct arena *a, const struct opt *opt, const void *filled, const struct conf *c,
                          bool is_process)
 {
     struct row row = {.key = str_of(opt->key)};
     if (opt->secret)
-        row.comment = strcmp(opt->key, "upstream.api_key") == 0 && c->process.api_key_file
-                          ? "(read from api_key_file)"
-                          : "(set)";
+        row.comment = secret_comment(a, opt, c);
     else if (is_process && has_password(opt, &c->process))
         row.comment = arena_printf(a, "%s, a password is not printed: set it by QUIVER_REDIS",
                                    without_password(a, str_of(c->process.redis_url)).p).p;
@@ -62,6 +74,15 @@ static void indent(FILE *out, unsigned depth)
     fprintf(out, "%*s", (int)(2 * depth), "");
 }
 
+/* A key with a value that has keys below it as well: its own value stands there as `listen`. */
+static bool has_below(const struct rows *rows, struct str key)
+{
+    for (unsigned i = 0; i < rows->n; i++)
+        if (rows->row[i].key.n > key.n && str_starts(rows->row[i].key, key) && rows->row[i].key.p[key.n] == '.')
+            return true;
+    return false;
+}
+
 /* Rows whose keys begin with prefix, those with a common next part under one line. */
 static void emit(FILE *out, struct rows *rows, struct str prefix, unsigned depth)
 {
@@ -75,6 +96,14 @@ static void emit(FILE *out, struct rows *rows, struct str prefix, unsigned depth
         if (rest.p) {
             fprintf(out, "%.*s:\n", STR_ARG(part));
             emit(out, rows, str_slice(row->key.p, prefix.n + part.n + 1), depth + 1);
+            continue;
+        }
+        if (!row->comment && has_below(rows, row->key)) {
+            row->done = true;
+            fprintf(out, "%.*s:\n", STR_ARG(part));
+            indent(out, depth + 1);
+            fprintf(out, "listen: %.*s\n", STR_ARG(row->text));
+            emit(out, rows, arena_printf(rows->arena, "%.*s.", STR_ARG(row->key)), depth + 1);
             continue;
         }
         if (row->comment)
@@ -97,7 +126,7 @@ static unsigned most_rows(const struct conf_sources *sources)
 
 static void dump_process(struct arena *a, const struct conf *c, const struct conf_sources *sources, FILE *out)
 {
-    struct rows rows = {arena_alloc(a, most_rows(sources) * sizeof(struct row)), 0};
+    struct rows rows = {arena_alloc(a, most_rows(sources) * sizeof(struct row)), 0, a};
     collect(a, &conf_process_table, &c->process, CONF_QUIVER, c, &rows);
     for (unsigned i = 0; i < sources->n_process_tables; i++)
         collect(a, sources->process_table[i], c->process_part[i], CONF_QUIVER, c, &rows);
@@ -120,7 +149,7 @@ static void dump_models(struct arena *a, const struct conf *c, const struct conf
 {
     bool any = false;
     for (unsigned m = 0; m < c->n_models; m++) {
-        struct rows rows = {arena_alloc(a, most_rows(sources) * sizeof(struct row)), 0};
+        struct rows rows = {arena_alloc(a, most_rows(sources) * sizeof(struct row)), 0, a};
         collect(a, &conf_model_table, &c->model[m].base, file, c, &rows);
         for (unsigned i = 0; i < sources->n_model_tables; i++)
             collect(a, sources->model_table[i], c->model[m].part[i], file, c, &rows);

@@ -100,25 +100,50 @@ static bool check_key(struct build *b, const struct set_at *at, const char *key)
     return true;
 }
 
-static bool finish_api_key(struct build *b)
+/* Secrets that may be kept in a file of their own: the file's text becomes the key's value. */
+static const struct {
+    const char *key, *file_key;
+    size_t value, file;
+} secrets[] = {
+#define SECRET(key, member) \
+    {key, key "_file", offsetof(struct conf_process, member), offsetof(struct conf_process, member##_file)}
+    SECRET("upstream.api_key", api_key),
+    SECRET("api.token", api_token),
+    SECRET("api.read_token", api_read_token),
+#undef SECRET
+};
+
+static bool finish_secret(struct build *b, const char *key, const char *file_key, const char **value,
+                          const char *path)
 {
-    struct conf_process *p = &b->conf->process;
-    struct set_at key = at_of(b, "upstream.api_key"), file = at_of(b, "upstream.api_key_file");
+    struct set_at at = at_of(b, key), file = at_of(b, file_key);
     struct str text;
     struct err why;
-    if (!p->api_key_file || (p->api_key && key.rank > file.rank))
-        return !p->api_key || check_key(b, &key, p->api_key);
-    if (p->api_key && key.rank == file.rank)
-        return build_fail(b, &file, "set beside upstream.api_key, expected one of the two");
-    if (!files_slurp(&b->scratch, p->api_key_file, KEY_BYTES_MAX, &text, &why))
+    if (*value && !**value)
+        return build_fail(b, &at, "empty, expected a key, or nothing at all");
+    if (!path || (*value && at.rank > file.rank))
+        return !*value || check_key(b, &at, *value);
+    if (*value && at.rank == file.rank)
+        return build_fail(b, &file, "set beside %s, expected one of the two", key);
+    if (!files_slurp(&b->scratch, path, KEY_BYTES_MAX, &text, &why))
         return build_fail(b, &file, "%s", why.text);
     text = str_trim(text, " \t\r\n");
     if (text.n == 0)
-        return build_fail(b, &file, "%s is empty, expected a key", p->api_key_file);
+        return build_fail(b, &file, "%s is empty, expected a key", path);
     if (memchr(text.p, 0, text.n))
-        return build_fail(b, &file, "%s is not text, expected a key", p->api_key_file);
-    p->api_key = arena_copy(b->arena, text).p;
-    return check_key(b, &file, p->api_key);
+        return build_fail(b, &file, "%s is not text, expected a key", path);
+    *value = arena_copy(b->arena, text).p;
+    return check_key(b, &file, *value);
+}
+
+static bool finish_secrets(struct build *b)
+{
+    char *p = (char *)&b->conf->process;
+    for (unsigned i = 0; i < sizeof secrets / sizeof *secrets; i++)
+        if (!finish_secret(b, secrets[i].key, secrets[i].file_key, (const char **)(p + secrets[i].value),
+                           *(const char **)(p + secrets[i].file)))
+            return false;
+    return true;
 }
 
 static bool check_not_own(struct build *b, const struct group_build *group, const struct conf_server *server,
@@ -246,6 +271,6 @@ static bool finish_claims(struct build *b)
 
 bool build_finish(struct build *b)
 {
-    return check_tables(b) && finish_listeners(b) && finish_redis(b) && finish_api_key(b) &&
+    return check_tables(b) && finish_listeners(b) && finish_redis(b) && finish_secrets(b) &&
            finish_groups(b) && finish_models(b) && finish_claims(b);
 }

@@ -119,7 +119,12 @@ static bool walk_key(const struct walk *w, struct str prefix, const struct yaml 
     struct str key = arena_printf(&w->b->scratch, "%.*s%.*s", STR_ARG(prefix), STR_ARG(node->key));
     struct set_at at = at_of(w, node, arena_printf(&w->b->scratch, "%s%s", w->path, key.p).p);
     bool dotted = memchr(node->key.p, '.', node->key.n) != NULL;
-    if (!dotted && build_find(w->block, w->n_blocks, key, &ref))
+    if (!dotted && build_find(w->block, w->n_blocks, key, &ref) &&
+        !(node->kind == YAML_MAP && build_is_prefix(w->block, w->n_blocks, key)))
+        return set_leaf(w, &ref, node, &at);
+    /* A key with a value and keys below it: inside a mapping its own value is `listen`. */
+    if (prefix.n && str_eq(node->key, STR("listen")) &&
+        build_find(w->block, w->n_blocks, str_slice(prefix.p, prefix.n - 1), &ref))
         return set_leaf(w, &ref, node, &at);
     if (dotted || !build_is_prefix(w->block, w->n_blocks, key))
         return unknown(w, key, &at);
