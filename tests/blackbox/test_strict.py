@@ -217,8 +217,8 @@ def test_a_bad_head_is_refused(
     before = len(shared_fake.requests)
     refused(shared, shared_fake, sent, statuses)
     refused(shared, shared_fake, sent, statuses, pieces=7)
-    assert shared.ask("GET", "/telemetry").status == 404
-    assert [r.target for r in shared_fake.requests[before:]] == ["/telemetry"]
+    assert shared.ask("GET", "/nope").status == 404
+    assert [r.target for r in shared_fake.requests[before:]] == ["/nope"]
     assert shared_fake.refused_bytes == []
 
 
