@@ -34,6 +34,9 @@ struct coherence *coherence_new(void)
     pthread_mutex_init(&c->lock, NULL);
     pthread_mutex_init(&c->holds_lock, NULL);
     list_init(&c->holds);
+    list_init(&c->workers);
+    pthread_mutex_init(&c->lease.lock, NULL);
+    c->born = clock_usec();
     ensure(getrandom(c->id, sizeof c->id, 0) == sizeof c->id);
     ensure(getrandom(c->secret, sizeof c->secret, 0) == sizeof c->secret);
     atomic_store(&c->secret_version, 1);
@@ -49,6 +52,7 @@ void coherence_free(struct coherence **slot)
     cells_free(&c->cells);
     holds_free(c);
     pthread_mutex_destroy(&c->holds_lock);
+    pthread_mutex_destroy(&c->lease.lock);
     pthread_mutex_destroy(&c->lock);
     free(c);
 }

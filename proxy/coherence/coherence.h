@@ -156,7 +156,7 @@ struct write_hold {
     bool barrier;
     bool told;               /* the last open or close was confirmed by Redis, or there is no Redis */
     /* private */
-    bool open, closing;
+    bool open, closing, late;
     struct coherence_worker *worker;
     struct link link;        /* worker's running writes */
     unsigned n;

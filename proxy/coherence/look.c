@@ -43,7 +43,7 @@ struct str name_key(const struct coherence_worker *w, char out[static KEY_MAX], 
     return str_slice(out, (size_t)n);
 }
 
-static struct str alive_key(const struct coherence_worker *w, char out[static KEY_MAX])
+struct str alive_key(const struct coherence_worker *w, char out[static KEY_MAX])
 {
     return str_slice(out, (size_t)snprintf(out, KEY_MAX, "%salive", w->prefix));
 }
@@ -119,21 +119,9 @@ static enum look_result without_redis(struct look *look)
     return look->alone ? LOOK_CLEAR : LOOK_AWAY;
 }
 
-/* Another worker met another Redis, or this one was flushed: begin anew, telling it all that runs and
- * holds. */
-static void begin_generation(struct coherence_worker *w)
-{
-    struct coherence *c = w->coherence;
-    pthread_mutex_lock(&c->lock);
-    if (atomic_load(&c->generation) == w->generation)
-        atomic_fetch_add(&c->generation, 1);
-    pthread_mutex_unlock(&c->lock);
-    worker_unusable(w, "its tokens are gone or were all changed");
-}
-
 static bool askable(struct coherence_worker *w)
 {
-    return worker_current(w) && !atomic_load(&w->coherence->n_untold);
+    return worker_current(w) && !atomic_load(&w->coherence->n_untold) && lease_allows(w, clock_usec());
 }
 
 static void tokens_done(struct redis_op *op, const struct redis_value *v);
@@ -244,7 +232,7 @@ static enum tokens_are read_tokens(struct look *look, const struct redis_value *
         else if (held && !BREAK_IGNORE_HOLD)
             are = TOKENS_HELD;
     }
-    bool silent = false && look->worker->shared && !BREAK_IGNORE_ALIVE &&
+    bool silent = look->worker->shared && !BREAK_IGNORE_ALIVE &&
                   redis_kind(redis_item(v, look->n + 1)) == REDIS_IS_NIL;
     return silent ? TOKENS_SILENT : are;
 }
@@ -268,7 +256,7 @@ static void tokens_done(struct redis_op *op, const struct redis_value *v)
     }
     switch (read_tokens(look, v, tokens)) {
     case TOKENS_WRONG:
-        begin_generation(w);
+        begin_generation(w, "its tokens are gone");
         look_finish(look, without_redis(look));
         return;
     case TOKENS_SILENT:

@@ -1,6 +1,7 @@
 /* private.h - what the files of this folder share; nobody else includes it. coherence.c: the process and
  * the names. worker.c: a thread's part and its connections. tell.c: writes, and telling Redis of them.
- * holds.c: writes that ended without a proof. look.c: reads and entries. */
+ * holds.c: writes that ended without a proof. lease.c: the others on the same Redis. look.c: reads and
+ * entries. */
 #pragma once
 
 #include <pthread.h>
@@ -14,12 +15,27 @@ enum {
     KNOWN_TOKENS = 4096, /* slots of the last tokens seen, per worker */
     TALES_MAX = 1024,    /* what may be untold per worker before it becomes "everything" */
     ROWS_MAX = 1024,     /* holds without a proof, by names; more become "everything" */
+    ROSTER_MAX = 60,     /* members of the roster that are remembered for a Redis that forgets */
     PREFIX_MAX = 64,
     KEY_MAX = PREFIX_MAX + 40,
 };
 
 #define HOLD_MIN (1 * SEC)   /* a running write holds its names also where the quarantine is 0 */
 extern const uint64_t WRITE_WAIT; /* what a write waits for Redis at most, open and close together */
+
+/* This process's place in the roster. Times are monotonic microseconds of this machine. */
+struct lease {
+    pthread_mutex_t lock; /* the following; taken by the keeper, and by writes that wait for Redis */
+    uint64_t until;       /* every lease that was ever asked for has surely passed by then */
+    bool attached;        /* and since then no write has gone on without Redis */
+    bool alone;           /* one has: the next join makes everything new */
+    /* the keeper's only */
+    bool alone_when_sent;
+    unsigned confirmed;   /* the generation in which it is a member; 0: none */
+    uint64_t next_at;     /* not before then is it renewed, or asked for again */
+    unsigned n_members;
+    char member[ROSTER_MAX][40];
+};
 
 struct coherence {
     struct cells *cells;
@@ -30,7 +46,17 @@ struct coherence {
     /* of Redis: another process there, or a flushed one, is another generation */
     _Atomic unsigned generation;
     _Atomic unsigned secret_version;
-    pthread_mutex_t lock;         /* the following; taken at connects and key changes only */
+    uint64_t born;
+    struct lease lease;
+    /* a lease is confirmed until then; the last one's end stays; 0: never had one */
+    _Atomic uint64_t good_until;
+    _Atomic unsigned present;     /* not shared: the generation in which it is known who crashed */
+    _Atomic unsigned n_members;   /* of the roster */
+    _Atomic bool alive;           /* as last heard: all members have a lease */
+    _Atomic unsigned n_late;      /* opens that wait so long that no lease is asked for meanwhile */
+    pthread_mutex_t lock;         /* the following; taken at connects, key changes and ticks */
+    struct list workers;          /* that are open; the first keeps the lease */
+    bool unclean;                 /* one closed with something untold */
     char run_id[48];
     unsigned char secret[COHERENCE_SECRET];
     pthread_mutex_t holds_lock;   /* the following; taken by writes that end without a proof */
@@ -76,22 +102,31 @@ struct tale {
 };
 
 struct coherence_worker {
+    struct link link;             /* coherence.workers */
     struct coherence *coherence;
     struct loop *loop;
     uint64_t quarantine, budget;
     uint64_t hold_usec;           /* of a running write, renewed while it runs */
+    uint64_t forget;
+    bool fail_writes;             /* coherence.on_bump_failure: fail */
     bool on, shared;              /* Redis is configured; and shared with other processes */
     char *url;
     uint64_t connect_timeout;
     struct redis *main, *stores;
     bool usable;                  /* connected and greeted; what is untold is asked apart */
-    unsigned generation, told_generation;
+    unsigned generation;
+    _Atomic unsigned told_generation;
     char prefix[PREFIX_MAX];      /* "quiver:<run id>:" */
     char script[41];              /* the mark script's name in Redis, "" if unknown */
     char unfit[64];               /* what was said about a Redis that cannot be used */
     struct fingerprint epoch;     /* token of "everything" as this worker knows it */
     unsigned hellos;              /* answers still missing after a connect */
-    struct redis_op secret_op, epoch_op, script_op;
+    struct redis_op secret_op, epoch_op, script_op, time_op;
+    struct redis_op lease_op;
+    unsigned lease_act;           /* what was asked for last, and when */
+    uint64_t lease_sent_at;
+    /* Redis's clock: at least so many milliseconds, at clock_at; at most clock_span more */
+    uint64_t clock_msec, clock_at, clock_span, hello_at;
     uint64_t away_since;
     /* a write went on without Redis since it was last usable: later ones do not wait */
     bool gave_up;
@@ -112,6 +147,19 @@ void worker_unusable(struct coherence_worker *, const char *why);
 /* Redis can be told, and it is the one the process follows */
 bool worker_current(struct coherence_worker *);
 void worker_arm(struct coherence_worker *, uint64_t at);
+/* Redis has lost what this process told it, or another worker met another Redis: begin anew, telling it all
+ * that runs and holds. */
+void begin_generation(struct coherence_worker *, const char *why);
+
+/* lease.c */
+void lease_tick(struct coherence_worker *, uint64_t now);
+void lease_end(struct coherence_worker *);   /* before its connection is closed for good: leaves if it is the last */
+bool is_keeper(struct coherence_worker *);
+uint64_t lease_in_force(struct coherence_worker *, uint64_t now); /* until when; 0: none */
+/* A write that is counted as untold asks whether it may go on without Redis. */
+bool lease_passed(struct coherence_worker *);
+void lease_lost(struct coherence_worker *);  /* something was never told: the next join makes everything new */
+bool lease_allows(const struct coherence_worker *, uint64_t now); /* looks may ask Redis */
 
 /* tell.c */
 void tell_all(struct coherence_worker *);     /* sends what is not under way */
@@ -149,5 +197,6 @@ void holds_free(struct coherence *);
 void look_fail_all(struct coherence_worker *);
 void token_text(char out[static TOKEN_N * 2 + 1], struct fingerprint token);
 bool token_parse(struct str text, struct fingerprint *out, bool *held);
+struct str alive_key(const struct coherence_worker *, char out[static KEY_MAX]);
 struct str name_key(const struct coherence_worker *, char out[static KEY_MAX], char kind,
                     struct name_id name);

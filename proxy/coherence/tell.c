@@ -8,6 +8,17 @@
 #include "coherence/private.h"
 
 const uint64_t WRITE_WAIT = 1 * SEC;
+#define LATE (100 * MSEC) /* who waits longer for its open stops the renewing of leases */
+
+#ifdef QUIVER_BREAK_COUNTER_TOKENS
+#define COUNTER_TOKEN \
+    "  if ARGV[1] ~= '' then\n" \
+    "    local old = redis.call('GET', KEYS[i])\n" \
+    "    token = string.format('%032x', (old and tonumber(string.sub(old, -8), 16) or 0) + 1)\n" \
+    "  end\n"
+#else
+#define COUNTER_TOKEN
+#endif
 
 /* KEYS: token, holds of each name. ARGV: new token ('' keeps the old one), how long a hold lasts in ms (0:
  * none), whose, whose is over ('' nobody's). A token's first character tells whether a hold is on the name.
@@ -24,6 +35,7 @@ const char mark_script[] =
     "    local old = redis.call('GET', KEYS[i])\n"
     "    token = old and string.sub(old, 2)\n"
     "  end\n"
+    COUNTER_TOKEN
     "  if token then\n"
     "    redis.call('SET', KEYS[i], '1' .. token)\n"
     "    redis.call('ZREMRANGEBYSCORE', KEYS[i + 1], '-inf', now)\n"
@@ -237,7 +249,8 @@ void retell_state(struct coherence_worker *w)
             hold->tale = tale_new(w, hold, hold->name, hold->n, running(hold, now));
         tale_untold(hold->tale);
     }
-    holds_each(w, retell);
+    if (is_keeper(w))
+        holds_each(w, retell);
 }
 
 /* ---- writes ---- */
@@ -258,6 +271,9 @@ static void finish_close(struct write_hold *hold)
 
 static void stop_waiting(struct write_hold *hold)
 {
+    if (hold->late)
+        atomic_fetch_sub(&hold->worker->coherence->n_late, 1);
+    hold->late = false;
     hold->waited += clock_usec() - hold->waits_since;
     hold->waits_until = NEVER;
     hold->wake = NULL;
@@ -282,20 +298,39 @@ static void wait_over(struct write_hold *hold, bool told)
     wake(arg);
 }
 
-/* Waits for hold->tale if that is worth it; false: no. */
+/* Without Redis: the process counts it as untold first, then sees that no lease is in force. A close needs no
+ * more: its open was told, so others are held still, or nobody serves anything. */
+static bool may_go_on(struct write_hold *hold)
+{
+    tale_untold(hold->tale);
+    return hold->closing || lease_passed(hold->worker);
+}
+
+/* Until when to wait for hold->tale: for an open as long as others may rely on this process, else what is
+ * left of its second, if that is worth it. */
+static uint64_t patience(const struct write_hold *hold, uint64_t now)
+{
+    struct coherence_worker *w = hold->worker;
+    uint64_t until = hold->closing ? 0 : lease_in_force(w, now);
+    if (until || w->gave_up || hold->waited >= WRITE_WAIT)
+        return until;
+    until = now + WRITE_WAIT - hold->waited;
+    return w->usable || until < w->away_since + WRITE_WAIT ? until : w->away_since + WRITE_WAIT;
+}
+
+/* Waits for hold->tale if that is needed or worth it; false: no. */
 static bool wait_for_tale(struct write_hold *hold, void (*wake)(void *), void *arg)
 {
     struct coherence_worker *w = hold->worker;
-    uint64_t now = clock_usec(), until = hold->waited < WRITE_WAIT ? now + WRITE_WAIT - hold->waited : 0;
-    if (!w->usable && until > w->away_since + WRITE_WAIT)
-        until = w->away_since + WRITE_WAIT;
-    if (w->gave_up || until <= now) {
+    uint64_t now = clock_usec(), until = patience(hold, now);
+    if (until <= now && may_go_on(hold)) {
         w->stats.given_up++;
         hold->told = false;
-        tale_untold(hold->tale);
         return false;
     }
     hold->waits_since = now;
+    if (!hold->closing && w->shared)
+        worker_arm(w, now + LATE);
     hold->waits_until = until;
     hold->wake = wake;
     hold->arg = arg;
@@ -421,6 +456,27 @@ bool coherence_everything(struct coherence_worker *w, uint64_t hold_usec)
     return !w->on || worker_current(w);
 }
 
+static void look_at_clock(struct write_hold *hold, uint64_t now)
+{
+    struct coherence_worker *w = hold->worker;
+    if (!hold->closing && w->shared && !hold->late) {
+        if (now < hold->waits_since + LATE) {
+            worker_arm(w, hold->waits_since + LATE);
+        } else {
+            hold->late = true;
+            atomic_fetch_add(&w->coherence->n_late, 1);
+            w->stats.late++;
+        }
+    }
+    if (now >= hold->waits_until && may_go_on(hold)) {
+        wait_over(hold, false);
+        return;
+    }
+    if (now >= hold->waits_until) /* renewed since it began to wait */
+        hold->waits_until = lease_in_force(w, now);
+    worker_arm(w, hold->waits_until);
+}
+
 void tell_timer(struct coherence_worker *w, uint64_t now)
 {
     for (struct link *k = list_first(&w->running), *next; k; k = next) {
@@ -433,15 +489,15 @@ void tell_timer(struct coherence_worker *w, uint64_t now)
         }
         if (w->on)
             worker_arm(w, hold->renew_at);
-        if (now >= hold->waits_until)
-            wait_over(hold, false);
-        else
-            worker_arm(w, hold->waits_until);
+        if (hold->wake)
+            look_at_clock(hold, now);
     }
 }
 
 void tell_forget(struct coherence_worker *w)
 {
+    if (w->tales.n || w->running.n)
+        lease_lost(w);
     for (struct link *k = list_first(&w->running), *next; k; k = next) {
         next = list_next(&w->running, k);
         struct write_hold *hold = LIST_OF(write_hold, link, k);

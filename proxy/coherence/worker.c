@@ -6,6 +6,7 @@
 #include "base/ensure.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "coherence/breaks.h"
 #include "coherence/private.h"
 
 static const uint64_t HELLO_BUDGET = 500 * MSEC;
@@ -34,6 +35,7 @@ static void on_timer(void *arg)
     struct coherence_worker *w = arg;
     w->timer_at = NEVER;
     tell_timer(w, clock_usec());
+    lease_tick(w, clock_usec());
 }
 
 void worker_unusable(struct coherence_worker *w, const char *why)
@@ -48,6 +50,7 @@ void worker_unusable(struct coherence_worker *w, const char *why)
     redis_abandon(&w->secret_op);
     redis_abandon(&w->epoch_op);
     redis_abandon(&w->script_op);
+    redis_abandon(&w->time_op);
     if (w->main)
         redis_reconnect(w->main, "it cannot be used as it is");
 }
@@ -60,6 +63,22 @@ bool worker_current(struct coherence_worker *w)
         return true;
     worker_unusable(w, "another worker met another Redis");
     return false;
+}
+
+static void next_generation(struct coherence *c)
+{
+    atomic_store(&c->alive, false);
+    atomic_fetch_add(&c->generation, 1);
+}
+
+void begin_generation(struct coherence_worker *w, const char *why)
+{
+    struct coherence *c = w->coherence;
+    pthread_mutex_lock(&c->lock);
+    if (atomic_load(&c->generation) == w->generation)
+        next_generation(c);
+    pthread_mutex_unlock(&c->lock);
+    worker_unusable(w, why);
 }
 
 /* ---- after a connect: the secret, the token of everything, the script; then what was not told ---- */
@@ -83,6 +102,7 @@ static void hello_done(struct coherence_worker *w, const struct redis_value *v, 
     if (!w->tales.n)
         w->gave_up = false; /* else the first thing it hears shows whether it takes writes again */
     tell_all(w);
+    worker_arm(w, clock_usec());
 }
 
 static void secret_done(struct redis_op *op, const struct redis_value *v)
@@ -117,6 +137,20 @@ static void script_done(struct redis_op *op, const struct redis_value *v)
     hello_done(w, v, good);
 }
 
+static void time_done(struct redis_op *op, const struct redis_value *v)
+{
+    struct coherence_worker *w = WORKER_OF(op, time_op);
+    uint64_t sec, usec;
+    bool good = v && redis_count(v) == 2 && str_u64(redis_text(redis_item(v, 0)), UINT32_MAX, &sec) &&
+                str_u64(redis_text(redis_item(v, 1)), SEC, &usec);
+    if (good) {
+        w->clock_at = clock_usec();
+        w->clock_span = w->clock_at - w->hello_at;
+        w->clock_msec = sec * 1000 + usec / 1000;
+    }
+    hello_done(w, v, good);
+}
+
 /* A replica's copy is behind, and a Redis that evicts what has no TTL may lose a token: both would bring
  * old answers back. */
 static bool fit(struct coherence_worker *w)
@@ -144,25 +178,26 @@ static void adopt(struct coherence_worker *w)
     pthread_mutex_lock(&c->lock);
     if (strcmp(c->run_id, run_id)) {
         snprintf(c->run_id, sizeof c->run_id, "%s", run_id);
-        atomic_fetch_add(&c->generation, 1);
+        next_generation(c);
     }
     w->generation = atomic_load(&c->generation);
     pthread_mutex_unlock(&c->lock);
     snprintf(w->prefix, sizeof w->prefix, "quiver:%s:", run_id);
-    if (w->told_generation != w->generation)
+    if (atomic_load(&w->told_generation) != w->generation)
         retell_state(w);
-    w->told_generation = w->generation;
+    atomic_store(&w->told_generation, w->generation);
 }
 
 static void say_hello(struct coherence_worker *w)
 {
     char secret_key[KEY_MAX], epoch_key[KEY_MAX], token[TOKEN_N * 2 + 1];
     unsigned char secret[COHERENCE_SECRET];
-    uint64_t fresh[2];
+    uint64_t fresh[2] = {0, 0};
     coherence_secret(w->coherence, secret);
     snprintf(secret_key, sizeof secret_key, "%ssecret", w->prefix);
     struct str epoch = name_key(w, epoch_key, 't', w->coherence->everything);
-    worker_random(w, fresh);
+    if (!BREAK_COUNTER_TOKENS)
+        worker_random(w, fresh);
     token_text(token, (struct fingerprint){fresh[0], fresh[1]});
     char plain[TOKEN_N * 2 + 2];
     snprintf(plain, sizeof plain, "0%s", token);
@@ -171,12 +206,14 @@ static void say_hello(struct coherence_worker *w)
     redis_send(w->main, NULL, 4, (struct str[]){STR("SET"), key, own, STR("NX")}, HELLO_BUDGET, NULL);
     redis_send(w->main, NULL, 4, (struct str[]){STR("SET"), epoch, str_of(plain), STR("NX")}, HELLO_BUDGET,
                NULL);
-    w->hellos = 3;
+    w->hellos = 4;
+    w->hello_at = clock_usec();
     if (!redis_send(w->main, &w->secret_op, 2, (struct str[]){STR("GET"), key}, HELLO_BUDGET, secret_done) ||
         !redis_send(w->main, &w->epoch_op, 2, (struct str[]){STR("GET"), epoch}, HELLO_BUDGET, epoch_done) ||
         !redis_send(w->main, &w->script_op, 3, (struct str[]){STR("SCRIPT"), STR("LOAD"),
                                                               str_of(mark_script)}, HELLO_BUDGET,
-                    script_done))
+                    script_done) ||
+        !redis_send(w->main, &w->time_op, 1, (struct str[]){STR("TIME")}, HELLO_BUDGET, time_done))
         worker_unusable(w, "too much under way");
 }
 
@@ -234,6 +271,8 @@ void coherence_worker_configure(struct coherence_worker *w, const struct conf *c
     w->hold_usec = p->quarantine > HOLD_MIN ? p->quarantine : HOLD_MIN;
     w->budget = p->redis_budget;
     w->shared = p->redis_shared;
+    w->forget = p->forget ? p->forget : 30 * SEC;
+    w->fail_writes = p->on_bump_failure == BUMP_FAILURE_FAIL;
     w->connect_timeout = p->redis_connect_timeout;
     if (same)
         return;
@@ -241,10 +280,12 @@ void coherence_worker_configure(struct coherence_worker *w, const struct conf *c
     free(w->url);
     w->url = mem_strdup(url_of(conf));
     w->on = p->redis.on;
-    if (w->on)
+    if (w->on) {
         open_redis(w, conf);
-    else
+        worker_arm(w, clock_usec());
+    } else {
         tell_forget(w);
+    }
 }
 
 struct coherence_worker *coherence_worker_open(struct coherence *c, struct loop *loop,
@@ -260,6 +301,9 @@ struct coherence_worker *coherence_worker_open(struct coherence *c, struct loop 
     list_init(&w->tales);
     timer_init(&w->timer, loop, on_timer, w);
     w->known = mem_zalloc(KNOWN_TOKENS * sizeof *w->known);
+    pthread_mutex_lock(&c->lock);
+    list_push(&c->workers, &w->link);
+    pthread_mutex_unlock(&c->lock);
     coherence_worker_configure(w, conf);
     return w;
 }
@@ -271,6 +315,7 @@ void coherence_worker_close(struct coherence_worker **slot)
     if (!w)
         return;
     ensure(!w->running.n && !w->looking.n);
+    lease_end(w);
     close_redis(w);
     tell_forget(w);
     timer_fini(&w->timer);
@@ -292,5 +337,7 @@ const struct redis_stats *coherence_redis_stats(const struct coherence_worker *w
 
 bool coherence_redis_ready(const struct coherence_worker *w)
 {
-    return w->main && w->usable && redis_ready(w->main);
+    const struct coherence *c = w->coherence;
+    return w->main && w->usable && redis_ready(w->main) && lease_allows(w, clock_usec()) &&
+           (!w->shared || atomic_load(&c->alive));
 }

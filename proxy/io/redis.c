@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <hiredis/async.h>
 #include <hiredis/hiredis.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/random.h>
@@ -548,6 +549,19 @@ void redis_abandon(struct redis_op *op)
     if (op->flight)
         op->flight->op = NULL;
     op->flight = NULL;
+}
+
+void redis_pump(struct redis *redis, bool (*done)(void *arg), void *arg, uint64_t usec)
+{
+    uint64_t end = clock_usec() + usec;
+    while (redis_ready(redis) && !done(arg) && clock_usec() < end) {
+        struct wire *wire = redis->wire;
+        struct pollfd readable = {.fd = wire->ac->c.fd, .events = POLLIN};
+        loop_unwake(redis->loop, &wire->flush);
+        wire_flush(&wire->flush);
+        if (redis->wire == wire && poll(&readable, 1, 5) > 0)
+            redisAsyncHandleRead(wire->ac);
+    }
 }
 
 /* ---- the timer ---- */

@@ -79,6 +79,10 @@ bool redis_send(struct redis *, struct redis_op *op, unsigned argc, const struct
                 void (*done)(struct redis_op *, const struct redis_value *));
 void redis_abandon(struct redis_op *); /* the owner no longer cares; no-op if not under way */
 
+/* At the end of a thread, when its loop turns no more: sends and reads on this connection alone until done
+ * says so, usec have passed or the connection is lost. Callbacks run before it returns. */
+void redis_pump(struct redis *, bool (*done)(void *arg), void *arg, uint64_t usec);
+
 /* Gives the connection up and makes a new one: whoever it is connected to is not the one wanted. Not ready
  * from now on; what is in flight fails, then away comes, both by an event. why: one phrase for the log; a
  * literal. */

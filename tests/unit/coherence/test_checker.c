@@ -245,6 +245,11 @@ static bool all_idle(const struct world *w)
 
 static struct world world;
 
+static bool worker_ready(void *arg)
+{
+    return coherence_redis_ready(arg);
+}
+
 static int open_world(void **state)
 {
     if (!have_redis())
@@ -252,7 +257,7 @@ static int open_world(void **state)
     signal(SIGPIPE, SIG_IGN);
     world = (struct world){.random = 7, .port = free_port()};
     world.conf.process = (struct conf_process){.quarantine = quarantine,
-                                               .redis_budget = 20 * MSEC,
+                                               .redis_budget = 50 * MSEC,
                                                .redis_connect_timeout = 300 * MSEC,
                                                .redis_shared = true,
                                                .redis_url = "redis://127.0.0.1",
@@ -271,7 +276,10 @@ static int open_world(void **state)
         world.truth[n] = (struct truth){1, 0, 0};
     for (unsigned i = 0; i < N_CLIENTS; i++)
         world.client[i].world = &world;
-    run_for(&world.loop, 100);
+    for (unsigned p = 0; p < N_PROCESSES; p++)
+        for (unsigned k = 0; k < N_WORKERS; k++)
+            if (!run_until(&world.loop, worker_ready, world.process[p].worker[k], 3000))
+                return -1;
     return 0;
 }
 
@@ -338,7 +346,7 @@ static void flush(struct world *w)
 
 static void flushes_make_nothing_stale(void **state)
 {
-    check(3000, 200, flush);
+    check(4000, 900, flush);
 }
 
 static void restart(struct world *w)
@@ -349,7 +357,7 @@ static void restart(struct world *w)
 
 static void restarts_make_nothing_stale(void **state)
 {
-    check(4000, 900, restart);
+    check(5000, 1500, restart);
 }
 
 int main(void)
