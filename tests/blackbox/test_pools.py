@@ -305,12 +305,12 @@ def test_a_write_is_never_sent_twice(fake: FakeQdrant, start, method: str, path:
 
 
 def test_idle_connections_that_qdrant_closed_do_not_fail_writes(fake: FakeQdrant, start) -> None:
-    q = start(fake.url, flags=["--cache", "off"])
+    q = start(fake.url, optimizations={"m": {"collections": ["x"]}}, flags=["--cache", "off"])
     for _ in range(10):
         assert q.ask("GET", "/collections/x").status == 200
         fake.drop_connections()
-        wait_until(lambda: fake.sockets_now == 0, what="the server has closed")
-        wait_until(lambda: q.metric("model_pool_idle", model="default") == 0, what="quiver has noticed")
+        wait_until(lambda: fake.open_now == 0, what="the server has closed")
+        wait_until(lambda: q.metric("model_pool_idle", model="m") == 0, what="quiver has noticed")
         assert q.ask("PUT", "/collections/x/points", b"{}").status == 200
 
 
