@@ -101,7 +101,7 @@ static enum verdict bypass(struct tx *tx, enum metrics_model_counter why, const 
 /* Qdrant counts reads of this collection against a limit: answers from a cache would not be counted. */
 static bool rate_limited(const struct tx *tx)
 {
-    const struct fact_strict *strict = facts_strict(tx->worker->facts, tx->resolved);
+    const struct fact_collection *strict = facts_collection(tx->worker->facts, tx->resolved);
     return strict && strict->limits_rate;
 }
 
@@ -152,7 +152,14 @@ static bool answer_from(struct tx *tx, struct cache *c, struct blob *blob, uint6
     return true;
 }
 
-static bool hit_memory(struct tx *tx, struct cache *c, struct reuse *r)
+/* The model's time, cut where the credentials end sooner, or where others write past quiver. */
+static uint64_t lifetime(const struct tx *tx, const struct cache_model_conf *m)
+{
+    uint64_t ttl = m->ttl < tx->reuse->longest ? m->ttl : tx->reuse->longest;
+    return tx->model->base.external_writes && ttl > m->external_ttl ? m->external_ttl : ttl;
+}
+
+static bool hit_memory(struct tx *tx, struct cache *c, struct reuse *r, const struct cache_model_conf *m)
 {
     struct store_hit hit;
     struct store_key key = store_key(r);
@@ -160,23 +167,18 @@ static bool hit_memory(struct tx *tx, struct cache *c, struct reuse *r)
     unsigned model = tx->model->metrics_id;
     enum store_miss found = store_get(c->store, &key, r->look.fingerprint, now, &hit);
     metrics_add(tx->worker->metrics, M_CACHE_BUSY, found == STORE_BUSY);
-    if (found == STORE_HIT && now - hit.stored_at > r->oldest) {
+    uint64_t age = found == STORE_HIT && now > hit.stored_at ? now - hit.stored_at : 0, ttl = lifetime(tx, m);
+    if (found == STORE_HIT && (age > r->oldest || age >= ttl)) { /* too old for this client, or for what a reload says */
         found = STORE_OUTDATED;
         blob_put(&hit.blob);
     }
-    if (found != STORE_HIT || !answer_from(tx, c, hit.blob, hit.expires_at - now, "")) {
+    uint64_t left = found == STORE_HIT && hit.expires_at - now < ttl - age ? hit.expires_at - now : ttl - age;
+    if (found != STORE_HIT || !answer_from(tx, c, hit.blob, left, "")) {
         metrics_model_add(tx->worker->metrics, model, MM_CACHE_MISSES_MEMORY, 1);
         return false;
     }
     metrics_model_add(tx->worker->metrics, model, MM_CACHE_HITS_MEMORY, 1);
     return true;
-}
-
-/* The model's time, cut where the credentials end sooner, or where others write past quiver. */
-static uint64_t lifetime(const struct tx *tx, const struct cache_model_conf *m)
-{
-    uint64_t ttl = m->ttl < tx->reuse->longest ? m->ttl : tx->reuse->longest;
-    return tx->model->base.external_writes && ttl > m->external_ttl ? m->external_ttl : ttl;
 }
 
 /* What Redis had goes into memory too, for the rest of its time. */
@@ -227,7 +229,9 @@ static enum verdict looked(struct tx *tx, const struct plug *plug, struct cache_
     r->looked = true;
     switch (r->look.result) {
     case LOOK_CLEAR:
-        if (!ct->refresh && !r->look.alone && hit_memory(tx, c, r))
+        if (!tx_reuse_map_holds(tx))
+            return bypass(tx, MM_CACHE_BYPASS_OTHER, "aliases");
+        if (!ct->refresh && !r->look.alone && hit_memory(tx, c, r, m))
             return ANSWER;
         if (!ct->refresh && r->look.has_redis && hit_redis(tx, c, r, m))
             return ANSWER;
@@ -256,7 +260,7 @@ static enum verdict cache_request(struct tx *tx, const struct plug *plug)
     struct cache_tx *ct = plug_tx(tx, plug);
     metrics_model_add(tx->worker->metrics, tx->model->metrics_id, MM_CACHE_LOOKUPS, 1);
     ct->refresh = r->oldest == 0;
-    if (r->look.alone && !ct->refresh && hit_memory(tx, c, r))
+    if (r->look.alone && !ct->refresh && hit_memory(tx, c, r, m))
         return ANSWER;
     struct store_key key = store_key(r);
     bool in_memory = !r->look.alone && store_has(c->store, &key, tx->worker->loop.now);
@@ -279,8 +283,13 @@ static enum verdict unstored(struct tx *tx, enum metrics_model_counter why)
 static bool worth_keeping(const struct tx *tx)
 {
     const struct http_head *h = &tx->fetch.head;
-    return !tx->answer.local && tx->answer.status == 200 && !h->first[HF_CONTENT_ENCODING] &&
-           !(h->first[HF_CACHE_CONTROL] && http_list_has(h, HF_CACHE_CONTROL, STR("no-store")));
+    if (h->first[HF_CACHE_CONTROL] && (http_list_has(h, HF_CACHE_CONTROL, STR("no-store")) ||
+                                       http_list_has(h, HF_CACHE_CONTROL, STR("private"))))
+        return false;
+    for (unsigned i = 0; i < h->n_fields; i++)
+        if (str_ieq(h->field[i].name, STR("set-cookie")))
+            return false; /* not Qdrant's: a box between says something to this client alone */
+    return !tx->answer.local && tx->answer.status == 200 && !h->first[HF_CONTENT_ENCODING];
 }
 
 static enum verdict cache_response(struct tx *tx, const struct plug *plug)
@@ -295,6 +304,13 @@ static enum verdict cache_response(struct tx *tx, const struct plug *plug)
         return unstored(tx, MM_CACHE_UNSTORED_LARGE);
     ct->stage = STAGE_COLLECTING;
     return SUSPEND;
+}
+
+/* A 200 that is no whole JSON object, or that reports an error, is nothing to repeat. */
+static bool is_answer(struct str body)
+{
+    body = str_trim(body, " \t\r\n");
+    return body.n > 1 && body.p[0] == '{' && body.p[body.n - 1] == '}' && !str_starts(body, STR("{\"status\":{\"error\""));
 }
 
 static enum verdict store_answer(struct tx *tx, const struct plug *plug, struct cache_tx *ct)
@@ -339,7 +355,7 @@ static enum verdict cache_resume(struct tx *tx, const struct plug *plug)
     if (ct->stage == STAGE_COLLECTING && !tx->collected && !tx->collect_failed)
         return SUSPEND;
     ct->stage = STAGE_NONE;
-    return tx->collected ? store_answer(tx, plug, ct) : unstored(tx, MM_CACHE_UNSTORED_STATUS);
+    return tx->collected && is_answer(tx->whole) ? store_answer(tx, plug, ct) : unstored(tx, MM_CACHE_UNSTORED_STATUS);
 }
 
 static void cache_cancel(struct tx *tx, const struct plug *plug)

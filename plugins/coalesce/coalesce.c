@@ -77,12 +77,12 @@ static void lead(struct coalesce *c, struct coalesce_tx *ct)
 
 /* ---- joining ---- */
 
-static bool may_join(const struct coalesce_tx *leader, const struct tx *tx)
+static bool may_join(const struct coalesce_tx *leader, struct tx *tx)
 {
     if (!leader->tx->fetch.any_sent)
         return true;
     const struct reuse *mine = tx->reuse, *theirs = leader->tx->reuse;
-    return mine->looked && theirs->looked && mine->look.result == LOOK_CLEAR && theirs->look.result == LOOK_CLEAR &&
+    return mine->looked && theirs->looked && tx_reuse_map_holds(tx) && mine->look.result == LOOK_CLEAR && theirs->look.result == LOOK_CLEAR &&
            fingerprint_eq(mine->look.fingerprint, theirs->look.fingerprint) && !tx->model->base.external_writes;
 }
 

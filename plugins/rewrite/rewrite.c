@@ -60,7 +60,11 @@ static void lower(struct tx *tx, struct knob_rule *rule, double max)
     if (!isnan(rule->max_value) && rule->max_value <= max)
         return;
     rule->max_value = max;
-    rule->max = arena_printf(&tx->arena, "%.17g", max);
+    for (int digits = 15; digits <= 17; digits++) { /* the shortest that reads back the same */
+        rule->max = arena_printf(&tx->arena, "%.*g", digits, max);
+        if (strtod(rule->max.p, NULL) == max)
+            break;
+    }
     if (!isnan(rule->min_value) && rule->min_value > max) {
         rule->min_value = NAN;
         rule->min = STR_NONE;
@@ -76,7 +80,7 @@ static void no_true(struct str *wish)
 /* Strict mode refuses what is over its limits (qdrant-api: search_max_hnsw_ef, search_max_oversampling, search_allow_exact). */
 static const struct rewrite_rules *within_strict_mode(struct tx *tx, const struct rewrite_rules *rules)
 {
-    const struct fact_strict *strict = facts_strict(tx->worker->facts, tx->resolved);
+    const struct fact_collection *strict = facts_collection(tx->worker->facts, tx->resolved);
     if (!strict || !(strict->limits_ef || strict->limits_oversampling || strict->forbids_exact))
         return rules;
     struct rewrite_rules *own = arena_alloc(&tx->arena, sizeof *own);
@@ -111,8 +115,6 @@ static enum verdict rewrite_request(struct tx *tx, const struct plug *plug)
     const struct rewrite_rules *rules = rules_of(tx, plug);
     if (!rules->any)
         return CONTINUE;
-    if (tx->worker->seen_collection)
-        tx->worker->seen_collection(tx->resolved, tx->worker->arg);
     const struct query_facts *q = tx_scan(tx, within_strict_mode(tx, rules));
     unsigned model = tx->model->metrics_id;
     if (!q->known) {

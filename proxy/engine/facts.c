@@ -2,6 +2,7 @@
 
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <xxhash.h>
 
 #include "base/mem.h"
 
@@ -38,10 +39,30 @@ struct str facts_resolve(const struct facts *f, struct str name)
     return name;
 }
 
-const struct fact_strict *facts_strict(const struct facts *f, struct str collection)
+/* Where the name is, or where it would go. The table is never full: it has twice as many slots as there may be collections. */
+static unsigned slot_of(const struct facts *f, struct str name)
 {
-    for (unsigned i = 0; f && i < f->n_strict; i++)
-        if (str_eq(f->strict[i].collection, collection))
-            return &f->strict[i];
-    return NULL;
+    unsigned at = (unsigned)XXH3_64bits(name.n ? name.p : "", name.n) % FACTS_SLOTS;
+    while (f->slot[at] && !str_eq(f->collection[f->slot[at] - 1].name, name))
+        at = (at + 1) % FACTS_SLOTS;
+    return at;
+}
+
+struct fact_collection *facts_add(struct facts *f, struct str name)
+{
+    unsigned at = slot_of(f, name);
+    if (f->slot[at] || f->n_collections == FACTS_COLLECTIONS_MAX)
+        return NULL;
+    struct fact_collection *c = &f->collection[f->n_collections++];
+    c->name = arena_copy(&f->arena, name);
+    f->slot[at] = (uint16_t)f->n_collections;
+    return c;
+}
+
+const struct fact_collection *facts_collection(const struct facts *f, struct str name)
+{
+    if (!f)
+        return NULL;
+    unsigned at = slot_of(f, name);
+    return f->slot[at] ? &f->collection[f->slot[at] - 1] : NULL;
 }

@@ -1,4 +1,4 @@
-/* facts.h - what is known of Qdrant's collections, as an immutable, counted snapshot: aliases and strict-mode limits.
+/* facts.h - what is known of Qdrant's collections, as an immutable, counted snapshot: aliases, shards, strict-mode limits.
  * Made by the control thread (tune/facts_poll.c), sent to every worker by mail; a missing fact means the careful answer.
  * The alias map is good for exactly one state of "@names": it carries the fingerprint that was looked up before it was fetched. */
 #pragma once
@@ -10,12 +10,18 @@
 #include "base/str.h"
 #include "coherence/fingerprint.h"
 
+enum { FACTS_COLLECTIONS_MAX = 512, FACTS_SLOTS = 1024 };
+
 struct fact_alias {
     struct str alias, collection;
 };
 
-struct fact_strict { /* config.strict_mode_config of a collection, where enabled */
-    struct str collection;
+struct fact_collection {
+    struct str name;
+    uint64_t read_at;                 /* when it was asked for; monotonic microseconds */
+    unsigned n_shards, n_replicas;    /* 0: not known */
+    bool prevents_unoptimized;        /* points are hidden until they are indexed */
+    /* config.strict_mode_config where enabled */
     bool limits_ef, limits_oversampling, forbids_exact, limits_rate;
     double max_ef, max_oversampling;
 };
@@ -23,17 +29,23 @@ struct fact_strict { /* config.strict_mode_config of a collection, where enabled
 struct facts {
     _Atomic unsigned n_refs;
     struct arena arena;
-    struct fingerprint names;  /* of "@names" before the map was fetched */
+    uint64_t asked_at;         /* when the round that made them began; monotonic microseconds */
+    struct fingerprint names;  /* the state of "@names" (look.map) before the map was fetched */
+    bool names_known;          /* false: it could not be looked up; the map is good for routing only */
     struct fact_alias *alias;
     unsigned n_aliases;
-    struct fact_strict *strict;
-    unsigned n_strict;
+    struct fact_collection collection[FACTS_COLLECTIONS_MAX];
+    unsigned n_collections;
+    uint16_t slot[FACTS_SLOTS]; /* index + 1 of a collection by the hash of its name, open addressing */
 };
 
 struct facts *facts_new(void);            /* one reference; fill it before it is shared */
 struct facts *facts_get(struct facts *);
 void facts_put(struct facts **);
 
+/* Adds a collection (its name is copied); NULL when there is no room or it is there already. Before the facts are shared. */
+struct fact_collection *facts_add(struct facts *, struct str name);
+
 /* What the name stands for: itself unless it is an alias. facts may be NULL. */
 struct str facts_resolve(const struct facts *, struct str name);
-const struct fact_strict *facts_strict(const struct facts *, struct str collection); /* NULL: none known */
+const struct fact_collection *facts_collection(const struct facts *, struct str name); /* NULL: nothing known; facts may be NULL */

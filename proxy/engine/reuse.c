@@ -100,20 +100,6 @@ static const char *unfit(struct tx *tx, struct reuse *r, enum metrics_model_coun
     return servers_in_doubt(tx) ? "upstream" : NULL;
 }
 
-/* The alias map is good for one state of "@names" only; a changed one is fetched anew meanwhile. */
-static bool map_is_current(struct tx *tx)
-{
-    struct look look = {0};
-    struct coherence_names names = {0};
-    coherence_names_add(&names, STR("@names"));
-    enum look_result result = look_cells(tx->worker->coherence, &look, &names);
-    bool current = result == LOOK_CLEAR && fingerprint_eq(look.fingerprint, tx->worker->facts->names);
-    look_cancel(&look);
-    if (!current && tx->worker->names_changed)
-        tx->worker->names_changed(tx->worker->arg);
-    return current;
-}
-
 static void read_names(struct tx *tx, struct coherence_names *names)
 {
     const struct query_facts *q = &tx->query;
@@ -149,18 +135,34 @@ static void make_key(struct tx *tx, struct reuse *r)
     r->entry = (struct look_entry){str_of(tx->model->name), {r->key.text, r->key.n_text}};
 }
 
+/* The alias map is good for one state of "@names" only; a changed one is fetched anew meanwhile. */
+bool tx_reuse_map_holds(struct tx *tx)
+{
+    const struct look *look = &tx->reuse->look;
+#ifdef QUIVER_BREAK_ALIAS_BLIND
+    return true;
+#endif
+    if (!look->map_held && (tx->map.hi || tx->map.lo) && fingerprint_eq(look->map, tx->map))
+        return true;
+    if (tx->worker->names_changed)
+        tx->worker->names_changed(tx->worker->arg);
+    return false;
+}
+
 static void judge(struct tx *tx, struct reuse *r)
 {
     struct coherence_names names = {0};
     r->unfit = unfit(tx, r, &r->why);
-    if (!r->unfit && !map_is_current(tx))
-        r->unfit = "aliases";
     if (r->unfit)
         return;
     read_names(tx, &names);
     if (names.all || look_cells(tx->worker->coherence, &r->look, &names) != LOOK_CLEAR) {
         r->why = MM_CACHE_BYPASS_HELD;
         r->unfit = "held";
+        return;
+    }
+    if (r->look.alone && !tx_reuse_map_holds(tx)) {
+        r->unfit = "aliases";
         return;
     }
     r->oldest = oldest_taken(tx);

@@ -21,5 +21,8 @@ struct reuse {
 /* The judgement; the same on every call. When unfit is NULL the key is made and look holds what the cells say (LOOK_CLEAR). */
 struct reuse *tx_reuse(struct tx *);
 
+/* Once the look has ended CLEAR: are the names that this request stands for still what they were taken for? False: neither serve nor store. */
+bool tx_reuse_map_holds(struct tx *);
+
 /* Ends a look that still waits. Called when the transaction ends. */
 void tx_reuse_end(struct tx *);

@@ -21,6 +21,8 @@ enum {
     OWN_ANSWER_MAX = 64 << 20,
 };
 
+#define NEW_MAP_WAIT (250 * MSEC)
+
 struct tx_memory { /* a transaction and the first bytes of its arena are one piece, used again and again */
     struct tx tx;
     char first[ARENA_FIRST];
@@ -76,7 +78,7 @@ static struct tx *tx_new(struct worker *w)
     tx->state = TX_HEAD;
     tx->doom = DOOM_NONE;
     arena_init(&tx->arena, ((struct tx_memory *)tx)->first, ARENA_FIRST);
-    memset(&tx->route, 0, sizeof tx->route);
+    tx->route = (struct route){.op = &ops[OP_UNKNOWN]};
     memset(&tx->resolved, 0, offsetof(struct tx, answer) - offsetof(struct tx, resolved));
     tx->answer = (struct answer){0};
     tx->hold = (struct write_hold){0};
@@ -128,6 +130,8 @@ void tx_begin(struct client *client, const struct http_head *head, void *worker)
     struct tx *tx = tx_new(worker);
     tx->client = client;
     client->owner = &tx->task;
+    if (tx->snapshot->conf->process.access_on)
+        snprintf(tx->peer, sizeof tx->peer, "%s", client_peer_text(client));
     client_take_head(client, head, arena_alloc(&tx->arena, head->raw.n), &tx->head);
     loop_wake(&tx->worker->loop, &tx->task);
 }
@@ -201,6 +205,22 @@ static enum tx_state park(struct tx *tx, uint64_t until)
     return TX_PARKED;
 }
 
+/* Facts about a collection are fetched once it is used; a small memory of hashes keeps this to one comparison a request. */
+static void want_facts(struct tx *tx)
+{
+    struct worker *w = tx->worker;
+    if (!tx->resolved.n || !w->seen_collection || (!tx->is_write && tx->route.op->class != CLASS_READ_CACHEABLE))
+        return;
+    uint64_t hash = 14695981039346656037u;
+    for (size_t i = 0; i < tx->resolved.n; i++)
+        hash = (hash ^ (unsigned char)tx->resolved.p[i]) * 1099511628211u;
+    uint64_t *slot = &w->seen[hash % (sizeof w->seen / sizeof *w->seen)];
+    if (*slot == hash)
+        return;
+    *slot = hash;
+    w->seen_collection(tx->resolved, w->arg);
+}
+
 static enum tx_state step_head(struct tx *tx)
 {
     const struct conf *conf = tx->snapshot->conf;
@@ -212,6 +232,8 @@ static enum tx_state step_head(struct tx *tx)
     if (tx->model->index == 0 && tx->resolved.p != tx->route.collection.p)
         tx->model = conf_model_of(conf, tx->route.collection); /* a model may be named after the alias itself */
     tx->is_write = tx->route.is_write;
+    tx->map = tx->worker->facts && tx->worker->facts->names_known ? tx->worker->facts->names : (struct fingerprint){0, 0};
+    want_facts(tx);
     tx->identity = tx->route.op->class == CLASS_READ_CACHEABLE;
     tx->held = tx_wants_hold(tx);
     tx->chunked_up = !tx->held && tx->head.framing == HTTP_BODY_CHUNKED;
@@ -261,15 +283,28 @@ static void hold_wake(void *arg)
     wake(tx);
 }
 
+/* Cut off from Redis for too long, and told to be strict (coherence.on_bump_failure: fail): others may answer without knowing of this write. */
+static enum tx_state refuse_write(struct tx *tx)
+{
+    tx->proof = PROOF_REFUSED;
+    tx_error(tx, 503, "quiver: Redis has not been reached for longer than coherence.forget, so other instances could not be told of this "
+             "write (coherence.on_bump_failure: fail)");
+    return TX_RESPONSE;
+}
+
 static enum tx_state step_open(struct tx *tx)
 {
     if (!tx->opened) {
         struct coherence_names names = {0};
+        if (coherence_refuses_writes(tx->worker->coherence))
+            return refuse_write(tx);
         tx_write_names(tx, &names);
         tx->opened = true;
         tx->hold_wait = !coherence_open(tx->worker->coherence, &tx->hold, &names, hold_wake, tx);
     }
-    return tx->hold_wait ? park(tx, NEVER) : TX_FETCH;
+    if (tx->hold_wait)
+        return park(tx, NEVER);
+    return coherence_refuses_writes(tx->worker->coherence) ? refuse_write(tx) : TX_FETCH;
 }
 
 static uint64_t either(uint64_t own, uint64_t general)
@@ -282,7 +317,9 @@ static enum tx_state step_fetch(struct tx *tx)
     const struct conf_process *process = &tx->snapshot->conf->process;
     const struct conf_model_base *base = &tx->model->base;
     const struct model_upstream *up = &tx->snapshot->upstream[tx->model->index];
-    bool patient = tx->is_write || tx->route.op->flags & OP_SLOW;
+    bool reads = str_eq(tx->head.method, STR("GET")) || str_eq(tx->head.method, STR("HEAD")) ||
+                 tx->route.op->class == CLASS_READ_CACHEABLE || tx->route.op->class == CLASS_READ_UNCACHEABLE;
+    bool patient = tx->is_write || !reads || tx->route.op->flags & OP_SLOW;
     unsigned n = 0;
     tx->up_part[n++] = tx_upstream_head(tx);
     if (tx->held) {
@@ -378,6 +415,8 @@ static enum tx_state step_fail(struct tx *tx)
         tx_error(tx, fetch_failure_status(f->failure), "quiver: %s%s%s", fetch_failure_text(f->failure), *detail ? ": " : "",
                  detail);
         tx->collects = false;
+    } else if (tx->doom == DOOM_BODY_BIG) {
+        tx_error(tx, 400, "%s (%llu bytes).", dooms[tx->doom].why, (unsigned long long)tx->snapshot->conf->process.hold_body);
     } else {
         tx_error(tx, dooms[tx->doom].status, "quiver: %s", dooms[tx->doom].why);
     }
@@ -464,14 +503,40 @@ static enum tx_state step_response(struct tx *tx)
     return tx->opened ? TX_PROOF : TX_REPLY;
 }
 
+/* wait=true, and no timeout that could have ended the wait. */
+static bool waited(struct tx *tx)
+{
+    struct str value;
+    unsigned n;
+    return tx->route.op->flags & OP_HAS_WAIT && query_param(&tx->arena, tx->head.query, STR("wait"), &value, &n) && n == 1 &&
+           str_eq(value, STR("true")) && !query_param(&tx->arena, tx->head.query, STR("timeout"), &value, &n);
+}
+
+/* What the answer proves. One that cannot be read (compressed, as official clients ask for; or long) proves by its status alone that a write
+ * which was waited for without a limit is done: Qdrant answers 200 to it only then. */
+static void read_proof(struct tx *tx, struct str body)
+{
+    const struct fact_collection *fact = facts_collection(tx->worker->facts, tx->resolved);
+    bool one_shard = fact && fact->n_shards == 1 && fact->n_replicas == 1;
+    tx->proof = reply_write_proof(tx->route.op, tx->answer.status, body, &tx->hold.operation_id);
+    if (tx->proof == PROOF_NONE && !body.p && tx->answer.status == 200 && waited(tx))
+        tx->proof = PROOF_COMPLETED;
+    tx->hold.collection = tx->resolved;
+    tx->hold.acknowledged = tx->answer.status == 200 && tx->hold.operation_id;
+    tx->hold.barrier = one_shard;
+    tx->hold.rejection_is_final = one_shard && waited(tx);
+    if (fact && fact->prevents_unoptimized && tx->proof == PROOF_COMPLETED && tx->hold.acknowledged)
+        tx->proof = PROOF_NONE; /* applied, but hidden until it is indexed: the prover waits for that */
+}
+
 static enum tx_state step_proof(struct tx *tx)
 {
     struct fetch *f = &tx->fetch;
     struct str body = STR_NONE;
-    uint64_t operation_id;
     if (tx->answer.local)
         return TX_CLOSE;
-    if (f->head.framing == HTTP_BODY_LENGTH && f->head.length <= PROOF_BYTES) {
+    bool readable = f->head.framing == HTTP_BODY_LENGTH && f->head.length <= PROOF_BYTES && !f->head.first[HF_CONTENT_ENCODING];
+    if (readable) {
         switch (fetch_body_whole(f, &body)) {
         case FETCH_WAIT:
         case FETCH_SLICE:
@@ -482,8 +547,29 @@ static enum tx_state step_proof(struct tx *tx)
             break;
         }
     }
-    tx->proof = reply_write_proof(tx->route.op, tx->answer.status, body, &operation_id);
+    read_proof(tx, body);
     return TX_CLOSE;
+}
+
+/* Collections or aliases may have changed: the next request is to find its model by the new map. Bounded, for Qdrant may not answer. */
+static bool await_new_map(struct tx *tx)
+{
+    struct worker *w = tx->worker;
+    uint64_t now = now_of(tx);
+    if (!tx->opened || !(tx->route.op->flags & OP_NAMES) || !w->names_changed || !w->facts)
+        return false;
+    if (tx->answer.status / 100 != 2 || !tx->client) { /* nobody waits, or nothing changed as far as one knows */
+        w->names_changed(w->arg);
+        return false;
+    }
+    if (!tx->changed_at) {
+        tx->changed_at = now;
+        tx->facts_until = now + NEW_MAP_WAIT;
+        tx->awaits_facts = true;
+        w->names_changed(w->arg);
+    }
+    tx->awaits_facts = w->facts->asked_at < tx->changed_at && now < tx->facts_until;
+    return tx->awaits_facts;
 }
 
 static enum tx_state step_close(struct tx *tx)
@@ -494,8 +580,10 @@ static enum tx_state step_close(struct tx *tx)
     }
     if (tx->hold_wait)
         return park(tx, NEVER);
-    if (tx->opened && tx->route.op->flags & OP_NAMES && tx->worker->names_changed)
-        tx->worker->names_changed(tx->worker->arg);
+    if (await_new_map(tx))
+        return park(tx, tx->facts_until);
+    if (tx->opened && tx->route.op->class != CLASS_WRITE_POINTS && tx->worker->collection_changed)
+        tx->worker->collection_changed(tx->resolved, tx->worker->arg);
     return tx->client || tx->own ? TX_REPLY : TX_DONE;
 }
 

@@ -39,7 +39,7 @@ extern const char *const tx_state_names[TX_COUNT];
     X(CLIENT_GONE, 499, "the client hung up")                 \
     X(CLIENT_LATE, 408, "the request's body did not arrive in time") \
     X(BODY_BAD, 400, "the request's chunked body is malformed") \
-    X(BODY_BIG, 413, "the request's body is larger than limits.hold_body") \
+    X(BODY_BIG, 400, "JSON payload has exceeded limit") /* Qdrant's own words, the number is added */ \
     X(NO_MEMORY, 503, "too many request bodies are held (limits.hold_total)")
 
 enum tx_doom {
@@ -87,6 +87,7 @@ struct tx {
     struct http_head head;
     struct route route;
     struct str resolved;               /* what route.collection stands for */
+    struct fingerprint map;            /* the state of "@names" under which that is so; 0,0: not known */
     bool held, is_write, identity;     /* body is whole; opens and closes; asks the upstream for an uncompressed answer */
     bool chunked_up;                   /* the streamed body goes up in chunks */
     size_t n_held;                     /* bytes accounted to hold_total */
@@ -115,6 +116,8 @@ struct tx {
     struct fetch fetch;
     struct str up_part[OUTQ_MAX];      /* what goes upstream: head and body */
     struct write_hold hold;
+    bool awaits_facts;                 /* changed the names: its answer waits a little for the new map */
+    uint64_t facts_until, changed_at;
     bool opened, closing, closed, hold_wait;
     enum write_proof proof;
     struct outq out;
@@ -122,6 +125,7 @@ struct tx {
     bool chunked_down, close_after, cut, relay_ended;
     size_t pending_n;                  /* bytes of the upstream's slice that is on its way to the client */
     uint64_t began, first_out, n_body_in, n_body_out;
+    char peer[64];                     /* the client's address, while the access log is on */
     const char *cache_word;            /* for the access log: hit, miss, bypass, - */
     unsigned n_rewritten;
 };

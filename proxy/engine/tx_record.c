@@ -28,7 +28,7 @@ static void access_line(struct tx *tx, uint64_t now)
     int n = snprintf(line, sizeof line,
                      "time=%s client=%s method=%s path=%s model=%s operation=%s status=%u bytes_in=%llu bytes_out=%llu cache=%s "
                      "queue_us=%llu connect_us=%llu first_byte_us=%llu total_us=%llu end=%s",
-                     stamp, tx->client ? client_peer_text(tx->client) : "-", log_quote(method, sizeof method, tx->head.method),
+                     stamp, tx->peer[0] ? tx->peer : "-", log_quote(method, sizeof method, tx->head.method),
                      log_quote(path, sizeof path, tx->head.path), log_quote(model, sizeof model, str_of(tx->model->name)),
                      tx->route.op->name, tx->answer.status, (unsigned long long)tx->n_body_in,
                      (unsigned long long)tx->n_body_out, tx->cache_word, (unsigned long long)between(f->started, f->slot_at),

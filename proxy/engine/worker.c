@@ -1,13 +1,8 @@
 #include "engine/worker.h"
 
 #include "engine/plugin.h"
+#include "engine/tx.h"
 #include "qdrant/ops.h"
-
-/* A worker's share of the connection limit; rounded up, so that the sum is never below what was configured. */
-static uint64_t share(uint64_t total, uint64_t n)
-{
-    return n ? (total + n - 1) / n : total;
-}
 
 void worker_use_snapshot(struct worker *w, struct snapshot *snapshot)
 {
@@ -19,7 +14,6 @@ void worker_use_snapshot(struct worker *w, struct snapshot *snapshot)
         .body = p->client_body_timeout,
         .write = p->client_write_timeout,
         .keep_alive = p->keep_alive,
-        .max_clients = share(p->max_connections, w->n_workers),
     };
     w->upstream.idle_timeout = p->idle_timeout;
     if (w->coherence)
@@ -31,4 +25,9 @@ void worker_use_facts(struct worker *w, struct facts *facts)
 {
     facts_put(&w->facts);
     w->facts = facts;
+    for (struct link *k = list_first(&w->running); k; k = list_next(&w->running, k)) {
+        struct tx *tx = LIST_OF(tx, link, k);
+        if (tx->awaits_facts)
+            loop_wake(&w->loop, &tx->task);
+    }
 }

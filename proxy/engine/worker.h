@@ -32,6 +32,7 @@ void snapshot_put(struct snapshot **);
 /* What all workers share besides slots, cells and stores. */
 struct engine_shared {
     _Atomic uint64_t n_held;     /* bytes of request bodies held: limits.hold_total */
+    _Atomic uint64_t n_clients;  /* connections: limits.connections */
 };
 
 struct worker {
@@ -56,7 +57,9 @@ struct worker {
     unsigned in_state[32];       /* transactions by state: a gauge that cannot drift */
     void (*server_in_doubt)(void *arg); /* nothing can be cached until the servers have been asked who they are; any thread */
     void (*names_changed)(void *arg); /* a write may have changed aliases or collections: fetch the map anew; any thread */
-    void (*seen_collection)(struct str, void *arg);
+    void (*seen_collection)(struct str, void *arg);      /* facts about it are wanted; any thread */
+    void (*collection_changed)(struct str, void *arg);   /* its configuration may be another now; any thread */
+    uint64_t seen[64];           /* hashes of collections lately told to seen_collection, by their low bits */
     void *arg;
     bool draining;
 };

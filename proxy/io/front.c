@@ -70,7 +70,7 @@ static void set_writing(struct client *c, bool on)
 
 void front_accept(struct front *f, int fd, const struct sockaddr *address, socklen_t n)
 {
-    if (f->clients.n >= f->limits.max_clients || f->draining) {
+    if (f->draining || !f->hooks.admit(f->hooks.arg)) {
         close(fd);
         return;
     }
@@ -101,7 +101,9 @@ void front_drain(struct front *f)
         next = list_next(&f->clients, k);
         struct client *c = LIST_OF(client, link, k);
         char byte;
-        if (c->state == CLIENT_IDLE && c->in.end == c->in.start && recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) <= 0)
+        if (c->state == CLIENT_HEAD) /* half a head is nothing that runs */
+            client_free(c);
+        else if (c->state == CLIENT_IDLE && c->in.end == c->in.start && recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) <= 0)
             client_free(c);
     }
 }
@@ -436,20 +438,16 @@ void client_next(struct client **slot, bool keep)
         rbuf_consume(&c->in, (size_t)c->body_left); /* a held body was answered from its place */
         c->body_done = true;
     }
-    if (!keep || !c->body_done || c->dead || c->front->draining) {
+    /* Who has shut down its side is taken to have hung up: what it pipelined behind is not answered. */
+    if (!keep || !c->body_done || c->dead || c->eof || c->front->draining) {
         close_in_order(c);
-        return;
-    }
-    if (c->eof && c->in.start == c->in.end) {
-        client_free(c);
         return;
     }
     c->state = CLIENT_IDLE;
     c->scanned = 0;
     c->late = false;
     timer_set(&c->timer, c->front->loop->now + c->front->limits.keep_alive);
-    if (!c->eof)
-        set_reading(c, true);
+    set_reading(c, true);
     if (c->in.start != c->in.end)
         loop_wake(c->front->loop, &c->work);
 }

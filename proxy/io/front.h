@@ -19,7 +19,6 @@ struct client;
 
 struct front_limits { /* microseconds */
     uint64_t head, body, write, keep_alive;
-    uint64_t max_clients; /* this worker's share */
 };
 
 struct front_hooks {
@@ -27,6 +26,7 @@ struct front_hooks {
     void (*request)(struct client *, const struct http_head *head, void *arg);
     /* A head was refused: the owner answers and closes. */
     void (*refused)(struct client *, const struct http_refusal *, void *arg);
+    bool (*admit)(void *arg);         /* may one more be opened? If so it is counted: count(-1) gives it back */
     void (*count)(int by, void *arg); /* connections opened (+1) and closed (-1) */
     void *arg;
 };

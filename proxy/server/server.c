@@ -1,5 +1,6 @@
 #include "server/server.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -15,12 +16,14 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/metrics.h"
+#include "conf/where.h"
 #include "engine/plugin.h"
 #include "engine/tx.h"
 #include "qdrant/ops.h"
 #include "server/listen.h"
 #include "server/thread.h"
 #include "tune/facts_poll.h"
+#include "tune/prover.h"
 #include "tune/server_watch.h"
 #include "upstream/peer.h"
 
@@ -33,6 +36,7 @@ struct server {
     const struct conf_sources *sources;
     struct conf *conf;           /* the effective one; each snapshot has a reference of its own */
     unsigned n_workers, generation;
+    int exit_code;
     struct engine_shared shared;
     struct coherence *coherence;
     struct thread *worker;       /* n_workers, and the control thread behind them */
@@ -41,6 +45,7 @@ struct server {
     unsigned n_listening;
     struct facts_poll *facts_poll;
     struct server_watch *server_watch;
+    struct prover *prover;
     struct api *api;
     _Atomic bool draining, up;   /* up: all listeners are bound, the pid file is written */
     struct letter open_control, close_control;
@@ -142,6 +147,37 @@ static bool use_listeners(const struct conf *conf, struct err *err)
     return true;
 }
 
+/* For names of upstreams, once they have resolved. The listeners are those of the snapshot in use; the resolver's thread asks. */
+static struct {
+    pthread_mutex_t lock;
+    struct conf *conf;
+} own = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static void know_own(struct conf *conf)
+{
+    pthread_mutex_lock(&own.lock);
+    conf_put(&own.conf);
+    own.conf = conf ? conf_get(conf) : NULL;
+    pthread_mutex_unlock(&own.lock);
+}
+
+static bool is_own(const struct sockaddr *address, uint16_t port)
+{
+    char text[INET6_ADDRSTRLEN] = "";
+    const void *bytes = address->sa_family == AF_INET ? (const void *)&((const struct sockaddr_in *)address)->sin_addr
+                                                      : (const void *)&((const struct sockaddr_in6 *)address)->sin6_addr;
+    struct conf_server server_at = {.url = "", .host = text, .port = port};
+    bool found = false;
+    inet_ntop(address->sa_family, bytes, text, sizeof text);
+    pthread_mutex_lock(&own.lock);
+    for (unsigned i = 0; own.conf && i < own.conf->n_listen; i++)
+        found = found || where_is_own(&own.conf->listen[i], &server_at);
+    for (unsigned i = 0; own.conf && i < own.conf->n_api; i++)
+        found = found || where_is_own(&own.conf->api[i], &server_at);
+    pthread_mutex_unlock(&own.lock);
+    return found;
+}
+
 /* ---- the control thread's part ---- */
 
 static bool ready(struct str *why, void *arg)
@@ -179,6 +215,12 @@ static void seen_collection(struct str name, void *arg)
 {
     (void)arg;
     facts_poll_seen(server.facts_poll, name);
+}
+
+static void collection_changed(struct str name, void *arg)
+{
+    (void)arg;
+    facts_poll_changed(server.facts_poll, name);
 }
 
 static void server_in_doubt(void *arg)
@@ -270,6 +312,7 @@ static void open_control(struct letter *letter)
     (void)letter;
     server.facts_poll = facts_poll_open(&server.control->worker, publish, NULL);
     server.server_watch = server_watch_open(&server.control->worker);
+    server.prover = prover_open(&server.control->worker);
     atomic_store(&server.control_up, true);
 }
 
@@ -278,6 +321,7 @@ static void close_control(struct letter *letter)
     (void)letter;
     facts_poll_close(&server.facts_poll);
     server_watch_close(&server.server_watch);
+    prover_close(&server.prover);
     if (server.api)
         api_close(&server.api);
     atomic_store(&server.control_down, true);
@@ -310,6 +354,7 @@ static bool start_threads(struct err *err)
         struct worker *w = &server.worker[i].worker;
         w->names_changed = names_changed;
         w->seen_collection = seen_collection;
+        w->collection_changed = collection_changed;
         w->server_in_doubt = server_in_doubt;
         if (!thread_start(&server.worker[i]))
             return err_set(err, "cannot start a thread: %s", strerror(errno));
@@ -338,6 +383,7 @@ static void reload(void)
         thread_order_snapshot(&server.worker[i], snapshot_new(conf_get(conf)));
     conf_put(&server.conf);
     server.conf = conf;
+    know_own(conf);
     facts_poll_kick(server.facts_poll);
     resolver_kick();
     metrics_add(server.metrics, M_RELOADS_OK, 1);
@@ -347,7 +393,8 @@ static void reload(void)
 
 static void drain(void)
 {
-    log_info("draining", "timeout_s=%llu", (unsigned long long)(server.conf->process.drain_timeout / SEC));
+    if (atomic_load(&server.up))
+        log_info("draining", "timeout_s=%llu", (unsigned long long)(server.conf->process.drain_timeout / SEC));
     atomic_store(&server.draining, true);
     metrics_gauge_set(server.metrics, G_DRAINING, 1);
     for (unsigned i = 0; i < server.n_workers; i++)
@@ -393,11 +440,19 @@ static bool start(struct err *err)
 {
     const struct conf_process *p = &server.conf->process;
     log_set_level((enum log_level)p->log_level);
+    server.exit_code = EXIT_CONFIG; /* files that cannot be written are the configuration's fault, addresses are not */
     if (!log_access_target(p->access_log ? p->access_log : "off", err) || !log_start(err))
         return false;
+    server.exit_code = EXIT_LISTEN;
+    know_own(server.conf);
+    resolver_set_own(is_own);
     resolver_start(p->resolve_interval);
-    if (!start_threads(err) || !use_api(server.conf, err) || !use_listeners(server.conf, err) || (p->pid_file && !write_pid(p->pid_file, err)))
+    if (!start_threads(err) || !use_api(server.conf, err) || !use_listeners(server.conf, err))
         return false;
+    server.exit_code = EXIT_CONFIG;
+    if (p->pid_file && !write_pid(p->pid_file, err))
+        return false;
+    server.exit_code = EXIT_OK;
     atomic_store(&server.up, true);
     return true;
 }
@@ -440,11 +495,12 @@ int server_run(const struct args *args, const struct conf_sources *sources, stru
     if (server.worker)
         drain();
     resolver_stop();
+    know_own(NULL);
     if (server.conf->process.pid_file && up)
         unlink(server.conf->process.pid_file);
     coherence_free(&server.coherence);
     conf_put(&server.conf);
     log_stop();
     metrics_fini();
-    return up ? EXIT_OK : EXIT_LISTEN;
+    return server.exit_code;
 }

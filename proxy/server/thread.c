@@ -23,9 +23,24 @@ struct order {
     uint64_t usec;
 };
 
+/* The limit is the process's: who is over it is told nothing, as by a full backlog, but the log says so. */
+static bool admit(void *arg)
+{
+    struct worker *w = arg;
+    uint64_t most = w->snapshot->conf->process.max_connections;
+    if (atomic_fetch_add(&w->shared->n_clients, 1) < most)
+        return true;
+    atomic_fetch_sub(&w->shared->n_clients, 1);
+    metrics_add(w->metrics, M_CLIENT_REFUSED, 1);
+    log_limited(LOG_LEVEL_WARN, w->loop.now, "too_many_connections", "limit=%llu key=limits.connections", (unsigned long long)most);
+    return false;
+}
+
 static void count_clients(int by, void *arg)
 {
     struct worker *w = arg;
+    if (by < 0)
+        atomic_fetch_sub(&w->shared->n_clients, 1);
     metrics_gauge_add(w->metrics, G_CLIENT_CONNECTIONS, by);
     if (by > 0)
         metrics_add(w->metrics, M_CLIENT_ACCEPTED, 1);
@@ -134,7 +149,7 @@ void thread_init(struct thread *t, unsigned number, unsigned n_workers, struct e
                  struct snapshot *snapshot)
 {
     struct worker *w = &t->worker;
-    struct front_hooks hooks = {.request = tx_begin, .refused = tx_refused, .count = count_clients, .arg = w};
+    struct front_hooks hooks = {.request = tx_begin, .refused = tx_refused, .admit = admit, .count = count_clients, .arg = w};
     *t = (struct thread){0};
     snprintf(t->name, sizeof t->name, "worker%u", number);
     w->number = number;

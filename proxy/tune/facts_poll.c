@@ -1,5 +1,5 @@
-/* facts_poll.c - one round: look at "@names", GET /aliases of every upstream group, then GET /collections/{c} of the collections whose
- * strict mode matters; publish if something differs. A round begins every coherence.alias_poll, or at once when kicked. */
+/* facts_poll.c - one round: look at "@names", GET /aliases of every upstream group, then GET /collections/{c} of the collections that are used
+ * and whose facts are not fresh; publish if something differs. A round begins every coherence.alias_poll, or at once when kicked. */
 #include "tune/facts_poll.h"
 
 #include <cjson/cJSON.h>
@@ -14,6 +14,7 @@
 
 enum { SEEN_MAX = 256 };
 #define RETRY (250 * MSEC) /* while Qdrant does not answer */
+#define FRESH (30 * SEC)   /* facts about a collection; sooner when it is known to have changed */
 #define APART (20 * MSEC)  /* rounds that were asked for come no closer than this, however many ask */
 
 struct facts_poll {
@@ -28,8 +29,13 @@ struct facts_poll {
     unsigned group, seen_at;       /* where the round is */
     struct facts *making, *current;
     pthread_mutex_t lock;          /* seen: written by workers once per collection */
-    char *seen[SEEN_MAX];
+    struct seen {
+        char *name;
+        _Atomic bool changed;      /* ask anew */
+    } seen[SEEN_MAX];
     _Atomic unsigned n_seen;
+    struct look look;              /* at "@names", before the map is fetched */
+    struct task task;              /* it has ended */
     void (*publish)(struct facts *, void *arg);
     void *arg;
 };
@@ -48,9 +54,26 @@ static struct slots *slots_of_group(struct facts_poll *p, unsigned group)
     return slots_get("(control)", peer, 1, metrics_model("(control)"));
 }
 
+static void looked(struct task *task)
+{
+    struct facts_poll *p = LIST_OF(facts_poll, task, task);
+    if (!p->running || p->look.result == LOOK_NONE)
+        return;
+    /* Held, or Redis away: the map is good for routing; what is cached waits for a better round. */
+    p->making->names_known = p->look.result == LOOK_CLEAR && !p->look.map_held;
+    p->making->names = p->look.map;
+    look_cancel(&p->look);
+    next_question(p);
+}
+
+static void wake_looked(void *arg)
+{
+    struct facts_poll *p = arg;
+    loop_wake(&p->worker->loop, &p->task);
+}
+
 static void begin_round(struct facts_poll *p)
 {
-    struct look look = {0};
     struct coherence_names names = {0};
     if (p->running)
         return;
@@ -58,27 +81,31 @@ static void begin_round(struct facts_poll *p)
     p->again = p->any_answer = false;
     p->group = p->seen_at = 0;
     p->making = facts_new();
+    p->making->asked_at = clock_usec();
     coherence_names_add(&names, STR("@names"));
-    look_cells(p->worker->coherence, &look, &names); /* before the map is fetched; held: the next round finds another token */
-    p->making->names = look.fingerprint;
-    look_cancel(&look);
-    next_question(p);
+    if (look_start(p->worker->coherence, &p->look, &names, NULL, wake_looked, p))
+        wake_looked(p);
+}
+
+static bool same_collection(const struct fact_collection *x, const struct fact_collection *y)
+{
+    return y && x->n_shards == y->n_shards && x->n_replicas == y->n_replicas &&
+           x->prevents_unoptimized == y->prevents_unoptimized && x->limits_ef == y->limits_ef &&
+           x->limits_oversampling == y->limits_oversampling && x->forbids_exact == y->forbids_exact &&
+           x->limits_rate == y->limits_rate && x->max_ef == y->max_ef && x->max_oversampling == y->max_oversampling;
 }
 
 static bool same_facts(const struct facts *a, const struct facts *b)
 {
-    if (!a || !fingerprint_eq(a->names, b->names) || a->n_aliases != b->n_aliases || a->n_strict != b->n_strict)
+    if (!a || a->names_known != b->names_known || !fingerprint_eq(a->names, b->names) || a->n_aliases != b->n_aliases ||
+        a->n_collections != b->n_collections)
         return false;
     for (unsigned i = 0; i < a->n_aliases; i++)
         if (!str_eq(a->alias[i].alias, b->alias[i].alias) || !str_eq(a->alias[i].collection, b->alias[i].collection))
             return false;
-    for (unsigned i = 0; i < a->n_strict; i++) {
-        const struct fact_strict *x = &a->strict[i], *y = &b->strict[i];
-        if (!str_eq(x->collection, y->collection) || x->limits_ef != y->limits_ef ||
-            x->limits_oversampling != y->limits_oversampling || x->forbids_exact != y->forbids_exact ||
-            x->limits_rate != y->limits_rate || x->max_ef != y->max_ef || x->max_oversampling != y->max_oversampling)
+    for (unsigned i = 0; i < a->n_collections; i++)
+        if (!same_collection(&a->collection[i], facts_collection(b, a->collection[i].name)))
             return false;
-    }
     return true;
 }
 
@@ -98,6 +125,26 @@ static void end_round(struct facts_poll *p)
     timer_set(&p->timer, p->ended + (p->again ? APART : interval));
 }
 
+static void keep_fact(struct facts *f, const struct fact_collection *old)
+{
+    struct fact_collection *fact = facts_add(f, old->name);
+    if (!fact)
+        return;
+    struct str name = fact->name;
+    *fact = *old;
+    fact->name = name;
+}
+
+/* What is known of it is young enough: it goes into the new facts as it is. */
+static bool is_fresh(struct facts_poll *p, const struct seen *seen)
+{
+    const struct fact_collection *old = facts_collection(p->current, str_of(seen->name));
+    if (!old || atomic_load(&seen->changed) || p->worker->loop.now > old->read_at + FRESH)
+        return false;
+    keep_fact(p->making, old);
+    return true;
+}
+
 static void next_question(struct facts_poll *p)
 {
     const struct conf *conf = p->worker->snapshot->conf;
@@ -107,11 +154,14 @@ static void next_question(struct facts_poll *p)
         ask_start(&p->ask, slots_of_group(p, p->group), "/aliases");
         return;
     }
+    while (p->any_answer && p->seen_at < atomic_load(&p->n_seen) && is_fresh(p, &p->seen[p->seen_at]))
+        p->seen_at++;
     if (!p->any_answer || p->seen_at >= atomic_load(&p->n_seen)) {
         end_round(p);
         return;
     }
-    const char *name = p->seen[p->seen_at];
+    atomic_store(&p->seen[p->seen_at].changed, false);
+    const char *name = p->seen[p->seen_at].name;
     size_t n = (size_t)snprintf(path, sizeof path, "/collections/");
     for (const unsigned char *c = (const unsigned char *)name; *c && n + 4 < sizeof path; c++)
         n += (size_t)snprintf(path + n, sizeof path - n,
@@ -156,24 +206,33 @@ static bool number(cJSON *object, const char *key, double *out)
     return true;
 }
 
-static void take_strict(struct facts_poll *p, const char *name, struct str body)
+static void take_strict_mode(struct fact_collection *fact, cJSON *strict)
 {
-    struct facts *f = p->making;
+    double rate;
+    if (!cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(strict, "enabled")))
+        return;
+    fact->limits_ef = number(strict, "search_max_hnsw_ef", &fact->max_ef);
+    fact->limits_oversampling = number(strict, "search_max_oversampling", &fact->max_oversampling);
+    fact->forbids_exact = cJSON_IsFalse(cJSON_GetObjectItemCaseSensitive(strict, "search_allow_exact"));
+    fact->limits_rate = number(strict, "read_rate_limit", &rate);
+}
+
+static void take_collection(struct facts_poll *p, const char *name, struct str body)
+{
+    struct fact_collection *fact = facts_add(p->making, str_of(name));
     cJSON *doc = cJSON_ParseWithLength(body.p, body.n);
     cJSON *config = cJSON_GetObjectItemCaseSensitive(cJSON_GetObjectItemCaseSensitive(doc, "result"), "config");
-    cJSON *strict = cJSON_GetObjectItemCaseSensitive(config, "strict_mode_config");
-    if (cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(strict, "enabled"))) {
-        double rate;
-        struct fact_strict fact = {.collection = keep(f, name)};
-        fact.limits_ef = number(strict, "search_max_hnsw_ef", &fact.max_ef);
-        fact.limits_oversampling = number(strict, "search_max_oversampling", &fact.max_oversampling);
-        fact.forbids_exact = cJSON_IsFalse(cJSON_GetObjectItemCaseSensitive(strict, "search_allow_exact"));
-        fact.limits_rate = number(strict, "read_rate_limit", &rate);
-        struct fact_strict *all = arena_alloc(&f->arena, (f->n_strict + 1) * sizeof *all);
-        if (f->n_strict)
-            memcpy(all, f->strict, f->n_strict * sizeof *all);
-        all[f->n_strict++] = fact;
-        f->strict = all;
+    cJSON *params = cJSON_GetObjectItemCaseSensitive(config, "params");
+    cJSON *optimizer = cJSON_GetObjectItemCaseSensitive(config, "optimizer_config");
+    double shards, replicas;
+    if (fact) {
+        fact->read_at = p->worker->loop.now;
+        if (number(params, "shard_number", &shards) && shards > 0 && shards < 1e6)
+            fact->n_shards = (unsigned)shards;
+        if (number(params, "replication_factor", &replicas) && replicas > 0 && replicas < 1e6)
+            fact->n_replicas = (unsigned)replicas;
+        fact->prevents_unoptimized = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(optimizer, "prevent_unoptimized"));
+        take_strict_mode(fact, cJSON_GetObjectItemCaseSensitive(config, "strict_mode_config"));
     }
     cJSON_Delete(doc);
 }
@@ -193,9 +252,12 @@ static void answered(struct ask *ask)
                      "(upstream.api_key may be missing)\"", ask->status);
         }
     } else {
-        const char *name = p->seen[p->seen_at++];
+        const char *name = p->seen[p->seen_at++].name;
+        const struct fact_collection *old = facts_collection(p->current, str_of(name));
         if (ask->status == 200)
-            take_strict(p, name, ask->body);
+            take_collection(p, name, ask->body);
+        else if (ask->status != 404 && old)
+            keep_fact(p->making, old);
     }
     fetch_finish(&ask->fetch);
     next_question(p);
@@ -228,17 +290,28 @@ void facts_poll_seen(struct facts_poll *p, struct str collection)
 {
     unsigned n = atomic_load_explicit(&p->n_seen, memory_order_acquire);
     for (unsigned i = 0; i < n; i++)
-        if (str_eq(str_of(p->seen[i]), collection))
+        if (str_eq(str_of(p->seen[i].name), collection))
             return;
     if (n >= SEEN_MAX || memchr(collection.p, 0, collection.n) || pthread_mutex_trylock(&p->lock) != 0)
         return;
     n = atomic_load(&p->n_seen);
     if (n < SEEN_MAX) {
-        p->seen[n] = mem_strndup(collection.p, collection.n);
+        p->seen[n].name = mem_strndup(collection.p, collection.n);
+        atomic_store(&p->seen[n].changed, true);
         atomic_store_explicit(&p->n_seen, n + 1, memory_order_release);
     }
     pthread_mutex_unlock(&p->lock);
     facts_poll_kick(p);
+}
+
+void facts_poll_changed(struct facts_poll *p, struct str collection)
+{
+    unsigned n = atomic_load_explicit(&p->n_seen, memory_order_acquire);
+    for (unsigned i = 0; i < n; i++)
+        if (str_eq(str_of(p->seen[i].name), collection)) {
+            atomic_store(&p->seen[i].changed, true);
+            facts_poll_kick(p);
+        }
 }
 
 bool facts_poll_started(struct facts_poll *p)
@@ -258,6 +331,7 @@ struct facts_poll *facts_poll_open(struct worker *control, void (*publish)(struc
     p->publish = publish;
     p->arg = arg;
     p->kick.open = open_kick;
+    p->task.run = looked;
     pthread_mutex_init(&p->lock, NULL);
     ask_init(&p->ask, control, answered);
     timer_init(&p->timer, &control->loop, on_time, p);
@@ -270,11 +344,13 @@ void facts_poll_close(struct facts_poll **slot)
     struct facts_poll *p = *slot;
     *slot = NULL;
     timer_fini(&p->timer);
+    loop_unwake(&p->worker->loop, &p->task);
+    look_cancel(&p->look);
     ask_fini(&p->ask);
     facts_put(&p->making);
     facts_put(&p->current);
     for (unsigned i = 0; i < p->n_seen; i++)
-        free(p->seen[i]);
+        free(p->seen[i].name);
     pthread_mutex_destroy(&p->lock);
     free(p);
 }

@@ -14,6 +14,7 @@ struct facts_poll *facts_poll_open(struct worker *control, void (*publish)(struc
 void facts_poll_close(struct facts_poll **);
 
 void facts_poll_kick(struct facts_poll *);                       /* aliases or collections may have changed: ask now */
+void facts_poll_changed(struct facts_poll *, struct str collection); /* its configuration may be another now */
 void facts_poll_seen(struct facts_poll *, struct str collection); /* a collection whose strict mode matters */
 
 /* The first round has ended, whatever it found. Any thread. */

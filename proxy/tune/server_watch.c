@@ -22,7 +22,6 @@ struct server_watch {
     struct ask ask;
     struct timer timer;
     struct letter kick;
-    struct task task;            /* the renewal went on */
     _Atomic bool kicked, started;
     bool running, again, unanswered;
     unsigned group, server;      /* where the round is */
@@ -30,8 +29,6 @@ struct server_watch {
     unsigned n_doubts;           /* of the peer when it was asked */
     uint64_t identity, ended;
     enum question question;
-    struct write_hold everything; /* another process answers: a write to all names, opened and closed by us */
-    enum { RENEW_NONE, RENEW_OPENING, RENEW_OPENED, RENEW_CLOSING, RENEW_CLOSED } renewal;
 };
 
 static void next_server(struct server_watch *s);
@@ -101,43 +98,12 @@ static void cleared(struct server_watch *s)
     next_server(s);
 }
 
-static void wake_opened(void *arg)
-{
-    struct server_watch *s = arg;
-    s->renewal = RENEW_OPENED;
-    loop_wake(&s->worker->loop, &s->task);
-}
-
-static void wake_closed(void *arg)
-{
-    struct server_watch *s = arg;
-    s->renewal = RENEW_CLOSED;
-    loop_wake(&s->worker->loop, &s->task);
-}
-
-static void renew(struct task *task)
-{
-    struct server_watch *s = LIST_OF(server_watch, task, task);
-    if (s->renewal == RENEW_OPENED) {
-        s->renewal = RENEW_CLOSING;
-        if (coherence_close(&s->everything, PROOF_COMPLETED, wake_closed, s))
-            s->renewal = RENEW_CLOSED;
-    }
-    if (s->renewal == RENEW_CLOSED) {
-        s->renewal = RENEW_NONE;
-        cleared(s);
-    }
-}
-
 /* Another process than before: what was cached was its predecessor's. */
 static void give_up_everything(struct server_watch *s)
 {
-    struct coherence_names names = {.all = true};
     log_warn("upstream_changed", "upstream=%s why=\"it was restarted or exchanged: all that was cached is given up\"", s->peer->url);
     metrics_add(s->worker->metrics, M_UPSTREAM_CHANGED, 1);
-    s->renewal = RENEW_OPENING;
-    if (coherence_open(s->worker->coherence, &s->everything, &names, wake_opened, s))
-        wake_opened(s);
+    coherence_everything(s->worker->coherence, 0);
 }
 
 static void known(struct server_watch *s, uint64_t identity)
@@ -146,8 +112,7 @@ static void known(struct server_watch *s, uint64_t identity)
     s->identity = identity;
     if (before && before != identity)
         give_up_everything(s);
-    else
-        cleared(s);
+    cleared(s);
 }
 
 static void answered(struct ask *ask)
@@ -206,7 +171,6 @@ struct server_watch *server_watch_open(struct worker *control)
     struct server_watch *s = mem_zalloc(sizeof *s);
     s->worker = control;
     s->kick.open = open_kick;
-    s->task.run = renew;
     ask_init(&s->ask, control, answered);
     timer_init(&s->timer, &control->loop, on_time, s);
     timer_set(&s->timer, clock_usec());
@@ -217,8 +181,6 @@ void server_watch_close(struct server_watch **slot)
 {
     struct server_watch *s = *slot;
     *slot = NULL;
-    coherence_cancel(&s->everything);
-    loop_unwake(&s->worker->loop, &s->task);
     timer_fini(&s->timer);
     ask_fini(&s->ask);
     free(s);

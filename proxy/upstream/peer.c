@@ -22,6 +22,7 @@ static struct {
     pthread_t thread;
     bool running, stop, kicked;
     uint64_t interval;
+    bool (*is_own)(const struct sockaddr *, uint16_t port);
     struct peer *_Atomic peers;
 } resolver = {.lock = PTHREAD_MUTEX_INITIALIZER, .rung = PTHREAD_COND_INITIALIZER};
 
@@ -88,6 +89,11 @@ static void resolve(struct peer *peer)
         return; /* a known address is better than none */
     }
     for (struct addrinfo *a = list; a && found.n < PEER_ADDRESSES_MAX; a = a->ai_next) {
+        if (resolver.is_own && resolver.is_own(a->ai_addr, peer->port)) {
+            log_error("upstream_is_quiver", "upstream=%s why=\"the name stands for one of quiver's own listeners; name the server "
+                      "behind it\"", peer->url);
+            continue;
+        }
         memcpy(&found.at[found.n].address, a->ai_addr, a->ai_addrlen);
         found.at[found.n++].n = a->ai_addrlen;
     }
@@ -214,6 +220,11 @@ static void *resolver_main(void *arg)
     }
     pthread_mutex_unlock(&resolver.lock);
     return NULL;
+}
+
+void resolver_set_own(bool (*is_own)(const struct sockaddr *, uint16_t port))
+{
+    resolver.is_own = is_own;
 }
 
 void resolver_start(uint64_t interval)

@@ -50,6 +50,10 @@ void peer_clear(struct peer *, unsigned n_doubts);
 
 bool peer_is_down(const struct peer *, uint64_t now);
 
+/* Tells whether an address is one of quiver's own listeners: names are checked when they have resolved, and such an address is not used, or
+ * requests would run in a circle. Called on the resolver's thread. Set before resolver_start; NULL: not checked. */
+void resolver_set_own(bool (*is_own)(const struct sockaddr *, uint16_t port));
+
 /* Starts the resolver's thread. usec between rounds; peers that are literal addresses are done at once by peer_get. */
 void resolver_start(uint64_t interval);
 void resolver_stop(void);

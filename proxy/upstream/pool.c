@@ -250,7 +250,8 @@ enum pool_result pool_ask(struct pool *p, struct pool_wait *w, unsigned queue_ma
             return POOL_LENT;
         }
     }
-    if (p->waiters.n >= queue_max)
+    /* One more may wait for each connection that idles at another worker: it is given up at once. */
+    if (p->waiters.n >= queue_max + slots_idle_elsewhere(p->slots, p->host->worker))
         return POOL_FULL;
     list_push(&p->waiters, &w->link);
     metrics_model_gauge_add(p->host->metrics, p->slots->metrics_id, MG_QUEUE_LENGTH, 1);

@@ -125,6 +125,14 @@ bool slots_other_waits(const struct slots *s, unsigned worker, uint64_t mine, ui
     return false;
 }
 
+unsigned slots_idle_elsewhere(const struct slots *s, unsigned worker)
+{
+    unsigned n = 0;
+    for (unsigned i = 0; i < SLOTS_WORKERS_MAX; i++)
+        n += i == worker ? 0 : atomic_load(&s->worker[i].n_idle);
+    return n;
+}
+
 void slots_ask_idle(struct slots *s, unsigned worker)
 {
     for (unsigned i = 0; i < SLOTS_WORKERS_MAX; i++)

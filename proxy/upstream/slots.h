@@ -47,5 +47,7 @@ void slots_wait_since(struct slots *, unsigned worker, uint64_t since);
 /* Another worker whose head has waited more than `lead` microseconds longer than since `mine` (0: nobody waits here). */
 bool slots_other_waits(const struct slots *, unsigned worker, uint64_t mine, uint64_t lead);
 
+unsigned slots_idle_elsewhere(const struct slots *, unsigned worker); /* connections that idle at other workers */
+
 /* Asks one other worker that has idle connections to close one. */
 void slots_ask_idle(struct slots *, unsigned worker);

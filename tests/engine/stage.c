@@ -171,6 +171,7 @@ void stage_event(struct stage *s, const char *what)
 void stage_facts(struct stage *s, const char *alias, const char *collection)
 {
     struct facts *f = facts_new();
+    f->asked_at = s->worker.loop.now;
     struct look look = {0};
     struct coherence_names names = {0};
     coherence_names_add(&names, STR("@names"));

@@ -215,6 +215,8 @@ static void a_changed_alias_map_makes_reads_uncached_until_it_is_known(void **st
     struct asker *w = ask(s, "POST", "/collections/aliases", "", "{\"actions\":[{\"create_alias\":{\"collection_name\":\"hermes\",\"alias_name\":\"chat\"}}]}");
     assert_true(stage_held(s, "@names") && stage_held(s, "chat") && stage_held(s, "hermes"));
     up_answers(up(s), 200, "", "{\"result\":true,\"status\":\"ok\",\"time\":0.1}");
+    assert_int_equal(state_of(w), TX_CLOSE); /* waits for the new map, but not for ever */
+    stage_pass(s, 300 * MSEC);
     expect(w, 200, NULL);
     assert_int_equal(s->n_names_changed, 1);
     struct asker *a = search(s, "");

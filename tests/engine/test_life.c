@@ -319,6 +319,7 @@ static void only_held_reads_may_be_sent_twice(void **state)
         if (up(s)->fetch->may_retry != cases[i].may)
             fail_msg("%s %s: may_retry is %d", cases[i].method, cases[i].path, !cases[i].may);
         up_says(up(s), "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
+        stage_pass(s, 300 * MSEC); /* what changes names waits for the new map */
         expect(a, 200, "");
         stage_close(&s);
     }

@@ -36,6 +36,7 @@ struct world {
     int fd; /* the client's end */
     bool whole, ignores_body, answers_late, keeps;
     int n_clients;
+    int n_most; /* clients admitted */
     unsigned n_requests, n_broken, n_late;
     struct owner *owner; /* the one that runs */
     char got[200000];
@@ -151,6 +152,12 @@ static void refused(struct client *c, const struct http_refusal *refusal, void *
     o->status = refusal->status;
 }
 
+static bool admit(void *arg)
+{
+    struct world *w = arg;
+    return w->n_clients < w->n_most;
+}
+
 static void count(int by, void *arg)
 {
     struct world *w = arg;
@@ -187,12 +194,13 @@ static bool seen_end(struct world *w)
 static struct world *world_open(void)
 {
     struct world *w = mem_zalloc(sizeof *w);
-    struct front_hooks hooks = {.request = request, .refused = refused, .count = count, .arg = w};
+    w->n_most = 2;
+    struct front_hooks hooks = {.request = request, .refused = refused, .admit = admit, .count = count, .arg = w};
     struct sockaddr_un name = {.sun_family = AF_UNIX};
     int fds[2];
     loop_init(&w->loop);
     front_init(&w->front, &w->loop, &hooks);
-    w->front.limits = (struct front_limits){.head = 2 * SEC, .body = 2 * SEC, .write = 2 * SEC, .keep_alive = 2 * SEC, .max_clients = 2};
+    w->front.limits = (struct front_limits){.head = 2 * SEC, .body = 2 * SEC, .write = 2 * SEC, .keep_alive = 2 * SEC};
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
     w->fd = fds[1];
     w->keeps = true;
@@ -365,7 +373,7 @@ static void deadlines(void **state)
     world_close(&w);
     for (int i = 0; i < 5; i++) {
         w = world_open();
-        w->front.limits = (struct front_limits){.head = 40 * MSEC, .body = 40 * MSEC, .write = 40 * MSEC, .keep_alive = 40 * MSEC, .max_clients = 2};
+        w->front.limits = (struct front_limits){.head = 40 * MSEC, .body = 40 * MSEC, .write = 40 * MSEC, .keep_alive = 40 * MSEC};
         uint64_t since = clock_usec();
         struct client *c = LIST_OF(client, link, list_first(&w->front.clients));
         timer_set(&c->timer, since + 40 * MSEC);
@@ -481,7 +489,7 @@ static void more_clients_than_allowed_are_closed_at_once(void **state)
 {
     struct world *w = world_open();
     struct sockaddr_un name = {.sun_family = AF_UNIX};
-    w->front.limits.max_clients = 1;
+    w->n_most = 1;
     int fds[2];
     char byte;
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);

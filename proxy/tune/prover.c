@@ -1,0 +1,227 @@
+#include "tune/prover.h"
+
+#include <cjson/cJSON.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "tune/ask.h"
+
+enum { ROWS = 256 };
+#define LOOK_EVERY (50 * MSEC)  /* at the list of unproven writes: a lock and a few rows */
+#define PAUSE_FIRST (50 * MSEC) /* between questions; doubles while nothing is proven */
+#define PAUSE_MOST (1 * SEC)
+#define STREAM (2 * SEC)        /* a hold that lives so long with writes joining it is a stream: said once a minute */
+#define SAY_EVERY (60 * SEC)
+
+struct prover {
+    struct worker *worker;
+    struct ask ask;
+    struct timer timer;
+    bool asking, asks_deferred;
+    unsigned group;                   /* of the question under way */
+    struct unproven_hold row[ROWS];
+    unsigned n, deferred_at;          /* rows; which one's collection is asked for deferred points */
+    bool applied[ROWS];               /* telemetry has shown it; deferred points are still to be asked */
+    uint64_t pause, next_at, said_at;
+};
+
+static unsigned group_of(const struct prover *p, const struct unproven_hold *row)
+{
+    const struct conf *conf = p->worker->snapshot->conf;
+    return conf_model_of(conf, str_of(row->collection))->group;
+}
+
+static struct slots *slots_of(struct prover *p)
+{
+    const struct conf_server *server = &p->worker->snapshot->conf->group[p->group].server[0];
+    return slots_get("(control)", peer_get(server->url, server->host, server->port), 1, metrics_model("(control)"));
+}
+
+static bool provable(const struct unproven_hold *row)
+{
+    return row->acknowledged && row->operation_id && row->collection[0];
+}
+
+/* The first group from `from` on that has something to prove; false if none has. */
+static bool next_group(struct prover *p, unsigned from)
+{
+    const struct conf *conf = p->worker->snapshot->conf;
+    for (p->group = from; p->group < conf->n_groups; p->group++)
+        for (unsigned i = 0; i < p->n; i++)
+            if (provable(&p->row[i]) && group_of(p, &p->row[i]) == p->group)
+                return true;
+    return false;
+}
+
+static void pause_for(struct prover *p, uint64_t usec)
+{
+    p->next_at = p->worker->loop.now + usec;
+    p->asking = false;
+    timer_set(&p->timer, p->worker->loop.now + LOOK_EVERY);
+}
+
+static void say_streams(struct prover *p)
+{
+    uint64_t now = p->worker->loop.now;
+    for (unsigned i = 0; i < p->n; i++) {
+        char name[COHERENCE_COLLECTION_MAX + 16];
+        if (p->row[i].n_writes < 2 || now < p->row[i].since + STREAM || (p->said_at && now < p->said_at + SAY_EVERY))
+            continue;
+        p->said_at = now;
+        log_warn("not_cached", "collection=%s writes=%llu why=\"writes are streamed with wait=false: what is read meanwhile is not cached\"",
+                 log_quote(name, sizeof name, str_of(p->row[i].collection)), (unsigned long long)p->row[i].n_writes);
+    }
+}
+
+static void on_time(void *arg)
+{
+    struct prover *p = arg;
+    if (p->asking)
+        return;
+    struct coherence_gauges gauges;
+    coherence_gauges(p->worker->coherence_shared, p->worker->loop.now, &gauges);
+    metrics_gauge_set(p->worker->metrics, G_COHERENCE_UNPROVEN, gauges.unproven);
+    p->n = gauges.unproven ? coherence_unproven(p->worker->coherence_shared, p->row, ROWS) : 0;
+    if (!p->n)
+        p->pause = PAUSE_FIRST;
+    say_streams(p);
+    memset(p->applied, 0, sizeof p->applied);
+    if (!p->n || p->worker->loop.now < p->next_at || !next_group(p, 0)) {
+        timer_set(&p->timer, p->worker->loop.now + LOOK_EVERY);
+        return;
+    }
+    p->asking = true;
+    p->asks_deferred = false;
+    ask_start(&p->ask, slots_of(p), "/telemetry?details_level=3");
+}
+
+/* The least op_num over the collection's shards; 0 if one of them cannot be seen from here. */
+static uint64_t least_op_num(const cJSON *collection)
+{
+    const cJSON *shard;
+    uint64_t least = 0;
+    bool first = true;
+    cJSON_ArrayForEach(shard, cJSON_GetObjectItemCaseSensitive(collection, "shards"))
+    {
+        const cJSON *local = cJSON_GetObjectItemCaseSensitive(shard, "local");
+        const cJSON *remote = cJSON_GetObjectItemCaseSensitive(shard, "remote");
+        const cJSON *queue = cJSON_GetObjectItemCaseSensitive(local, "update_queue");
+        const cJSON *op_num = cJSON_GetObjectItemCaseSensitive(queue, "op_num");
+        if (!cJSON_IsNumber(op_num) || cJSON_GetArraySize(remote) > 0)
+            return 0; /* a replica elsewhere may lag behind */
+        uint64_t n = op_num->valuedouble > 0 ? (uint64_t)op_num->valuedouble : 0;
+        least = first || n < least ? n : least;
+        first = false;
+    }
+    return least;
+}
+
+static bool hides_unindexed(const cJSON *collection)
+{
+    const cJSON *config = cJSON_GetObjectItemCaseSensitive(collection, "config");
+    return cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(cJSON_GetObjectItemCaseSensitive(config, "optimizer_config"),
+                                                         "prevent_unoptimized"));
+}
+
+static void read_telemetry(struct prover *p, struct str body)
+{
+    cJSON *doc = cJSON_ParseWithLength(body.p, body.n);
+    const cJSON *all = cJSON_GetObjectItemCaseSensitive(cJSON_GetObjectItemCaseSensitive(doc, "result"), "collections");
+    const cJSON *one;
+    cJSON_ArrayForEach(one, cJSON_GetObjectItemCaseSensitive(all, "collections"))
+    {
+        const cJSON *id = cJSON_GetObjectItemCaseSensitive(one, "id");
+        uint64_t reached = cJSON_IsString(id) ? least_op_num(one) : 0;
+        for (unsigned i = 0; reached && i < p->n; i++) {
+            if (!provable(&p->row[i]) || strcmp(p->row[i].collection, id->valuestring) || p->row[i].operation_id > reached ||
+                group_of(p, &p->row[i]) != p->group)
+                continue;
+            if (hides_unindexed(one))
+                p->applied[i] = true;
+            else if (coherence_prove(p->worker->coherence, &p->row[i]))
+                p->pause = PAUSE_FIRST;
+        }
+    }
+    cJSON_Delete(doc);
+}
+
+static void next_question(struct prover *p)
+{
+    if (next_group(p, p->group + 1)) {
+        ask_start(&p->ask, slots_of(p), "/telemetry?details_level=3");
+        return;
+    }
+    p->pause = p->pause < PAUSE_MOST ? 2 * p->pause : PAUSE_MOST;
+    pause_for(p, p->pause);
+}
+
+/* What is applied but hidden: asked for one collection at a time. */
+static void ask_deferred(struct prover *p)
+{
+    char path[32 + 3 * COHERENCE_COLLECTION_MAX] = "/collections/";
+    while (p->deferred_at < p->n && !p->applied[p->deferred_at])
+        p->deferred_at++;
+    if (p->deferred_at >= p->n) {
+        p->asks_deferred = false;
+        next_question(p);
+        return;
+    }
+    size_t n = strlen(path);
+    for (const unsigned char *c = (const unsigned char *)p->row[p->deferred_at].collection; *c; c++)
+        n += (size_t)snprintf(path + n, sizeof path - n, "%%%02X", *c);
+    p->asks_deferred = true;
+    ask_start(&p->ask, slots_of(p), path);
+}
+
+static bool none_deferred(struct str body)
+{
+    cJSON *doc = cJSON_ParseWithLength(body.p, body.n);
+    const cJSON *queue = cJSON_GetObjectItemCaseSensitive(cJSON_GetObjectItemCaseSensitive(doc, "result"), "update_queue");
+    const cJSON *deferred = cJSON_GetObjectItemCaseSensitive(queue, "deferred_points");
+    bool none = cJSON_IsNumber(deferred) && deferred->valuedouble == 0;
+    cJSON_Delete(doc);
+    return none;
+}
+
+static void answered(struct ask *ask)
+{
+    struct prover *p = LIST_OF(prover, ask, ask);
+    if (p->asks_deferred) {
+        struct unproven_hold *row = &p->row[p->deferred_at];
+        p->applied[p->deferred_at++] = false;
+        if (ask->status == 200 && none_deferred(ask->body))
+            coherence_prove(p->worker->coherence, row);
+        else /* hidden points may appear at any time without a further write */
+            coherence_prolong(p->worker->coherence, row, p->worker->loop.now + p->worker->snapshot->conf->process.quarantine);
+    } else if (ask->status == 200) {
+        read_telemetry(p, ask->body);
+        p->deferred_at = 0;
+    }
+    fetch_finish(&ask->fetch);
+    if (ask->status)
+        ask_deferred(p);
+    else
+        next_question(p);
+}
+
+struct prover *prover_open(struct worker *control)
+{
+    struct prover *p = mem_zalloc(sizeof *p);
+    p->worker = control;
+    p->pause = PAUSE_FIRST;
+    ask_init(&p->ask, control, answered);
+    timer_init(&p->timer, &control->loop, on_time, p);
+    timer_set(&p->timer, clock_usec() + LOOK_EVERY);
+    return p;
+}
+
+void prover_close(struct prover **slot)
+{
+    struct prover *p = *slot;
+    *slot = NULL;
+    timer_fini(&p->timer);
+    ask_fini(&p->ask);
+    free(p);
+}
