@@ -12,7 +12,6 @@ import json
 import random
 import sys
 import time
-from array import array
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from clients import BODIES, Pen, Question, Reader  # noqa: E402
 from history import History, Stale  # noqa: E402
-from lib import Quiver, Redis, free_port  # noqa: E402
+from lib import ROOT, Quiver, Redis, free_port  # noqa: E402
 from relay import Relay  # noqa: E402
 
 try:
@@ -37,8 +36,13 @@ LOST = ("lost_before", "lost_after", "lost_never")
 QUESTIONS = 24  # per collection and operation mix
 
 
-def run(main: Awaitable) -> Any:
-    return (uvloop or asyncio).run(main)
+def run(main: Awaitable, timeout: float = 110.0) -> Any:
+    """In a loop of its own; ends with a TimeoutError instead of hanging."""
+
+    async def limited() -> Any:
+        return await asyncio.wait_for(main, timeout)
+
+    return (uvloop or asyncio).run(limited())
 
 
 class Model:
@@ -98,7 +102,7 @@ class Write:
     ended: int
 
 
-@dataclass
+@dataclass(repr=False)
 class Report:
     reads: int = 0
     hits: int = 0
@@ -131,6 +135,8 @@ class Report:
         ]
         return "\n".join(lines)
 
+    __repr__ = __str__
+
 
 class Bench:
     """Model, Redis, quivers, relays, load; and what has been seen. Everything in one loop."""
@@ -146,6 +152,8 @@ class Bench:
         workers: int = 2,
         settings: dict | None = None,
         flags: list[str] | None = None,
+        flags_of: dict[int, list[str]] | None = None,
+        shipped: bool = False,
         **parts: dict,
     ):
         self.random = random.Random(seed)
@@ -156,7 +164,7 @@ class Bench:
             **(settings or {}),
         }
         self.flags = flags if flags is not None else ["--rewrite", "off"]
-        self.parts = parts
+        self.flags_of, self.shipped, self.parts = flags_of or {}, shipped, parts
         self.quivers: list[Quiver] = []
         self.relays: list[Relay] = []
         self.redis: Redis | None = None
@@ -166,12 +174,10 @@ class Bench:
         self.n_writes = 0
         self.over = False
         self.forgiven: set[int] = set()  # quivers that may fail their clients now
-        self.killed_at: dict[int, int] = {}
+        self.back = 0.0  # seconds until hits came back after a schedule
         self.readers: list[Reader] = []
         self.tasks: list[asyncio.Task] = []
-        self.latency: array | None = None  # seconds a read, in the order they ended
-        self.when = array("q")
-        self.stop_at_stale = False
+        self.latency: dict[int, list[float]] = {}  # of each quiver's reads, seconds, where somebody asked for it
 
     # set up
     async def start(self) -> "Bench":
@@ -186,9 +192,12 @@ class Bench:
                     self.relays.append(await Relay(free_port(), self.redis.port).start())
                     url = self.relays[i].url
             q = Quiver(
-                self.model.url, quiver=self.settings, flags=self.flags + ["--redis", url], workers=self.workers,
+                self.model.url, quiver=self.settings, flags=self.flags_of.get(i, self.flags) + ["--redis", url], workers=self.workers,
                 start=False, **self.parts,
             )  # fmt: skip
+            for path in sorted((ROOT / "conf").glob("*.yaml")) if self.shipped else []:
+                if path.name != "quiver.yaml":
+                    q.write(path.name, path.read_text())
             self.quivers.append(q)
         await asyncio.gather(*(asyncio.to_thread(q.start) for q in self.quivers))
         self.begun = now()
@@ -207,7 +216,6 @@ class Bench:
         for r in self.readers:
             if r.begun:
                 self.report.errors.append(f"no answer for {(now() - r.begun) / SEC:.1f} s to a read of {r.question.names}")
-        self.report.seconds = (now() - self.begun) / SEC
         self.judge.cancel()
         await self.look_up()
         for r in self.readers:
@@ -242,9 +250,8 @@ class Bench:
             r.hits += 1
             r.hits_by_group[q.group] += 1
         r.joined += joined
-        if self.latency is not None:
-            self.latency.append((ended - begun) / SEC)
-            self.when.append(ended)
+        if self.latency:
+            self.latency[which].append((ended - begun) / SEC)
         self.pending.append((q, seen, begun, ended, hit, which))
 
     def wrote(self, which: int, tag: str, what: str, fate: str, status: int, begun: int, ended: int) -> None:
@@ -263,6 +270,7 @@ class Bench:
 
     async def look_up(self) -> None:
         answer = await self.model.ask("log")
+        self.report.seconds = (now() - self.begun) / SEC
         self.history.learn(answer["log"], answer["now"])
         rest = []
         for row in self.pending:
@@ -321,7 +329,8 @@ class Bench:
         begin = now()
         while not condition():
             if now() - begin > timeout * SEC:
-                raise AssertionError(f"not within {timeout} s: {what}\n{self.report}")
+                said = "\n".join(line for q in self.quivers for line in q.lines[-4:])
+                raise AssertionError(f"not within {timeout} s: {what}\n{self.report}\n{said}")
             await asyncio.sleep(0.005)
         return (now() - begin) / SEC
 
@@ -329,11 +338,23 @@ class Bench:
         target = self.report.reads + n
         await self.until(lambda: self.report.reads >= target, 60, f"{n} more reads")
 
-    async def hits_come(self, n: int = 50, timeout: float = 10.0, group: str = "quiet") -> float:
-        target = self.report.hits_by_group[group] + n
-        return await self.until(
-            lambda: self.report.hits_by_group[group] >= target, timeout, f"{n} hits on '{group}'"
-        )
+    async def hits_come(self, n: int = 50, timeout: float = 15.0, group: str = "quiet", why: str = "") -> float:
+        """At least n of the next 2n answers of that group are hits; the seconds that took."""
+        r = self.report
+        recent: list[tuple[int, int]] = [(r.by_group[group], r.hits_by_group[group])]
+
+        def enough() -> bool:
+            seen, hits = r.by_group[group], r.hits_by_group[group]
+            recent.append((seen, hits))
+            while len(recent) > 1 and seen - recent[1][0] >= 2 * n:
+                recent.pop(0)
+            return seen - recent[0][0] >= n and hits - recent[0][1] >= n
+
+        return await self.until(enough, timeout, why or f"{n} hits on '{group}'")
+
+    async def redis_says(self, *words: str) -> object:
+        assert self.redis
+        return await asyncio.to_thread(self.redis.command, *words)
 
     async def hit_rate_of(self, seconds: float, group: str = "quiet") -> float:
         """Over the next seconds."""
@@ -376,6 +397,19 @@ def mixed_questions() -> tuple[list[Question], list[float]]:
     for n, (name, operation, other) in enumerate(looks):
         out.append((Question("looks", name, operation, 100 + n, (other,)), 2.0))
     return [q for q, _ in out], [w for _, w in out]
+
+
+async def churning(bench: Bench) -> None:
+    await mixed_load(bench, churn=True)
+
+
+async def reading_load(bench: Bench) -> None:
+    """Readers of all, and writers through the first quiver only: what goes through the other is the schedule's."""
+    await bench.model.ask("create", collections=COLLECTIONS, aliases=[alias("create", "now", "calm"), alias("create", "spare", "left")])
+    bench.read(*mixed_questions(), n=12)
+    pens = [Pen(bench, 0) for _ in range(3)]
+    for pen, name, wait in ((pens[0], "seldom", True), (pens[1], "busy", False), (pens[2], "right", True)):
+        bench.task(every(bench, 0.05, lambda p=pen, c=name, w=wait: p.points(c, w)))
 
 
 async def every(bench: Bench, seconds: float, step: Callable[[], Awaitable]) -> None:
@@ -453,12 +487,12 @@ async def check(
     seed: int = 1,
     schedule: Callable[[Bench], Awaitable] | None = None,
     until_stale: bool = False,
-    load: Callable[[Bench], Awaitable] = mixed_load,
+    load: Callable[[Bench], Awaitable] | None = None,
     **how: Any,
 ) -> Report:
     """The load runs while the schedule does, and at least until that many reads and seconds have passed."""
     async with Bench(seed, **how) as bench:
-        await load(bench)
+        await (load or mixed_load)(bench)
         begin = now()
         task = asyncio.ensure_future(schedule(bench)) if schedule else None
         while True:
@@ -493,7 +527,7 @@ def main() -> int:
     s = SCHEDULES.get(a.schedule)
     how = s.how if s else {}
     report = run(
-        check(a.reads, a.seconds, a.seed, s.run if s else None, a.until_stale, **{"quarantine": a.quarantine, **how})
+        check(a.reads, a.seconds, a.seed, s.run if s else None, a.until_stale, **{"quarantine": a.quarantine, **how}), 3600
     )
     print(report)
     good = not report.n_stale and not report.errors and report.rate("quiet") >= (0.8 if not s else 0)
@@ -501,4 +535,6 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    import checker  # the module that schedules know
+
+    sys.exit(checker.main())

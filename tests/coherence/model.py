@@ -88,7 +88,7 @@ class World:
         self.writes: dict[str, list[int]] = {}  # tag -> received, applied, answered
         self.held: dict[str, Callable[[], None]] = {}
         self.apply_within = 0.05  # what is answered before it is applied takes up to this
-        self.read_delay = 0.003
+        self.read_least, self.read_delay, self.read_share = 0.0, 0.003, 0.3  # seconds; how many take them
         self.tell: Callable[[dict], None] = lambda event: None
 
     # what readers see
@@ -270,7 +270,8 @@ class Connection(asyncio.Protocol):
             ',"pad":"' + "x" * int(pad[1]) + '"' if pad else "",
         )
         # the state was seen now; the answer may take its time
-        self.answer(200, body_of(result), w.read_delay * w.random.random() if w.random.random() < 0.3 else 0)
+        slow = w.random.random() < w.read_share
+        self.answer(200, body_of(result), max(w.read_least, w.read_delay * w.random.random()) if slow else 0)
 
     def facts(self, path: str, parts: list[str]) -> None:
         w = self.world
@@ -480,7 +481,11 @@ class Server:
                 case "aliases":
                     w.change_aliases(order["actions"])
                 case "write":  # past quiver
-                    w.bump(w.collections[order["collection"]], "external")
+                    inc = w.collections[order["collection"]]
+                    for _ in range(order.get("n", 1)):
+                        inc.shards[0].op_num = inc.shards[0].next_id
+                        inc.shards[0].next_id += 1
+                        w.bump(inc, "external")
                 case "release":
                     while w.held:
                         w.held.popitem()[1]()

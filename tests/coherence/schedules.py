@@ -1,1 +1,334 @@
-SCHEDULES = {}
+"""Named troubles, each played while the load of the checker runs. A schedule is a coroutine over a bench; it waits for
+what happened, not for time, except where time is what it is about."""
+
+import asyncio
+import signal
+from dataclasses import dataclass, field
+from typing import Any, Awaitable, Callable
+
+from checker import Bench, alias, churning, mixed_load, reading_load
+from clients import Pen
+
+
+@dataclass
+class Schedule:
+    run: Callable[[Bench], Awaitable]
+    what: str
+    how: dict[str, Any] = field(default_factory=dict)  # for the bench
+    back: float = 3.0  # seconds until the quiet collection is hit again after the last trouble; 0: not asked
+
+
+SCHEDULES: dict[str, Schedule] = {}
+RELAYED = {"relays": True}
+
+
+def schedule(name: str, what: str, **of: Any) -> Callable:
+    def add(f: Callable[[Bench], Awaitable]) -> Callable:
+        back = of.pop("back", 3.0)
+        how = of
+
+        async def whole(bench: Bench) -> None:
+            await bench.hits_come(100)
+            await f(bench)
+            if back:
+                bench.back = await bench.hits_come(100, back, why=f"hits again within {back} s after {name}")
+
+        SCHEDULES[name] = Schedule(whole, what, how, back)
+        return f
+
+    return add
+
+
+# ---- Redis stands still ----
+
+
+async def stopped(bench: Bench, seconds: float) -> None:
+    assert bench.redis
+    bench.redis.stop()
+    try:
+        await asyncio.sleep(seconds)
+    finally:
+        bench.redis.cont()
+
+
+@schedule("stopped_short", "Redis stopped for 0.2 s")
+async def stopped_short(bench: Bench) -> None:
+    for _ in range(3):
+        await stopped(bench, 0.2)
+        await bench.reads_go_on(500)
+
+
+@schedule("stopped", "Redis stopped for 1 s")
+async def stopped_one(bench: Bench) -> None:
+    await stopped(bench, 1.0)
+
+
+@schedule("stopped_long", "Redis stopped for 5 s")
+async def stopped_long(bench: Bench) -> None:
+    await stopped(bench, 5.0)
+
+
+@schedule("killed", "Redis killed, started again 1 s later")
+async def killed(bench: Bench) -> None:
+    assert bench.redis
+    bench.redis.kill()
+    await asyncio.sleep(1.0)
+    await asyncio.to_thread(bench.redis.start)
+
+
+# ---- Redis answers, but not as it should ----
+
+
+@schedule("oom", "Redis at its memory limit: it answers reads and refuses writes")
+async def oom(bench: Bench) -> None:
+    await bench.redis_says("CONFIG", "SET", "maxmemory", "1")
+    await asyncio.sleep(0.8)
+    await bench.redis_says("CONFIG", "SET", "maxmemory", "64mb")
+
+
+@schedule("readonly", "Redis a replica of nobody for a while: READONLY")
+async def readonly(bench: Bench) -> None:
+    await bench.redis_says("CONFIG", "SET", "replica-serve-stale-data", "yes")
+    await bench.redis_says("REPLICAOF", "127.0.0.1", "1")
+    await asyncio.sleep(0.8)
+    await bench.redis_says("REPLICAOF", "NO", "ONE")
+
+
+@schedule("flushall", "FLUSHALL, again and again")
+async def flushall(bench: Bench) -> None:
+    for _ in range(6):
+        await bench.redis_says("FLUSHALL")
+        await bench.reads_go_on(1000)
+
+
+@schedule("script_flush", "SCRIPT FLUSH, again and again")
+async def script_flush(bench: Bench) -> None:
+    for _ in range(6):
+        await bench.redis_says("SCRIPT", "FLUSH")
+        await bench.reads_go_on(500)
+
+
+@schedule("loading", "Redis says LOADING to everything", **RELAYED)
+async def loading(bench: Bench) -> None:
+    for r in bench.relays:
+        r.answers_itself = b"-LOADING Redis is loading the dataset in memory\r\n"
+    await asyncio.sleep(0.8)
+    for r in bench.relays:
+        r.answers_itself = b""
+        r.reset_all()
+
+
+@schedule("garbage", "what comes from Redis is no RESP", **RELAYED)
+async def garbage(bench: Bench) -> None:
+    for _ in range(4):
+        for r in bench.relays:
+            r.say(b"?what\r\n\0\xff")
+        await bench.reads_go_on(500)
+
+
+@schedule("auth", "Redis wants a password that quiver does not have", **RELAYED)
+async def auth(bench: Bench) -> None:
+    await bench.redis_says("CONFIG", "SET", "requirepass", "secret")
+    for r in bench.relays:
+        r.reset_all()
+    await asyncio.sleep(0.5)
+    assert bench.redis
+    bench.redis.password = "secret"
+    await bench.redis_says("CONFIG", "SET", "requirepass", "")
+    bench.redis.password = ""
+
+
+# ---- Redis goes back in time ----
+
+
+@schedule("older_rdb", "Redis killed and restarted from an RDB that is a second old")
+async def older_rdb(bench: Bench) -> None:
+    assert bench.redis
+    await bench.redis_says("SAVE")
+    await asyncio.sleep(1.0)
+    await asyncio.to_thread(bench.redis.restart)
+
+
+@schedule("promoted", "the primary dies, a replica that lacks the last second takes over", **RELAYED)
+async def promoted(bench: Bench) -> None:
+    from lib import Redis
+
+    assert bench.redis
+    replica = await asyncio.to_thread(Redis)
+    try:
+        replica.command("REPLICAOF", "127.0.0.1", str(bench.redis.port))
+        await bench.until(lambda: b"master_link_status:up" in bytes(replica.command("INFO", "replication")), 10, "it replicates")
+        await asyncio.to_thread(replica.command, "REPLICAOF", "NO", "ONE")
+        await asyncio.sleep(1.0)
+        bench.redis.kill()
+        for r in bench.relays:
+            r.target = ("127.0.0.1", replica.port)
+            r.reset_all()
+    finally:
+        bench.redis.close()
+        bench.redis = replica
+
+
+# ---- the way to Redis ----
+
+
+@schedule("cut_off", "one of two quivers cannot reach Redis: connections refused", **RELAYED)
+async def cut_off(bench: Bench) -> None:
+    await bench.relays[1].refuse()
+    await asyncio.sleep(1.5)
+    await bench.relays[1].start()
+
+
+@schedule("silent", "one of two quivers cannot reach Redis: packets are lost, and come late", **RELAYED)
+async def silent(bench: Bench) -> None:
+    bench.relays[1].freeze()
+    await asyncio.sleep(1.5)
+    bench.relays[1].thaw()
+
+
+@schedule("deaf", "what Redis says reaches one of two quivers late", **RELAYED)
+async def deaf(bench: Bench) -> None:
+    bench.relays[1].freeze(up=False)
+    await asyncio.sleep(1.5)
+    bench.relays[1].thaw()
+
+
+@schedule("resets", "a reset on every Redis connection every 50 ms", **RELAYED)
+async def resets(bench: Bench) -> None:
+    for _ in range(30):
+        for r in bench.relays:
+            r.reset_all()
+        await asyncio.sleep(0.05)
+
+
+# ---- a quiver dies in the middle of a write ----
+
+
+def is_open(data: bytes) -> bool:
+    """A script that Redis is asked to run and that speaks of a name's token: a write's open or close."""
+    return b"EVAL" in data and (b":t:" in data or b":w:" in data or b":h:" in data)
+
+
+async def victim_writes(bench: Bench, pen: Pen, fate: str = "") -> tuple[str, asyncio.Task]:
+    """A write through quiver 1; its tag and the task that waits for its answer."""
+    before = bench.n_writes
+    task = asyncio.ensure_future(pen.write("PUT", "/collections/calm/points?wait=true", {"points": []}, fate, watch=True))
+    await asyncio.sleep(0)
+    await bench.until(lambda: bench.n_writes > before, 5, "the write is sent")
+    return f"w{bench.n_writes}", task
+
+
+async def dies(bench: Bench, task: asyncio.Task) -> None:
+    await bench.kill(1)
+    bench.relays[1].thaw()
+    bench.relays[1].reset_all()
+    await task
+    await bench.reads_go_on(1500)
+    await bench.revive(1)
+
+
+KILLED = {**RELAYED, "quarantine": "1s", "load": reading_load}
+
+
+@schedule("dies_before_forward", "kill -9 of a quiver between open and forward", **KILLED)
+async def dies_before_forward(bench: Bench) -> None:
+    pen = Pen(bench, 1)
+    for _ in range(2):
+        await bench.hits_come(50)
+        bench.relays[1].freeze(up=False)  # its opens reach Redis, Redis' word does not reach it
+        opened = asyncio.ensure_future(bench.relays[1].until_sent(is_open, 5))
+        await asyncio.sleep(0)
+        tag, task = await victim_writes(bench, pen)
+        assert await opened, "its open went to Redis"
+        await bench.redis_says("PING")
+        assert not bench.model.event("received", tag).is_set(), "it was not forwarded"
+        await dies(bench, task)
+
+
+@schedule("dies_after_forward", "kill -9 of a quiver after the write was forwarded; it is applied later", **KILLED)
+async def dies_after_forward(bench: Bench) -> None:
+    pen = Pen(bench, 1)
+    for _ in range(2):
+        await bench.hits_come(50)
+        tag, task = await victim_writes(bench, pen, "held")
+        await asyncio.wait_for(bench.model.event("received", tag).wait(), 5)
+        await bench.kill(1)
+        await bench.reads_go_on(500)
+        await bench.model.ask("release")
+        await dies(bench, task)
+
+
+@schedule("dies_before_close", "kill -9 of a quiver that knows the answer and could not tell Redis", **KILLED)
+async def dies_before_close(bench: Bench) -> None:
+    pen = Pen(bench, 1)
+    for _ in range(2):
+        await bench.hits_come(50)
+        tag, task = await victim_writes(bench, pen, "held")
+        await asyncio.wait_for(bench.model.event("received", tag).wait(), 5)
+        bench.relays[1].freeze()
+        closed = asyncio.ensure_future(bench.relays[1].until_sent(is_open, 5))
+        await asyncio.sleep(0)
+        await bench.model.ask("release")
+        await asyncio.wait_for(bench.model.event("answered", tag).wait(), 5)
+        assert await closed, "its close was sent, and lost"
+        await dies(bench, task)
+
+
+# ---- a quiver ends and comes back ----
+
+
+async def comes_back(bench: Bench, clean: bool) -> float:
+    """Both quivers end at the same time and start again; the hit rate of the quiet collection right afterwards, in a run
+    where no question of it is sent to the model before."""
+    bench.forgiven |= {0, 1}
+    if clean:
+        for q in bench.quivers:
+            q.signal(signal.SIGTERM)
+        await asyncio.gather(*(asyncio.to_thread(q.wait) for q in bench.quivers))
+    else:
+        for q in bench.quivers:
+            await asyncio.to_thread(q.kill)
+    await bench.model.ask("requests")
+    await asyncio.gather(*(asyncio.to_thread(q.start) for q in bench.quivers))
+    await bench.until(lambda: all(r.transport for r in bench.readers), 10, "readers are connected again")
+    bench.forgiven.clear()
+    return 0.0
+
+
+@schedule("clean_restart", "both quivers stopped and started under load")
+async def clean_restart(bench: Bench) -> None:
+    await comes_back(bench, True)
+
+
+@schedule("crash", "both quivers killed and started under load", back=5.0)
+async def crash(bench: Bench) -> None:
+    await comes_back(bench, False)
+
+
+# ---- Qdrant ----
+
+
+@schedule("upstream_restart", "Qdrant restarts with other data than before")
+async def upstream_restart(bench: Bench) -> None:
+    for _ in range(2):
+        bench.forgiven |= {0, 1}
+        await bench.model.ask("restart", down=0.3, changed=True)
+        await asyncio.sleep(0.3)
+        bench.forgiven.clear()
+        await bench.hits_come(50)
+
+
+@schedule("names", "aliases and collections change all the time, some of it unknown to have ended", load=churning, back=0)
+async def names(bench: Bench) -> None:
+    await bench.reads_go_on(8000)
+
+
+@schedule("busy_redis_memory", "Redis restarts empty while quivers remember", back=3.0)
+async def empty_restart(bench: Bench) -> None:
+    assert bench.redis
+    for _ in range(2):
+        await asyncio.to_thread(bench.redis.restart)
+        await bench.reads_go_on(1000)
+
+
+__all__ = ["SCHEDULES", "Schedule", "alias", "mixed_load"]

@@ -1,0 +1,214 @@
+"""No answer from a cache that Qdrant could not have given, whatever happens to Redis and to quivers."""
+
+import asyncio
+import signal
+
+import pytest
+from checker import COLLECTIONS, Bench, Report, check, churning, run
+from clients import Pen, Question
+from schedules import SCHEDULES
+
+pytestmark = pytest.mark.usefixtures("binary")
+LONG_ONLY = {"stopped_long"}
+
+
+def is_right(report: Report) -> None:
+    print(report)
+    assert report.n_stale == 0, report
+    assert report.errors == [], report
+    assert report.slowest_write <= 1.2, report
+
+
+# ---- without trouble ----
+
+
+@pytest.mark.timeout(1800)
+def test_no_read_is_stale_and_a_quiet_collection_is_hit(long: bool) -> None:
+    """Every form of write, every fate, aliases, recreated collections, lookups: through two quivers."""
+    report = run(check(1_000_000 if long else 30_000, seed=7), 1700)
+    is_right(report)
+    assert report.rate("quiet") >= 0.80, report
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("seed", range(5))
+def test_other_seeds(seed: int) -> None:
+    is_right(run(check(100_000, seed=100 + seed), 800))
+
+
+def test_no_read_is_stale_while_names_change_all_the_time(long: bool) -> None:
+    is_right(run(check(100_000 if long else 10_000, load=churning)))
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_one_quiver_alone_is_right_too(long: bool, shared: bool) -> None:
+    report = run(check(100_000 if long else 10_000, quivers=1, settings={"redis": {"shared": shared, "budget": "50ms"}}))
+    is_right(report)
+
+
+def test_without_redis_one_quiver_is_right(long: bool) -> None:
+    is_right(run(check(100_000 if long else 10_000, quivers=1, redis=False)))
+
+
+# ---- troubles ----
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("name", list(SCHEDULES))
+def test_trouble(name: str, long: bool) -> None:
+    """0 stale, 0 client errors but those of a killed quiver, no write delayed over 1.2 s, hits again within the stated time."""
+    if name in LONG_ONLY and not long:
+        pytest.skip("only with --long")
+    s = SCHEDULES[name]
+    report = run(check(50_000 if long else 4_000, seconds=20 if long else 0, schedule=s.run, **s.how), 250)
+    is_right(report)
+
+
+# ---- what an end leaves behind ----
+
+
+async def asked_again(clean: bool) -> tuple[int, int]:
+    """Fills the cache through two quivers, ends both, starts both, asks everything once: how many were hits, of how many."""
+    questions = [Question("quiet", "quiet", "search", n) for n in range(100)]
+    async with Bench() as bench:
+        await bench.model.ask("create", collections=COLLECTIONS)
+        pen = Pen(bench)
+        assert await pen.points("quiet") == 200
+        bench.read(questions, n=4)
+        await bench.hits_come(500)
+        for r in bench.readers:
+            r.pause = 3600
+        await bench.until(lambda: not any(r.begun for r in bench.readers), 5, "readers rest")
+        bench.forgiven |= {0, 1}
+        for q in bench.quivers:
+            q.signal(signal.SIGTERM if clean else signal.SIGKILL)
+        await asyncio.gather(*(asyncio.to_thread(q.wait) for q in bench.quivers))
+        await asyncio.gather(*(asyncio.to_thread(q.start) for q in bench.quivers))
+        # one lease time after the join quivers answer from the cache again: seen by a question of its own
+        probe = Question("probe", "calm", "search", 7)
+        bench.readers.clear()
+        bench.read([probe], n=2, pause=0.005)
+        await bench.until(lambda: all(r.transport for r in bench.readers), 10, "readers are connected")
+        await bench.hits_come(20, 10, "probe")
+        before = (bench.report.by_group["quiet"], bench.report.hits_by_group["quiet"])
+        bench.readers[0].plan = []
+        for question in questions:
+            once = bench.report.by_group["quiet"]
+            bench.readers[0].questions, bench.readers[0].weights, bench.readers[0].plan = [question], [1.0], [question]
+            await bench.until(lambda: bench.report.by_group["quiet"] > once, 5, "an answer")
+            bench.readers[0].questions, bench.readers[0].plan = [probe], []
+        r = await bench.stop()
+        assert r.n_stale == 0 and r.errors == [], r
+        return r.hits_by_group["quiet"] - before[1], r.by_group["quiet"] - before[0]
+
+
+def test_after_a_clean_restart_entries_are_used() -> None:
+    hits, asked = run(asked_again(True))
+    assert hits >= 0.9 * asked, (hits, asked)
+
+
+def test_after_a_crash_entries_are_not_used() -> None:
+    hits, asked = run(asked_again(False))
+    # a question may come twice
+    assert hits <= asked - 100, (hits, asked)
+
+
+# ---- coalescing ----
+
+
+@pytest.mark.parametrize("cache", ["on", "off"])
+def test_a_thousand_equal_searches_go_upstream_once_a_worker(cache: str) -> None:
+    async def main() -> None:
+        async with Bench(quivers=1, redis=False, flags=["--rewrite", "off", "--cache", cache]) as bench:
+            await bench.model.ask("create", collections=COLLECTIONS)
+            bench.read([Question("same", "quiet", "search", 1)], n=1000, pause=3600)
+            for r in bench.readers:
+                r.ready = lambda: None  # type: ignore[method-assign]
+            await bench.until(lambda: all(r.transport for r in bench.readers), 20, "a thousand connections")
+            await bench.model.ask("set", values={"read_delay": 1.0, "read_share": 1.0, "read_least": 1.0})
+            await bench.model.ask("requests")
+            for r in bench.readers:
+                r.question = r.questions[0]
+                r.send(r.question.data)
+            await bench.until(lambda: bench.report.reads == 1000, 20, "a thousand answers")
+            asked = (await bench.model.ask("requests"))["requests"].get("search", 0)
+            assert asked <= bench.workers, f"{asked} went upstream"
+            report = await bench.stop()
+            assert report.n_stale == 0 and report.errors == []
+
+    run(main())
+
+
+# ---- what a slow Redis costs a reader ----
+
+
+@pytest.mark.long
+@pytest.mark.timeout(300)
+def test_a_hung_redis_costs_a_reader_at_most_its_budget() -> None:
+    """p99 at most cache-off plus 2 ms until the breaker opens, at most 1.2 times after: beside each other, same load."""
+
+    async def main() -> None:
+        settings = {"redis": {"budget": "2ms"}}
+        off = ["--rewrite", "off", "--cache", "off"]
+        async with Bench(quivers=2, settings=settings, relays=True, flags_of={0: off}) as bench:
+            await bench.model.ask("create", collections=COLLECTIONS)
+            await bench.model.ask("set", values={"read_share": 0.0})
+            bench.latency = {0: [], 1: []}
+            # 10,000 questions: most are misses with and without a cache
+            bench.read([Question("many", "quiet", "search", n) for n in range(10_000)], n=8, pause=0.004)
+            await asyncio.sleep(3)
+            bench.latency = {0: [], 1: []}
+            bench.relays[1].freeze()
+            await asyncio.sleep(0.2)
+            begin, bench.latency = bench.latency, {0: [], 1: []}
+            await asyncio.sleep(5)
+            after = bench.latency
+            bench.relays[1].thaw()
+            report = await bench.stop()
+            assert report.n_stale == 0 and report.errors == [], report
+            p99 = [[sorted(part[i])[int(len(part[i]) * 0.99)] for i in (0, 1)] for part in (begin, after)]
+            assert p99[0][1] <= p99[0][0] + 0.002, p99
+            assert p99[1][1] <= p99[1][0] * 1.2, p99
+
+    run(main())
+
+
+# ---- other writers ----
+
+
+def test_writes_past_quiver_are_seen_within_the_ttl_where_announced() -> None:
+    """external_writes: an answer is never older than its cache_ttl."""
+
+    async def main() -> None:
+        caching = {"quiet": {"cache_ttl": "300ms", "external_writes": True}}
+        async with Bench(caching=caching, optimizations={"quiet": {"collections": ["quiet"]}}) as bench:
+            await bench.model.ask("create", collections=COLLECTIONS)
+            bench.read([Question("quiet", "quiet", "search", n) for n in range(10)], n=4)
+            await bench.hits_come(100)
+            for _ in range(5):
+                await bench.model.ask("write", collection="quiet")
+                await asyncio.sleep(0.35)
+                last = bench.report.n_stale
+                await asyncio.sleep(0.2)
+                await bench.look_up()
+                assert bench.report.n_stale <= last, bench.report  # what was old is gone by now
+
+    run(main())
+
+
+def test_a_gap_in_operation_ids_gives_another_writer_away() -> None:
+    """One shard, and our own next write has an id further on than one: what was stored in between goes."""
+
+    async def main() -> None:
+        async with Bench(quivers=1) as bench:
+            await bench.model.ask("create", collections=COLLECTIONS)
+            pen = Pen(bench)
+            assert await pen.points("quiet") == 200
+            await bench.model.ask("write", collection="quiet", n=3)
+            assert await pen.points("quiet") == 200
+            log = bench.quivers[0]
+            await bench.until(lambda: any("external" in line or "gap" in line for line in log.lines), 3, "a line in the log")
+
+    run(main())
+
