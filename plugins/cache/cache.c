@@ -152,11 +152,16 @@ static bool answer_from(struct tx *tx, struct cache *c, struct blob *blob, uint6
     return true;
 }
 
-/* The model's time, cut where the credentials end sooner, or where others write past quiver. */
+/* How long an answer may be reused: the model's time, shorter where others write past quiver. What the credentials allow comes on top
+ * (reuse->longest). */
 static uint64_t lifetime(const struct tx *tx, const struct cache_model_conf *m)
 {
-    uint64_t ttl = m->ttl < tx->reuse->longest ? m->ttl : tx->reuse->longest;
-    return tx->model->base.external_writes && ttl > m->external_ttl ? m->external_ttl : ttl;
+    return tx->model->base.external_writes && m->ttl > m->external_ttl ? m->external_ttl : m->ttl;
+}
+
+static uint64_t lesser(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
 }
 
 static bool hit_memory(struct tx *tx, struct cache *c, struct reuse *r, const struct cache_model_conf *m)
@@ -172,8 +177,7 @@ static bool hit_memory(struct tx *tx, struct cache *c, struct reuse *r, const st
         found = STORE_OUTDATED;
         blob_put(&hit.blob);
     }
-    uint64_t left = found == STORE_HIT && hit.expires_at - now < ttl - age ? hit.expires_at - now : ttl - age;
-    if (found != STORE_HIT || !answer_from(tx, c, hit.blob, left, "")) {
+    if (found != STORE_HIT || !answer_from(tx, c, hit.blob, lesser(hit.expires_at - now, ttl - age), "")) {
         metrics_model_add(tx->worker->metrics, model, MM_CACHE_MISSES_MEMORY, 1);
         return false;
     }
@@ -198,7 +202,7 @@ static bool hit_redis(struct tx *tx, struct cache *c, struct reuse *r, const str
         return false;
     }
     struct store_key key = store_key(r);
-    store_put(c->store, &key, r->look.fingerprint, model, blob, now > age ? now - age : 0, now, ttl - age);
+    store_put(c->store, &key, r->look.fingerprint, model, blob, now > age ? now - age : 0, now, lesser(ttl - age, r->longest));
     answer_from(tx, c, blob, ttl - age, "; detail=redis");
     metrics_model_add(tx->worker->metrics, model, MM_CACHE_HITS_REDIS, 1);
     return true;
@@ -324,7 +328,7 @@ static enum verdict store_answer(struct tx *tx, const struct plug *plug, struct 
     bool changed;
     struct blob *blob = entry_make(&tx->fetch.head, tx->whole, clock_unix_usec(), &changed);
     struct store_key key = store_key(r);
-    uint64_t ttl = lifetime(tx, m);
+    uint64_t ttl = lesser(lifetime(tx, m), r->longest);
     bool in_memory = store_put(c->store, &key, r->look.fingerprint, model, blob, now, now, ttl);
     bool in_redis = r->look.has_redis &&
                     coherence_store(tx->worker->coherence, &r->look, &r->entry, blob_str(blob), ttl);

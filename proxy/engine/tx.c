@@ -568,7 +568,7 @@ static bool await_new_map(struct tx *tx)
         tx->awaits_facts = true;
         w->names_changed(w->arg);
     }
-    tx->awaits_facts = w->facts->asked_at < tx->changed_at && now < tx->facts_until;
+    tx->awaits_facts = w->facts->asked_at <= tx->changed_at && now < tx->facts_until;
     return tx->awaits_facts;
 }
 
