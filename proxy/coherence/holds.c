@@ -184,23 +184,30 @@ bool coherence_prolong(struct coherence_worker *w, const struct unproven_hold *s
     return found;
 }
 
+static struct hold_row *row_before(struct coherence *c, struct str collection, uint64_t before)
+{
+    for (struct link *k = list_first(&c->holds); k; k = list_next(&c->holds, k)) {
+        struct hold_row *row = LIST_OF(hold_row, link, k);
+        if (row->hold.acknowledged && row->changed < before && str_eq(str_of(row->hold.collection), collection))
+            return row;
+    }
+    return NULL;
+}
+
 void holds_barrier(struct coherence_worker *w, struct str collection, uint64_t before)
 {
     struct coherence *c = w->coherence;
-    struct held held = {.n = 1};
-    while (held.n) {
-        held.n = 0;
+    struct hold_row *row;
+    struct held held;
+    do {
         pthread_mutex_lock(&c->holds_lock);
-        for (struct link *k = list_first(&c->holds); k && !held.n; k = list_next(&c->holds, k)) {
-            struct hold_row *row = LIST_OF(hold_row, link, k);
-            if (row->hold.acknowledged && row->changed < before &&
-                str_eq(str_of(row->hold.collection), collection))
-                release(w, row, &held);
-        }
+        row = row_before(c, collection, before);
+        if (row)
+            release(w, row, &held);
         pthread_mutex_unlock(&c->holds_lock);
-        if (held.n)
+        if (row)
             tell_released(w, &held);
-    }
+    } while (row);
 }
 
 void holds_each(struct coherence_worker *w, void (*tell)(struct coherence_worker *, const struct held *))
