@@ -1,0 +1,345 @@
+#include "tune/history.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "tune/doc.h"
+
+enum { PATH_LEN = 1024 };
+
+struct history {
+    char dir[PATH_LEN], path[PATH_LEN + 16];
+    char why_not[PATH_LEN + 200]; /* why there is no place */
+    int fd;                       /* -1: not opened for writing yet */
+    bool torn;                    /* the file does not end in a newline */
+    uint64_t next;
+    cJSON *records;               /* array, in the file's order */
+};
+
+const char *const outcome_names[] = {
+#define X(id, word) word,
+    OUTCOMES(X)
+#undef X
+};
+
+/* ---- the place ---- */
+
+static bool make_dirs(char *path)
+{
+    for (char *slash = path + 1; (slash = strchr(slash, '/')); slash++) {
+        *slash = 0;
+        bool made = mkdir(path, 0755) == 0 || errno == EEXIST;
+        *slash = '/';
+        if (!made)
+            return false;
+    }
+    return mkdir(path, 0750) == 0 || errno == EEXIST;
+}
+
+/* Writable, or so that it can be made: the nearest folder above that is there is writable. */
+static bool could_be(const char *dir)
+{
+    char above[PATH_LEN];
+    snprintf(above, sizeof above, "%s", dir);
+    while (access(above, F_OK) != 0) {
+        char *slash = strrchr(above, '/');
+        if (!slash || slash == above)
+            return false;
+        *slash = 0;
+    }
+    return access(above, W_OK | X_OK) == 0;
+}
+
+static void choose_dir(struct history *h, const char *configured)
+{
+    const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
+    char candidate[3][PATH_LEN] = {"/var/lib/quiver", "", ""};
+    if (configured) {
+        snprintf(h->dir, sizeof h->dir, "%s", configured);
+        return;
+    }
+    if (state && state[0] == '/')
+        snprintf(candidate[1], PATH_LEN, "%s/quiver", state);
+    if (home && home[0] == '/')
+        snprintf(candidate[2], PATH_LEN, "%s/.local/state/quiver", home);
+    for (unsigned i = 0; i < 3; i++)
+        if (candidate[i][0] && could_be(candidate[i])) {
+            snprintf(h->dir, sizeof h->dir, "%s", candidate[i]);
+            return;
+        }
+    snprintf(h->why_not, sizeof h->why_not, "no folder for the history can be written, expected state_dir in quiver.yaml");
+}
+
+/* ---- reading ---- */
+
+static void take_line(struct history *h, const char *line, size_t n, unsigned number, bool last)
+{
+    cJSON *record = cJSON_ParseWithLength(line, n);
+    uint64_t its;
+    if (!cJSON_IsObject(record) || !doc_u64(doc_get(record, "n"), &its)) {
+        log_warn("history_line", "file=%s line=%u why=\"%s\"", h->path, number,
+                 last ? "torn: it is skipped" : "not a record: it is skipped");
+        cJSON_Delete(record);
+        return;
+    }
+    if (its >= h->next)
+        h->next = its + 1;
+    cJSON_AddItemToArray(h->records, record);
+}
+
+static void read_all(struct history *h)
+{
+    char *line = NULL;
+    size_t cap = 0;
+    ssize_t n;
+    unsigned number = 0;
+    FILE *f = fopen(h->path, "re");
+    if (!f)
+        return;
+    while ((n = getline(&line, &cap, f)) > 0) {
+        h->torn = line[n - 1] != '\n';
+        if (n > 1)
+            take_line(h, line, (size_t)n, ++number, h->torn);
+    }
+    free(line);
+    fclose(f);
+}
+
+struct history *history_open(const char *state_dir)
+{
+    struct history *h = mem_zalloc(sizeof *h);
+    h->fd = -1;
+    h->next = 1;
+    h->records = cJSON_CreateArray();
+    choose_dir(h, state_dir);
+    if (h->dir[0]) {
+        snprintf(h->path, sizeof h->path, "%s/history.jsonl", h->dir);
+        read_all(h);
+    }
+    return h;
+}
+
+void history_close(struct history **closing)
+{
+    struct history *h = *closing;
+    *closing = NULL;
+    if (h->fd >= 0)
+        close(h->fd);
+    cJSON_Delete(h->records);
+    free(h);
+}
+
+const char *history_path(const struct history *h)
+{
+    return h->path;
+}
+
+/* ---- writing ---- */
+
+static bool open_file(struct history *h, struct err *err)
+{
+    if (h->fd >= 0)
+        return true;
+    if (!h->dir[0])
+        return err_set(err, "%s", h->why_not);
+    if (!make_dirs(h->dir))
+        return err_set(err, "%s: cannot be made: %s; expected a folder that quiver can write, see state_dir", h->dir, strerror(errno));
+    h->fd = open(h->path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
+    if (h->fd < 0)
+        return err_set(err, "%s: cannot be written: %s; expected a file that quiver can write, see state_dir", h->path, strerror(errno));
+    int dir = open(h->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC); /* the file's name is to last too */
+    if (dir >= 0) {
+        fsync(dir);
+        close(dir);
+    }
+    return true;
+}
+
+static bool write_line(struct history *h, const char *text, struct err *err)
+{
+    char *line = mem_alloc(strlen(text) + 3);
+    size_t n = (size_t)sprintf(line, "%s%s\n", h->torn ? "\n" : "", text);
+    ssize_t written = write(h->fd, line, n);
+    free(line);
+    h->torn = written > 0 && (size_t)written < n;
+    if (written != (ssize_t)n)
+        return err_set(err, "%s: cannot be written: %s", h->path, written < 0 ? strerror(errno) : "no space");
+    return fsync(h->fd) == 0 || err_set(err, "%s: not on disk: %s", h->path, strerror(errno));
+}
+
+/* Takes the record; its number, or 0. */
+static uint64_t append(struct history *h, const char *event, cJSON *more, struct err *err)
+{
+    char time[LOG_TIME_N];
+    cJSON *record = cJSON_CreateObject(), *one;
+    uint64_t n = h->next;
+    log_time(time, clock_unix_usec());
+    cJSON_AddItemToObject(record, "n", doc_bytes(n));
+    cJSON_AddStringToObject(record, "time", time);
+    cJSON_AddStringToObject(record, "event", event);
+    while ((one = cJSON_DetachItemFromArray(more, 0)))
+        cJSON_AddItemToObject(record, one->string, one);
+    cJSON_Delete(more);
+    char *text = cJSON_PrintUnformatted(record);
+    bool written = text && open_file(h, err) && write_line(h, text, err);
+    free(text);
+    if (!written) {
+        cJSON_Delete(record);
+        return 0;
+    }
+    h->next++;
+    cJSON_AddItemToArray(h->records, record);
+    return n;
+}
+
+uint64_t history_change(struct history *h, const char *model, const char *collection, const char *why, const cJSON *changes,
+                        const cJSON *patch, struct err *err)
+{
+    cJSON *more = cJSON_CreateObject();
+    cJSON_AddStringToObject(more, "model", model);
+    cJSON_AddStringToObject(more, "collection", collection);
+    cJSON_AddStringToObject(more, "why", why);
+    cJSON_AddItemToObject(more, "changes", cJSON_Duplicate(changes, true));
+    cJSON_AddItemToObject(more, "patch", cJSON_Duplicate(patch, true));
+    return append(h, "change", more, err);
+}
+
+static bool told(struct history *h, const char *event, cJSON *more)
+{
+    struct err err;
+    if (append(h, event, more, &err))
+        return true;
+    log_error("history_failed", "event=%s why=\"%s\"", event, err.text);
+    return false;
+}
+
+bool history_outcome(struct history *h, uint64_t change, enum outcome outcome, const char *text)
+{
+    cJSON *more = cJSON_CreateObject();
+    cJSON_AddItemToObject(more, "change", doc_bytes(change));
+    cJSON_AddStringToObject(more, "outcome", outcome_names[outcome]);
+    cJSON_AddStringToObject(more, "text", text);
+    return told(h, "outcome", more);
+}
+
+bool history_rest(struct history *h, const char *model, bool rests)
+{
+    if (history_rests(h, model) == rests)
+        return true;
+    cJSON *more = cJSON_CreateObject();
+    cJSON_AddStringToObject(more, "model", model);
+    return told(h, rests ? "rest" : "wake", more);
+}
+
+bool history_test(struct history *h, const char *model, const cJSON *result)
+{
+    cJSON *more = cJSON_CreateObject();
+    cJSON_AddStringToObject(more, "model", model);
+    cJSON_AddItemToObject(more, "result", cJSON_Duplicate(result, true));
+    return told(h, "test", more);
+}
+
+/* ---- questions ---- */
+
+static bool says(const cJSON *record, const char *key, const char *word)
+{
+    const char *text = doc_text(doc_get(record, key));
+    return text && strcmp(text, word) == 0;
+}
+
+/* The last known outcome of a change; -1: none. */
+static int outcome_of(const struct history *h, const cJSON *change)
+{
+    const cJSON *one;
+    int known = -1;
+    cJSON_ArrayForEach(one, h->records)
+    {
+        if (!says(one, "event", "outcome") || !cJSON_Compare(doc_get(one, "change"), doc_get(change, "n"), true))
+            continue;
+        for (unsigned i = 0; i <= OUTCOME_INTERRUPTED; i++)
+            if (says(one, "outcome", outcome_names[i]))
+                known = (int)i;
+    }
+    return known;
+}
+
+static bool is_change(const cJSON *record, const char *model, const char *collection)
+{
+    return says(record, "event", "change") && says(record, "model", model) && (!collection || says(record, "collection", collection));
+}
+
+cJSON *history_changes(const struct history *h, const char *model, const char *collection)
+{
+    cJSON *out = cJSON_CreateArray();
+    const cJSON *one, *change;
+    cJSON_ArrayForEach(one, h->records)
+    {
+        if (!is_change(one, model, collection))
+            continue;
+        int outcome = outcome_of(h, one);
+        if (says(one, "why", "rollback")) {
+            if (outcome == OUTCOME_VERIFIED || outcome == OUTCOME_GREEN || outcome == OUTCOME_LATE) {
+                cJSON_Delete(out);
+                out = cJSON_CreateArray();
+            }
+            continue;
+        }
+        if (outcome == OUTCOME_REFUSED)
+            continue;
+        cJSON_ArrayForEach(change, doc_get(one, "changes")) cJSON_AddItemToArray(out, cJSON_Duplicate(change, true));
+    }
+    return out;
+}
+
+static bool has_text(const cJSON *array, const char *text)
+{
+    const cJSON *one;
+    cJSON_ArrayForEach(one, array)
+        if (strcmp(one->valuestring, text) == 0)
+            return true;
+    return false;
+}
+
+cJSON *history_collections(const struct history *h, const char *model)
+{
+    cJSON *out = cJSON_CreateArray();
+    const cJSON *one;
+    cJSON_ArrayForEach(one, h->records)
+    {
+        const char *name = doc_text(doc_get(one, "collection"));
+        if (!is_change(one, model, NULL) || !name || has_text(out, name))
+            continue;
+        cJSON *changes = history_changes(h, model, name);
+        if (cJSON_GetArraySize(changes))
+            cJSON_AddItemToArray(out, cJSON_CreateString(name));
+        cJSON_Delete(changes);
+    }
+    return out;
+}
+
+bool history_rests(const struct history *h, const char *model)
+{
+    const cJSON *one;
+    bool rests = false;
+    cJSON_ArrayForEach(one, h->records)
+        if (says(one, "model", model) && (says(one, "event", "rest") || says(one, "event", "wake")))
+            rests = says(one, "event", "rest");
+    return rests;
+}
+
+const cJSON *history_get_test(const struct history *h, const char *model, bool first)
+{
+    const cJSON *one, *found = NULL;
+    cJSON_ArrayForEach(one, h->records)
+        if (says(one, "event", "test") && says(one, "model", model) && !(first && found))
+            found = doc_get(one, "result");
+    return found;
+}

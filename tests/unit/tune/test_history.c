@@ -1,0 +1,171 @@
+/* The history: what is in it survives, also a death in the middle of a line. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "tune/doc.h"
+#include "tune/history.h"
+
+static char dir[64], file[100];
+
+static int fresh(void **state)
+{
+    strcpy(dir, "/tmp/quiver-history-XXXXXX");
+    assert_non_null(mkdtemp(dir));
+    snprintf(file, sizeof file, "%s/history.jsonl", dir);
+    return 0;
+}
+
+static int clean(void **state)
+{
+    unlink(file);
+    rmdir(dir);
+    return 0;
+}
+
+static uint64_t change(struct history *h, const char *model, const char *collection, const char *why, const char *changes)
+{
+    cJSON *list = cJSON_Parse(changes), *patch = cJSON_Parse("{\"hnsw_config\": {\"m\": 1}}");
+    struct err err;
+    assert_non_null(list);
+    uint64_t n = history_change(h, model, collection, why, list, patch, &err);
+    cJSON_Delete(list);
+    cJSON_Delete(patch);
+    return n;
+}
+
+static int count(struct history *h, const char *model, const char *collection)
+{
+    cJSON *list = history_changes(h, model, collection);
+    int n = cJSON_GetArraySize(list);
+    cJSON_Delete(list);
+    return n;
+}
+
+static void nothing_is_written_before_the_first_record(void **state)
+{
+    struct history *h = history_open(dir);
+    assert_int_equal(access(file, F_OK), -1);
+    assert_int_equal(count(h, "m", "c"), 0);
+    assert_false(history_rests(h, "m"));
+    history_close(&h);
+}
+
+static void changes_survive_and_refused_ones_do_not_count(void **state)
+{
+    struct history *h = history_open(dir);
+    uint64_t a = change(h, "m", "c", "apply", "[{\"is\": 16}]"), b = change(h, "m", "c", "enforce", "[{\"is\": 1}, {\"is\": 2}]");
+    change(h, "m", "d", "apply", "[{\"is\": 3}]");
+    change(h, "other", "c", "apply", "[{\"is\": 4}]");
+    assert_int_equal(a, 1);
+    history_outcome(h, a, OUTCOME_GREEN, "");
+    history_outcome(h, b, OUTCOME_REFUSED, "no");
+    history_close(&h);
+    h = history_open(dir);
+    assert_int_equal(count(h, "m", "c"), 1);
+    assert_int_equal(count(h, "m", "d"), 1); /* its outcome was never written: it may have been done */
+    cJSON *names = history_collections(h, "m");
+    assert_int_equal(cJSON_GetArraySize(names), 2);
+    cJSON_Delete(names);
+    assert_int_equal(change(h, "m", "c", "apply", "[]"), 7);
+    history_close(&h);
+}
+
+static void a_verified_rollback_begins_anew_and_a_failed_one_does_not(void **state)
+{
+    struct history *h = history_open(dir);
+    change(h, "m", "c", "apply", "[{\"is\": 16}]");
+    history_outcome(h, change(h, "m", "c", "rollback", "[{\"is\": 32}]"), OUTCOME_NOT_VERIFIED, "");
+    assert_int_equal(count(h, "m", "c"), 1);
+    uint64_t back = change(h, "m", "c", "rollback", "[{\"is\": 32}]");
+    history_outcome(h, back, OUTCOME_VERIFIED, "");
+    history_outcome(h, back, OUTCOME_INTERRUPTED, "");
+    assert_int_equal(count(h, "m", "c"), 1);
+    history_outcome(h, change(h, "m", "c", "rollback", "[]"), OUTCOME_GREEN, "");
+    assert_int_equal(count(h, "m", "c"), 0);
+    change(h, "m", "c", "apply", "[{\"is\": 1}]");
+    assert_int_equal(count(h, "m", "c"), 1);
+    history_close(&h);
+}
+
+static void a_torn_last_line_is_skipped_and_not_written_into(void **state)
+{
+    struct history *h = history_open(dir);
+    change(h, "m", "c", "apply", "[{\"is\": 16}]");
+    history_close(&h);
+    FILE *f = fopen(file, "a");
+    fputs("{\"n\": 2, \"event\": \"change\", \"mod", f);
+    fclose(f);
+    h = history_open(dir);
+    assert_int_equal(count(h, "m", "c"), 1);
+    change(h, "m", "c", "apply", "[{\"is\": 5}]");
+    history_close(&h);
+    h = history_open(dir);
+    assert_int_equal(count(h, "m", "c"), 2);
+    history_close(&h);
+}
+
+static void a_whole_last_line_without_its_newline_counts(void **state)
+{
+    FILE *f = fopen(file, "w");
+    fputs("not json\n\n{\"n\": 9, \"event\": \"rest\", \"model\": \"m\"}", f);
+    fclose(f);
+    struct history *h = history_open(dir);
+    assert_true(history_rests(h, "m"));
+    assert_true(history_rest(h, "m", false));
+    history_close(&h);
+    h = history_open(dir);
+    assert_false(history_rests(h, "m"));
+    history_close(&h);
+}
+
+static void the_first_test_is_kept_beside_the_last(void **state)
+{
+    struct history *h = history_open(dir);
+    cJSON *a = cJSON_Parse("{\"v\": 1}"), *b = cJSON_Parse("{\"v\": 2}");
+    assert_null(history_get_test(h, "m", true));
+    history_test(h, "m", a);
+    history_test(h, "m", b);
+    history_test(h, "x", a);
+    history_close(&h);
+    h = history_open(dir);
+    assert_int_equal(doc_get(history_get_test(h, "m", true), "v")->valueint, 1);
+    assert_int_equal(doc_get(history_get_test(h, "m", false), "v")->valueint, 2);
+    history_close(&h);
+    cJSON_Delete(a);
+    cJSON_Delete(b);
+}
+
+static void without_a_place_nothing_is_done(void **state)
+{
+    struct history *h = history_open("/proc/nowhere");
+    struct err err = {{0}};
+    cJSON *empty = cJSON_CreateArray();
+    assert_int_equal(history_change(h, "m", "c", "apply", empty, empty, &err), 0);
+    assert_non_null(strstr(err.text, "/proc/nowhere"));
+    cJSON_Delete(empty);
+    history_close(&h);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, fresh, clean)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(nothing_is_written_before_the_first_record),
+        TEST(changes_survive_and_refused_ones_do_not_count),
+        TEST(a_verified_rollback_begins_anew_and_a_failed_one_does_not),
+        TEST(a_torn_last_line_is_skipped_and_not_written_into),
+        TEST(a_whole_last_line_without_its_newline_counts),
+        TEST(the_first_test_is_kept_beside_the_last),
+        TEST(without_a_place_nothing_is_done),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
