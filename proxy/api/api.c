@@ -4,107 +4,167 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "base/arena.h"
+#include "api/auth.h"
+#include "api/models.h"
+#include "api/routes.h"
 #include "base/mem.h"
 #include "base/metrics.h"
-#include "io/evhtp.h"
-#include "qdrant/reply.h"
 
-struct api {
-    struct api_hooks hooks;
-    unsigned n_listeners;
-    struct control_listener *listener[];
-};
+/* ---- health ---- */
 
-static void healthz(struct api *api, struct control_request *r)
+void api_healthz(struct call *call)
 {
-    control_reply(&r, 200, "text/plain", STR("ok\n"), STR_NONE);
+    call_reply(call, 200, "text/plain", STR("ok\n"), STR_NONE);
 }
 
-static void readyz(struct api *api, struct control_request *r)
+void api_readyz(struct call *call)
 {
+    const struct api_hooks *hooks = &call->api->hooks;
     struct str why = STR("not ready");
-    if (!api->hooks.ready || api->hooks.ready(&why, api->hooks.arg))
-        control_reply(&r, 200, "text/plain", STR("ready\n"), STR_NONE);
+    if (!hooks->ready || hooks->ready(&why, hooks->arg))
+        call_reply(call, 200, "text/plain", STR("ready\n"), STR_NONE);
     else
-        control_reply(&r, 503, "text/plain", why, STR("Retry-After: 1\r\n"));
+        call_reply(call, 503, "text/plain", why, STR("Retry-After: 1\r\n"));
 }
 
-static void metrics(struct api *api, struct control_request *r)
+void api_metrics(struct call *call)
 {
     char *text = NULL;
     size_t n = 0;
     FILE *f = open_memstream(&text, &n);
     if (!f) {
-        control_reply(&r, 503, "text/plain", STR("no memory for the page\n"), STR_NONE);
+        call_error(call, 503, "no memory for the page");
         return;
     }
     metrics_render(f);
     fclose(f);
-    control_reply(&r, 200, "text/plain; version=0.0.4; charset=utf-8", str_slice(text, n), STR_NONE);
+    call_reply(call, 200, "text/plain; version=0.0.4; charset=utf-8", str_slice(text, n), STR_NONE);
     free(text);
 }
 
-/* Methods are a list as it stands in Allow; HEAD comes with GET. */
-static const struct api_route {
-    const char *path, *methods;
-    void (*answer)(struct api *, struct control_request *);
-} routes[] = {
-    {"/healthz", "GET, HEAD", healthz},
-    {"/readyz", "GET, HEAD", readyz},
-    {"/metrics", "GET, HEAD", metrics},
-};
-enum { N_ROUTES = sizeof routes / sizeof *routes };
+/* ---- dispatch ---- */
 
-static bool allows(const struct api_route *route, struct str method)
+static bool takes(const struct api_route *route, struct str method)
 {
-    struct str rest = str_of(route->methods);
-    while (rest.p)
-        if (str_eq(str_trim(str_split(&rest, ','), " "), method))
-            return true;
+    struct str own = str_of(route->method);
+    return str_eq(own, method) || (str_eq(own, STR("GET")) && str_eq(method, STR("HEAD")));
+}
+
+/* A path whose last segments may be missing is listed once, its methods together. */
+static void not_found(struct call *call)
+{
+    struct str paths = STR_NONE, path = call->request->path;
+    for (unsigned i = 0; i < api_n_routes; i++)
+        if (i == 0 || strcmp(api_routes[i].path, api_routes[i - 1].path) != 0)
+            paths = arena_printf(&call->arena, "%.*s%s%s", STR_ARG(paths), i ? ", " : "", api_routes[i].path);
+    call_error(call, 404, "the control port has no path '%.*s', it has: %.*s", (int)(path.n < 200 ? path.n : 200), path.p,
+               STR_ARG(paths));
+}
+
+static void not_allowed(struct call *call, const struct api_route *route)
+{
+    struct str methods = STR(""), param;
+    for (unsigned i = 0; i < api_n_routes; i++)
+        if (route_fits(&api_routes[i], call->request->path, &param))
+            methods = arena_printf(&call->arena, "%.*s%s%s%s", STR_ARG(methods), methods.n ? ", " : "", api_routes[i].method,
+                                   strcmp(api_routes[i].method, "GET") == 0 ? ", HEAD" : "");
+    struct str text = arena_printf(&call->arena, "%s does not take %.*s, it takes: %.*s", route->path,
+                                   STR_ARG(call->request->method), STR_ARG(methods));
+    struct node *error = node_object(&call->arena), *status = node_object(&call->arena);
+    node_add(status, STR("error"), node_text(&call->arena, text));
+    node_add(error, STR("status"), status);
+    node_add(error, STR("time"), node_raw(&call->arena, STR("0.000000000")));
+    call_reply_node(call, 405, error, arena_printf(&call->arena, "Allow: %.*s\r\n", STR_ARG(methods)));
+}
+
+/* A segment as it was received, percent-decoded; what cannot be decoded stays as it is. */
+static struct str decoded(struct arena *a, struct str segment)
+{
+    struct str value;
+    unsigned n;
+    struct str as_query = arena_printf(a, "x=%.*s", STR_ARG(segment));
+    for (size_t i = 2; i < as_query.n; i++)
+        if (as_query.p[i] == '+' || as_query.p[i] == '&')
+            return segment;
+    return query_param(a, as_query, STR("x"), &value, &n) ? value : segment;
+}
+
+static bool find_model(struct call *call)
+{
+    call->model = conf_model_named(call->conf, call->param);
+    if (call->model)
+        return true;
+    call_error(call, 404, "there is no model '%.*s', the configuration has: %.*s",
+               (int)(call->param.n < 100 ? call->param.n : 100), call->param.p, STR_ARG(model_names(&call->arena, call->conf)));
     return false;
 }
 
-static void reply_error(struct control_request *r, struct arena *a, unsigned status, struct str text,
-                        struct str headers)
+static bool may(struct call *call)
 {
-    control_reply(&r, status, "application/json", reply_error_body(a, text), headers);
+    static const struct conf_process no_tokens;
+    const struct conf_process *process = call->conf ? &call->conf->process : &no_tokens;
+    const char *why = NULL;
+    enum api_access access = call->route->access;
+    call->right = auth_right(process, call->request->head, call->request->is_local);
+    unsigned status = auth_refusal(call->right, access, process, &why);
+    if (!status && access == ACCESS_WRITE && (why = auth_foreign(process, call->request->head)))
+        status = 403;
+    if (status)
+        call_error(call, status, "%s", why);
+    return !status;
 }
 
-static void not_found(struct control_request *r, struct arena *a)
+static void gone(struct control_request *request)
 {
-    struct str paths = STR_NONE;
-    for (unsigned i = 0; i < N_ROUTES; i++)
-        paths = arena_printf(a, "%.*s%s%s", STR_ARG(paths), i ? ", " : "", routes[i].path);
-    struct str text = arena_printf(a, "the control port has no path '%.*s', it has: %.*s",
-                                   (int)(r->path.n < 200 ? r->path.n : 200), r->path.p, STR_ARG(paths));
-    reply_error(r, a, 404, text, STR_NONE);
+    struct call *call = request->user;
+    if (call->abandon)
+        call->abandon(call);
+    call_reply(call, 499, NULL, STR_NONE, STR_NONE);
 }
 
-static void not_allowed(struct control_request *r, struct arena *a, const struct api_route *route)
+static void handle(struct control_request *request, void *arg)
 {
-    struct str text = arena_printf(a, "%s does not take %.*s, it takes: %s", route->path, STR_ARG(r->method),
-                                   route->methods);
-    reply_error(r, a, 405, text, arena_printf(a, "Allow: %s\r\n", route->methods));
-}
-
-static void handle(struct control_request *r, void *arg)
-{
-    const struct api_route *route = NULL;
-    struct arena a;
-    for (unsigned i = 0; i < N_ROUTES; i++)
-        if (str_eq(r->path, str_of(routes[i].path)))
-            route = &routes[i];
-    if (route && allows(route, r->method)) {
-        route->answer(arg, r);
-        return;
+    struct api *api = arg;
+    const struct api_route *path_fits = NULL;
+    struct call *call = mem_zalloc(sizeof *call);
+    call->api = api;
+    call->request = request;
+    request->user = call;
+    request->on_gone = gone;
+    arena_init(&call->arena, NULL, 0);
+    list_push(&api->running, &call->link);
+    if (api->hooks.worker) {
+        call->snapshot = snapshot_get(api->hooks.worker->snapshot);
+        call->conf = call->snapshot->conf;
     }
-    arena_init(&a, NULL, 0);
-    if (route)
-        not_allowed(r, &a, route);
-    else
-        not_found(r, &a);
-    arena_fini(&a);
+    for (unsigned i = 0; i < api_n_routes && !call->route; i++) {
+        struct str param;
+        if (!route_fits(&api_routes[i], request->path, &param))
+            continue;
+        path_fits = &api_routes[i];
+        if (takes(path_fits, request->method)) {
+            call->route = path_fits;
+            call->param = decoded(&call->arena, param);
+        }
+    }
+    if (!path_fits)
+        return not_found(call);
+    if (!call->route)
+        return not_allowed(call, path_fits);
+    if (!may(call))
+        return;
+    if (!call->conf && call->route->access != ACCESS_HEALTH && call->route->answer != api_metrics)
+        return call_error(call, 503, "the control port is starting");
+    if (strstr(call->route->path, "{model}") && !find_model(call))
+        return;
+    call->route->answer(call);
+}
+
+/* ---- life ---- */
+
+static void sweep(struct task *task)
+{
+    calls_sweep(LIST_OF(api, sweep, task));
 }
 
 struct api *api_open(struct event_base *base, const int *listen_fds, unsigned n_fds, const struct api_hooks *hooks,
@@ -112,6 +172,11 @@ struct api *api_open(struct event_base *base, const int *listen_fds, unsigned n_
 {
     struct api *api = mem_zalloc(sizeof *api + n_fds * sizeof *api->listener);
     api->hooks = *hooks;
+    list_init(&api->running);
+    list_init(&api->ended);
+    api->sweep.run = sweep;
+    if (hooks->worker)
+        api->history = metrics_history_open(hooks->worker);
     for (unsigned i = 0; i < n_fds; i++) {
         api->listener[i] = control_open(base, listen_fds[i], handle, api, err);
         if (!api->listener[i]) { /* control_open has closed this one */
@@ -131,5 +196,15 @@ void api_close(struct api **closing)
     *closing = NULL;
     for (unsigned i = 0; i < api->n_listeners; i++)
         control_close(&api->listener[i]);
+    for (struct link *k; (k = list_first(&api->running));) { /* those whose client had left before */
+        struct call *call = LIST_OF(call, link, k);
+        if (call->abandon)
+            call->abandon(call);
+        call_reply(call, 499, NULL, STR_NONE, STR_NONE);
+    }
+    if (api->hooks.worker)
+        loop_unwake(&api->hooks.worker->loop, &api->sweep);
+    calls_sweep(api);
+    metrics_history_close(&api->history);
     free(api);
 }

@@ -1,5 +1,5 @@
-/* api.h - the control port's routes: /healthz, /readyz, /metrics. Rows in api.c.
- * Owner: the thread that runs the event_base. */
+/* api.h - the control port: health, metrics, the control API and GraphQL. Its routes are a table in routes.c.
+ * Owner: the control thread, whose event_base it is. Workers never wait for it. */
 #pragma once
 
 #include <stdbool.h>
@@ -9,15 +9,19 @@
 
 struct event_base;
 struct api;
+struct tune;
+struct worker;
 
 struct api_hooks {
     /* May requests be sent here? If not, *why is a sentence for the answer's body (valid until the next
      * call). NULL: always. */
     bool (*ready)(struct str *why, void *arg);
     void *arg;
+    struct worker *worker; /* the control thread's; NULL (tests): only health and metrics are answered */
+    struct tune *tune;     /* NULL: nothing of tuning is answered */
 };
 
 /* Takes the descriptors (bound, listening, non-blocking; n_fds may be 0). NULL with err if one cannot be
- * used; all are closed then. */
+ * used; all are closed then. What the hooks point to lives until api_close. */
 struct api *api_open(struct event_base *, const int *listen_fds, unsigned n_fds, const struct api_hooks *, struct err *);
-void api_close(struct api **);
+void api_close(struct api **); /* what runs is stopped */

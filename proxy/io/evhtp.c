@@ -186,6 +186,7 @@ struct control_client {
     bufferevent_data_cb evhtp_read, evhtp_write;
     enum control_state state;
     bool out;                          /* the request is with the handler */
+    bool is_local;                     /* the peer's address is loopback, or it has none */
     bool pinned;                       /* do not free: a caller up the stack uses it */
     bool head_begun;                   /* the deadline in force is that of a head */
     struct evbuffer *in, *body;        /* received and not used; decoded */
@@ -381,7 +382,8 @@ static void client_handle(struct control_client *c)
                                           .path = c->head.path,
                                           .query = c->head.query,
                                           .body = {(const char *)evbuffer_pullup(c->body, -1), n},
-                                          .head = &c->head};
+                                          .head = &c->head,
+                                          .is_local = c->is_local};
     c->out = true;
     bufferevent_enable(bev_of(c), EV_READ); /* to see it hang up; what comes is kept for later */
     c->listener->handle(&c->request, c->listener->arg);
@@ -541,6 +543,16 @@ static void client_event(struct bufferevent *bev, short what, void *arg)
     client_gone(arg);
 }
 
+static bool is_loopback(const struct sockaddr *peer)
+{
+    const struct in6_addr *six = &((const struct sockaddr_in6 *)peer)->sin6_addr;
+    if (peer->sa_family == AF_INET)
+        return ntohl(((const struct sockaddr_in *)peer)->sin_addr.s_addr) >> 24 == 127;
+    if (peer->sa_family == AF_INET6)
+        return IN6_IS_ADDR_LOOPBACK(six) || (IN6_IS_ADDR_V4MAPPED(six) && six->s6_addr[12] == 127);
+    return peer->sa_family == AF_UNIX;
+}
+
 static evhtp_res client_accepted(evhtp_connection_t *conn, void *arg)
 {
     struct control_listener *l = arg;
@@ -557,6 +569,7 @@ static evhtp_res client_accepted(evhtp_connection_t *conn, void *arg)
     c->deadline = evtimer_new(conn->evbase, client_late, c);
     c->work = evtimer_new(conn->evbase, client_work, c);
     list_push(&l->clients, &c->link);
+    c->is_local = is_loopback(conn->saddr);
     set_options(bufferevent_getfd(bev), conn->saddr);
     evhtp_connection_set_hook(conn, evhtp_hook_on_connection_fini, (evhtp_hook)conn_freed, c);
     bufferevent_getcb(bev, &c->evhtp_read, &c->evhtp_write, &evhtp_event, &evhtp_arg);

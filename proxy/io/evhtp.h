@@ -47,6 +47,7 @@ struct control_request {
     struct str method, path, query; /* as received; query.p NULL if there is no '?' */
     struct str body;                /* decoded; n == 0 if there is none */
     const struct http_head *head;
+    bool is_local;                  /* the peer is this host: a loopback address or a Unix socket */
     bool gone;                      /* the client has hung up (or half-closed): control_reply all the same */
     void (*on_gone)(struct control_request *); /* set by a handler that can stop early: called once, not in handle() */
     void *user;                     /* the handler's own */

@@ -111,7 +111,7 @@ static void an_unknown_path_names_the_known_ones(void **state)
 {
     assert_answer(ask("GET", "/metric"), "HTTP/1.1 404 ", "\r\nContent-Type: application/json\r\n");
     assert_answer(ask("GET", "/metric"), "HTTP/1.1 404 ",
-                  "{\"status\":{\"error\":\"the control port has no path '/metric', it has: /healthz, /readyz, /metrics\"}");
+                  "{\"status\":{\"error\":\"the control port has no path '/metric', it has: /healthz, /readyz, /metrics, ");
     assert_answer(ask("GET", "/\"x"), "HTTP/1.1 4", "");
 }
 

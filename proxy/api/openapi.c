@@ -1,0 +1,172 @@
+/* openapi.c - the OpenAPI 3.1 document, made from the table of routes. */
+#include "api/routes.h"
+
+/* What bodies and answers look like, by the names that the rows of routes.c use. */
+static const struct {
+    const char *name, *schema;
+} schemas[] = {
+    {"Any", "{\"type\":\"object\"}"},
+    {"Error",
+     "{\"type\":\"object\",\"description\":\"In the shape of Qdrant's errors.\",\"required\":[\"status\",\"time\"],\"properties\":{"
+     "\"status\":{\"type\":\"object\",\"required\":[\"error\"],\"properties\":{\"error\":{\"type\":\"string\"}}},"
+     "\"time\":{\"type\":\"number\"}}}"},
+    {"SearchBody",
+     "{\"type\":\"object\",\"description\":\"As for Qdrant's POST /collections/{collection}/points/search, or .../query where it has "
+     "query or prefetch; it goes there unchanged but for what the model's settings say.\",\"properties\":{"
+     "\"vector\":{\"description\":\"the vector, or {name, vector}\"},\"limit\":{\"type\":\"integer\",\"minimum\":1},"
+     "\"filter\":{\"type\":\"object\"},\"params\":{\"type\":\"object\"},\"with_payload\":{},\"with_vector\":{},"
+     "\"score_threshold\":{\"type\":\"number\"},\"offset\":{\"type\":\"integer\"}},\"additionalProperties\":true}"},
+    {"SearchAnswer",
+     "{\"type\":\"object\",\"description\":\"Qdrant's answer; time has nine decimals.\",\"required\":[\"result\",\"status\",\"time\"],"
+     "\"properties\":{\"result\":{},\"status\":{\"type\":\"string\"},\"time\":{\"type\":\"number\"}}}"},
+    {"Microseconds", "{\"type\":[\"integer\",\"null\"],\"minimum\":0}"},
+    {"OptimizedAnswer",
+     "{\"type\":\"object\",\"required\":[\"model\",\"answer\",\"optimization\"],\"properties\":{\"model\":{\"type\":\"string\"},"
+     "\"answer\":{\"$ref\":\"#/components/schemas/SearchAnswer\"},\"optimization\":{\"type\":\"object\",\"properties\":{"
+     "\"operation\":{\"type\":\"string\"},\"collection\":{\"type\":\"string\"},\"params\":{\"type\":\"object\",\"properties\":{"
+     "\"before\":{\"type\":[\"object\",\"null\"]},\"after\":{\"type\":[\"object\",\"null\"]}}},"
+     "\"parameters_changed\":{\"type\":\"integer\"},\"cache\":{\"type\":\"string\"},\"cache_status\":{\"type\":[\"string\",\"null\"]},"
+     "\"coalesced\":{\"type\":\"boolean\"},\"upstream\":{\"type\":[\"string\",\"null\"]},\"steps_us\":{\"type\":\"object\","
+     "\"additionalProperties\":{\"$ref\":\"#/components/schemas/Microseconds\"}}}}}}"},
+    {"Model",
+     "{\"type\":\"object\",\"required\":[\"model\",\"collection\"],\"properties\":{\"model\":{\"type\":\"string\"},"
+     "\"collection\":{\"type\":\"string\"},\"collections\":{\"type\":\"array\",\"items\":{\"type\":\"string\"}},"
+     "\"vector_size\":{\"type\":[\"integer\",\"null\"]},\"upstream\":{\"type\":\"string\"},\"targets\":{\"type\":\"object\"},"
+     "\"requests\":{\"type\":\"integer\"},\"hit_rate\":{\"type\":\"number\"}}}"},
+    {"Models",
+     "{\"type\":\"object\",\"required\":[\"models\"],\"properties\":{\"models\":{\"type\":\"array\",\"items\":{\"$ref\":"
+     "\"#/components/schemas/Model\"}}}}"},
+    {"ModelMetrics",
+     "{\"type\":\"object\",\"required\":[\"model\",\"requests\",\"latency_us\",\"cache\",\"pool\",\"queue\"],\"properties\":{"
+     "\"model\":{\"type\":\"string\"},\"requests\":{\"type\":\"object\",\"properties\":{\"total\":{\"type\":\"integer\"},"
+     "\"by_operation\":{\"type\":\"object\"}}},\"requests_per_second\":{\"type\":\"object\",\"additionalProperties\":{\"type\":\"number\"}},"
+     "\"latency_us\":{\"type\":\"object\",\"description\":\"since the start of the process\",\"additionalProperties\":{\"type\":\"object\"}},"
+     "\"cache\":{\"type\":\"object\"},\"rewrites\":{\"type\":\"object\"},\"pool\":{\"type\":\"object\"},\"queue\":{\"type\":\"object\"}}}"},
+    {"GraphqlRequest",
+     "{\"type\":\"object\",\"required\":[\"query\"],\"properties\":{\"query\":{\"type\":\"string\",\"example\":"
+     "\"query{optimizedSearch(model:\\\"hermes\\\")}\"},\"operationName\":{\"type\":[\"string\",\"null\"]},"
+     "\"variables\":{\"type\":[\"object\",\"null\"]},\"extensions\":{\"type\":[\"object\",\"null\"]}}}"},
+    {"GraphqlAnswer",
+     "{\"type\":\"object\",\"properties\":{\"data\":{\"type\":[\"object\",\"null\"]},\"errors\":{\"type\":\"array\",\"items\":{"
+     "\"type\":\"object\",\"required\":[\"message\"],\"properties\":{\"message\":{\"type\":\"string\"},\"locations\":{\"type\":\"array\"},"
+     "\"path\":{\"type\":\"array\"}}}}}}"},
+    {"Job",
+     "{\"type\":\"object\",\"required\":[\"id\",\"kind\",\"state\",\"progress\",\"text\"],\"properties\":{\"id\":{\"type\":\"integer\"},"
+     "\"kind\":{\"type\":\"string\"},\"model\":{\"type\":[\"string\",\"null\"]},\"state\":{\"enum\":[\"running\",\"done\",\"failed\"]},"
+     "\"progress\":{\"type\":\"number\",\"minimum\":0,\"maximum\":1},\"text\":{\"type\":\"string\"},\"result\":{}}}"},
+};
+
+static struct node *text(struct arena *a, const char *z)
+{
+    return node_text(a, str_of(z));
+}
+
+static struct node *reference(struct arena *a, const char *kind, const char *name)
+{
+    struct node *out = node_object(a);
+    node_add(out, STR("$ref"), node_text(a, arena_printf(a, "#/components/%s/%s", kind, name)));
+    return out;
+}
+
+/* {"application/json": {"schema": {"$ref": ...}}} */
+static struct node *content(struct arena *a, const char *schema)
+{
+    bool plain = strcmp(schema, "text") == 0;
+    struct node *out = node_object(a), *media = node_object(a);
+    node_add(media, STR("schema"), plain ? node_raw(a, STR("{\"type\":\"string\"}")) : reference(a, "schemas", schema));
+    node_add(out, plain ? STR("text/plain") : STR("application/json"), media);
+    return out;
+}
+
+static struct node *parameter(struct arena *a, const char *name, const char *in, const char *schema, const char *help)
+{
+    struct node *out = node_object(a);
+    node_add(out, STR("name"), text(a, name));
+    node_add(out, STR("in"), text(a, in));
+    node_add(out, STR("required"), node_bool(a, strcmp(in, "path") == 0));
+    node_add(out, STR("description"), text(a, help));
+    node_add(out, STR("schema"), node_raw(a, str_of(schema)));
+    return out;
+}
+
+static struct node *parameters(struct arena *a, const struct api_route *route)
+{
+    struct node *out = node_list(a);
+    if (strstr(route->path, "{model}"))
+        node_add(out, STR_NONE, parameter(a, "model", "path", "{\"type\":\"string\"}", "the model's name"));
+    if (strstr(route->path, "{id}"))
+        node_add(out, STR_NONE, parameter(a, "id", "path", "{\"type\":\"integer\",\"minimum\":1}", "the job's number"));
+    for (unsigned i = 0; i < API_PARAMS_MAX && route->param[i].name; i++)
+        node_add(out, STR_NONE, parameter(a, route->param[i].name, "query", route->param[i].schema, route->param[i].help));
+    return out;
+}
+
+static struct node *operation(struct arena *a, const struct api_route *route)
+{
+    struct node *out = node_object(a), *answers = node_object(a), *good = node_object(a), *body = node_object(a);
+    node_add(out, STR("operationId"), text(a, route->id));
+    node_add(out, STR("summary"), text(a, route->summary));
+    node_add(out, STR("parameters"), parameters(a, route));
+    if (route->body) {
+        node_add(body, STR("required"), node_bool(a, false));
+        node_add(body, STR("content"), content(a, route->body));
+        node_add(out, STR("requestBody"), body);
+    }
+    node_add(good, STR("description"), text(a, route->status == 202 ? "It has begun." : "What was asked for."));
+    node_add(good, STR("content"), content(a, route->result));
+    node_add(answers, arena_printf(a, "%u", route->status ? route->status : 200), good);
+    node_add(answers, STR("default"), reference(a, "responses", "Error"));
+    node_add(out, STR("responses"), answers);
+    if (route->access == ACCESS_HEALTH)
+        node_add(out, STR("security"), node_list(a));
+    return out;
+}
+
+static struct node *paths(struct arena *a)
+{
+    struct node *out = node_object(a);
+    for (unsigned i = 0; i < api_n_routes; i++) {
+        const struct api_route *route = &api_routes[i];
+        struct node *path = node_get(out, str_of(route->path));
+        char *method = arena_alloc(a, strlen(route->method) + 1);
+        for (size_t k = 0; k <= strlen(route->method); k++)
+            method[k] = (char)(route->method[k] | (route->method[k] ? 0x20 : 0));
+        if (!path)
+            path = node_add(out, str_of(route->path), node_object(a));
+        node_add(path, str_of(method), operation(a, route));
+    }
+    return out;
+}
+
+static struct node *components(struct arena *a)
+{
+    struct node *out = node_object(a), *all = node_object(a), *answers = node_object(a), *error = node_object(a);
+    for (unsigned i = 0; i < sizeof schemas / sizeof *schemas; i++)
+        node_add(all, str_of(schemas[i].name), node_raw(a, str_of(schemas[i].schema)));
+    node_add(out, STR("schemas"), all);
+    node_add(error, STR("description"), text(a, "What was found, where, and what would be right."));
+    node_add(error, STR("content"), content(a, "Error"));
+    node_add(answers, STR("Error"), error);
+    node_add(out, STR("responses"), answers);
+    node_add(out, STR("securitySchemes"),
+             node_raw(a, STR("{\"bearer\":{\"type\":\"http\",\"scheme\":\"bearer\",\"description\":\"api.token, or api.read_token for what "
+                             "changes nothing\"},\"header\":{\"type\":\"apiKey\",\"in\":\"header\",\"name\":\"X-Quiver-Token\"}}")));
+    return out;
+}
+
+void api_openapi(struct call *call)
+{
+    struct arena *a = &call->arena;
+    struct node *out = node_object(a), *info = node_object(a);
+    node_add(out, STR("openapi"), text(a, "3.1.0"));
+    node_add(info, STR("title"), text(a, "quiver control API"));
+    node_add(info, STR("version"), text(a, QUIVER_VERSION));
+    node_add(info, STR("description"),
+             text(a, "Models in front of Qdrant: searches, figures, settings. Without a configured token only the host itself may ask."));
+    node_add(out, STR("info"), info);
+    node_add(out, STR("servers"), node_raw(a, STR("[{\"url\":\"/\"}]")));
+    node_add(out, STR("security"), node_raw(a, STR("[{\"bearer\":[]},{\"header\":[]},{}]")));
+    node_add(out, STR("paths"), paths(a));
+    node_add(out, STR("components"), components(a));
+    call_reply_node(call, 200, out, STR_NONE);
+}

@@ -1,0 +1,345 @@
+#include "api/search.h"
+
+#include <stdlib.h>
+
+#include "api/auth.h"
+#include "api/routes.h"
+#include "base/json_scan.h"
+#include "base/mem.h"
+#include "http/head.h"
+#include "qdrant/reply.h"
+
+enum { LIMIT_DEFAULT = 10, LIMIT_MAX = 10000 };
+
+/* ---- the request ---- */
+
+struct str search_probe(struct arena *a, const struct conf_model *model, uint64_t limit)
+{
+    uint64_t size = model->base.vector_size, seed = 0x9e3779b97f4a7c15;
+    if (!size)
+        return STR_NONE;
+    struct str tail = arena_printf(a, "],\"limit\":%llu}", (unsigned long long)limit);
+    char *out = arena_alloc(a, 12 + 7 * size + tail.n + 1);
+    size_t n = (size_t)sprintf(out, "{\"vector\":[");
+    for (uint64_t i = 0; i < size; i++) { /* three decimals in (-1, 1): the same for every process and size */
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        n += (size_t)sprintf(out + n, "%s%s0.%03u", i ? "," : "", seed & 1 ? "-" : "", (unsigned)(seed >> 33) % 1000);
+    }
+    memcpy(out + n, tail.p, tail.n);
+    return str_slice(out, n + tail.n);
+}
+
+/* Which of Qdrant's operations this body is for. */
+static const char *operation_of(struct str body)
+{
+    struct json j = {body.p, body.p + body.n};
+    struct str key, value;
+    bool first = true, escaped, bad = false, query = false;
+    if (!body.n || !json_enter(&j, '{'))
+        return "search";
+    while (json_key(&j, &first, &key, &escaped, &bad)) {
+        if (str_eq(key, STR("vector")))
+            return "search";
+        query |= str_eq(key, STR("query")) || str_eq(key, STR("prefetch"));
+        if (!json_skip(&j, TREE_DEPTH_MAX, &value))
+            break;
+    }
+    return query ? "query" : "search";
+}
+
+/* As it goes into a path. */
+static struct str path_segment(struct arena *a, const char *name)
+{
+    static const char hex[] = "0123456789ABCDEF";
+    char *out = arena_alloc(a, 3 * strlen(name) + 1), *at = out;
+    for (; *name; name++) {
+        unsigned char c = (unsigned char)*name;
+        bool plain = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || strchr("-_.~", c);
+        if (plain) {
+            *at++ = (char)c;
+            continue;
+        }
+        *at++ = '%';
+        *at++ = hex[c >> 4];
+        *at++ = hex[c & 15];
+    }
+    return str_slice(out, (size_t)(at - out));
+}
+
+static void delivered(struct tx_own *own)
+{
+    struct search *s = (struct search *)((char *)own - offsetof(struct search, own));
+    s->done(s);
+}
+
+void search_start(struct search *s, struct call *call, const struct conf_model *model, struct str body)
+{
+    struct arena *a = &call->arena;
+    const char *host = call->snapshot->upstream[model->index].slots[0]->peer->url + strlen("http://");
+    s->collection = model_collection(model);
+    s->own = (struct tx_own){.done = delivered};
+    s->arena = a;
+    s->began = clock_usec();
+    struct str credentials = auth_upstream_lines(a, &call->conf->process, call->request->head, call->right);
+    struct str control = http_value(call->request->head, HF_CACHE_CONTROL);
+    struct str head = arena_printf(a,
+                                   "POST /collections/%.*s/points/%s HTTP/1.1\r\nHost: %s\r\nUser-Agent: quiver-control/%s\r\n"
+                                   "Content-Type: application/json\r\nContent-Length: %zu\r\n%s%.*s%s%.*s\r\n",
+                                   STR_ARG(path_segment(a, s->collection)), operation_of(body), host, QUIVER_VERSION, body.n,
+                                   control.n ? "Cache-Control: " : "", STR_ARG(control), control.n ? "\r\n" : "",
+                                   STR_ARG(credentials));
+    tx_start_own(call->api->hooks.worker, &s->own, head, body);
+}
+
+void search_stop(struct search *s)
+{
+    tx_cancel_own(&s->own);
+}
+
+/* ---- the answer ---- */
+
+struct str search_body(struct search *s, struct arena *a)
+{
+    struct str body = s->own.body;
+    struct envelope env;
+    char time[32], seconds[40];
+    if (!reply_envelope(body, &env) || env.time_n >= sizeof seconds)
+        return body;
+    memcpy(seconds, body.p + env.time_at, env.time_n);
+    seconds[env.time_n] = 0;
+    double said = strtod(seconds, NULL);
+    size_t n_time = reply_time(time, said > 0 && said < 1e6 ? (uint64_t)(said * 1e9 + 0.5) : 0);
+    size_t rest = env.time_at + env.time_n;
+    char *out = arena_alloc(a, body.n + sizeof time), *at = out;
+    memcpy(at, body.p, env.time_at);
+    at += env.time_at;
+    memcpy(at, time, n_time);
+    at += n_time;
+    if (env.usage_n) {
+        memcpy(at, body.p + rest, env.usage_at - rest);
+        at += env.usage_at - rest;
+        rest = env.usage_at + env.usage_n;
+    }
+    memcpy(at, body.p + rest, body.n - rest);
+    return str_slice(out, (size_t)(at - out) + body.n - rest);
+}
+
+static struct node *step(struct arena *a, uint64_t from, uint64_t to)
+{
+    return from && to >= from ? node_uint(a, to - from) : node_text(a, STR_NONE);
+}
+
+static struct node *steps_node(struct arena *a, const struct tx *tx)
+{
+    const struct fetch *f = &tx->fetch;
+    struct node *out = node_object(a);
+    uint64_t now = clock_usec();
+    node_add(out, STR("before_upstream"), step(a, tx->began, f->started));
+    node_add(out, STR("queue"), step(a, f->started, f->slot_at));
+    node_add(out, STR("connect"), step(a, f->slot_at, f->connected_at));
+    node_add(out, STR("send"), step(a, f->connected_at, f->sent_at));
+    node_add(out, STR("first_byte"), step(a, f->sent_at, f->first_byte_at));
+    node_add(out, STR("answer"), step(a, f->first_byte_at, now));
+    node_add(out, STR("total"), step(a, tx->began, now));
+    return out;
+}
+
+/* Cache-Status and the like, as the answer would carry them to a client. */
+static struct str extra_value(const struct tx *tx, struct str name)
+{
+    struct str rest = tx->answer.extra;
+    while (rest.n) {
+        struct str line = str_trim(str_split(&rest, '\n'), "\r");
+        const char *colon = line.n ? memchr(line.p, ':', line.n) : NULL;
+        if (colon && str_ieq(str_slice(line.p, (size_t)(colon - line.p)), name))
+            return str_trim(str_slice(colon + 1, (size_t)(line.p + line.n - colon) - 1), " ");
+    }
+    return STR_NONE;
+}
+
+static struct node *params_text(struct arena *a, struct str json)
+{
+    return json.n ? node_raw(a, arena_copy(a, json)) : node_text(a, STR_NONE);
+}
+
+struct node *search_what_was_done(struct search *s, struct arena *a)
+{
+    const struct tx *tx = s->own.tx;
+    struct node *out = node_object(a), *params = node_object(a);
+    struct str status = extra_value(tx, STR("cache-status"));
+    node_add(out, STR("operation"), node_text(a, str_of(tx->route.op->name)));
+    node_add(out, STR("collection"), node_text(a, arena_copy(a, tx->resolved)));
+    node_add(params, STR("before"), params_text(a, tx->query.params_before));
+    node_add(params, STR("after"), params_text(a, tx->query.params_after.n ? tx->query.params_after : tx->query.params_before));
+    node_add(out, STR("params"), params);
+    node_add(out, STR("parameters_changed"), node_uint(a, tx->query.n_changed));
+    node_add(out, STR("cache"), node_text(a, str_of(tx->cache_word)));
+    node_add(out, STR("cache_status"), status.n ? node_text(a, arena_copy(a, status)) : node_text(a, STR_NONE));
+    node_add(out, STR("coalesced"), node_bool(a, tx->collapsed));
+    node_add(out, STR("upstream"),
+             node_text(a, tx->fetch.started && tx->fetch.chosen ? str_of(tx->fetch.chosen->peer->url) : STR_NONE));
+    node_add(out, STR("steps_us"), steps_node(a, tx));
+    return out;
+}
+
+/* ---- routes ---- */
+
+struct search_call {
+    struct search search;
+    struct call *call;
+    bool explain;
+};
+
+static void stop(struct call *call)
+{
+    struct search_call *sc = call->work;
+    search_stop(&sc->search);
+}
+
+/* 499 is for a client that has left; one that is there hears that the request was cut off. */
+static unsigned status_of(const struct search *s)
+{
+    return s->own.status == 499 ? 503 : s->own.status;
+}
+
+static struct str cache_lines(struct search *s, struct arena *a)
+{
+    struct str status = extra_value(s->own.tx, STR("cache-status")), after = extra_value(s->own.tx, STR("retry-after"));
+    struct str lines = STR("");
+    if (status.n)
+        lines = arena_printf(a, "Cache-Status: %.*s\r\n", STR_ARG(status));
+    if (after.n)
+        lines = arena_printf(a, "%.*sRetry-After: %.*s\r\n", STR_ARG(lines), STR_ARG(after));
+    return lines;
+}
+
+static void answered(struct search *s)
+{
+    struct search_call *sc = (struct search_call *)s;
+    struct call *call = sc->call;
+    struct arena *a = &call->arena;
+    unsigned status = status_of(s);
+    struct str body = search_body(s, a), lines = cache_lines(s, a);
+    if (!body.n && status >= 400)
+        body = reply_error_body(a, STR("the request was cut off"));
+    if (!sc->explain || status != 200) {
+        call_reply(call, status, "application/json", body, lines);
+        return;
+    }
+    struct node *out = node_object(a);
+    node_add(out, STR("model"), node_text(a, str_of(call->model->name)));
+    node_add(out, STR("answer"), node_raw(a, body));
+    node_add(out, STR("optimization"), search_what_was_done(s, a));
+    call_reply_node(call, status, out, lines);
+}
+
+static void begin(struct call *call, struct str body, bool explain)
+{
+    struct search_call *sc = arena_zalloc(&call->arena, sizeof *sc);
+    sc->call = call;
+    sc->explain = explain;
+    sc->search.done = answered;
+    call->work = sc;
+    call->abandon = stop;
+    search_start(&sc->search, call, call->model, body);
+}
+
+static void begin_probe(struct call *call, uint64_t limit, bool explain)
+{
+    struct str body = search_probe(&call->arena, call->model, limit);
+    if (body.n)
+        begin(call, body, explain);
+    else
+        call_error(call, 400, "model '%s' has no vector_size, which a search without a vector needs: give ?vector=0.1,0.2,... "
+                              "or a body such as {\"vector\":[0.1,0.2],\"limit\":10}", call->model->name);
+}
+
+/* "0.1, 0.2" or "[0.1,0.2]" -> "0.1,0.2"; false when the call has been answered. */
+static bool vector_of(struct call *call, struct str given, struct str *out)
+{
+    struct str rest = str_trim(given, " ");
+    char *text = arena_alloc(&call->arena, given.n + 1);
+    size_t n = 0;
+    if (rest.n >= 2 && rest.p[0] == '[' && rest.p[rest.n - 1] == ']')
+        rest = str_slice(rest.p + 1, rest.n - 2);
+    for (unsigned i = 1; rest.p; i++) {
+        struct str one = str_trim(str_split(&rest, ','), " ");
+        if (!json_is_number(one)) {
+            call_error(call, 400, "vector: number %u is '%.*s', expected numbers such as 0.1,0.2,0.3", i,
+                       (int)(one.n < 40 ? one.n : 40), one.n ? one.p : "");
+            return false;
+        }
+        if (n)
+            text[n++] = ',';
+        memcpy(text + n, one.p, one.n);
+        n += one.n;
+    }
+    *out = str_slice(text, n);
+    return true;
+}
+
+void api_search_get(struct call *call)
+{
+    struct str limit_text, vector, using;
+    uint64_t limit = LIMIT_DEFAULT;
+    bool bad, has_limit = call_query(call, "limit", &limit_text, &bad);
+    if (bad)
+        return;
+    if (has_limit && (!str_u64(limit_text, LIMIT_MAX, &limit) || !limit))
+        return call_error(call, 400, "limit: found '%.*s', expected a whole number from 1 to %d",
+                          (int)(limit_text.n < 40 ? limit_text.n : 40), limit_text.n ? limit_text.p : "", LIMIT_MAX);
+    bool has_using = call_query(call, "using", &using, &bad);
+    if (bad)
+        return;
+    if (!call_query(call, "vector", &vector, &bad)) {
+        if (!bad)
+            begin_probe(call, limit, false);
+        return;
+    }
+    if (!vector_of(call, vector, &vector))
+        return;
+    struct text body = {0};
+    text_add(&body, STR("{\"vector\":"));
+    if (has_using) {
+        text_add(&body, STR("{\"name\":"));
+        text_quote(&body, using);
+        text_add(&body, STR(",\"vector\":"));
+    }
+    text_add(&body, arena_printf(&call->arena, "[%.*s]%s,\"limit\":%llu}", STR_ARG(vector), has_using ? "}" : "",
+                                 (unsigned long long)limit));
+    begin(call, (struct str){body.p, body.n}, false);
+    text_free(&body);
+}
+
+/* A body that is there must be an object; it goes on as it is. */
+static void search_with_body(struct call *call, bool explain)
+{
+    struct err err;
+    struct arena scratch;
+    struct str body = call->request->body;
+    if (!str_trim(body, " \t\r\n").n)
+        return begin_probe(call, LIMIT_DEFAULT, explain);
+    arena_init(&scratch, NULL, 0);
+    struct node *read = tree_read(&scratch, body, &err);
+    enum node_kind kind = read ? read->kind : NODE_NULL;
+    arena_fini(&scratch);
+    if (!read)
+        call_error(call, 400, "the body is not JSON: %s", err.text);
+    else if (kind != NODE_OBJECT)
+        call_error(call, 400, "line 1, column 1: the body is %s, expected an object such as {\"vector\":[0.1,0.2],\"limit\":10}",
+                   node_kind_name(kind));
+    else
+        begin(call, body, explain);
+}
+
+void api_search_post(struct call *call)
+{
+    search_with_body(call, false);
+}
+
+void api_search_optimized(struct call *call)
+{
+    search_with_body(call, true);
+}
