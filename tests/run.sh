@@ -80,7 +80,7 @@ npm_packages() {
     mkdir -p build/js
     if ! cmp -s tests/qdrant/package.json build/js/package.json || [ ! -d build/js/node_modules ]; then
         cp tests/qdrant/package*.json build/js/
-        (cd build/js && npm install --no-audit --no-fund --loglevel=error) || return 1
+        (cd build/js && npm ci --legacy-peer-deps --no-audit --no-fund --loglevel=error) || return 1
     fi
 }
 

@@ -26,7 +26,7 @@ static void access_line(struct tx *tx, uint64_t now)
     const struct fetch *f = &tx->fetch;
     log_time(stamp, clock_unix_usec());
     int n = snprintf(line, sizeof line,
-                     "time=%s client=%s method=%s path=%s model=%s operation=%s status=%u bytes_in=%llu bytes_out=%llu cache=%s "
+                     "time=%s client=%s method=%s path=%s model=%s operation=%s status=%u bytes_in=%llu bytes=%llu cache=%s "
                      "queue_us=%llu connect_us=%llu first_byte_us=%llu total_us=%llu end=%s",
                      stamp, tx->peer[0] ? tx->peer : "-", log_quote(method, sizeof method, tx->head.method),
                      log_quote(path, sizeof path, tx->head.path), log_quote(model, sizeof model, str_of(tx->model->name)),

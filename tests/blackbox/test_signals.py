@@ -100,7 +100,7 @@ def test_the_access_log_tells_each_request(fake: FakeQdrant, start, tmp_path) ->
     q.ask("GET", "/strange%20path")
     wait_until(lambda: told(n + 1), 5, "the last line")
     third = fields_of(lines[-1])
-    assert {"time", "client", "method", "path", "model", "operation", "status", "bytes_out", "cache"} <= set(
+    assert {"time", "client", "method", "path", "model", "operation", "status", "bytes", "cache"} <= set(
         first
     )
     assert (first["method"], first["model"], first["operation"], first["status"]) == (

@@ -70,8 +70,7 @@ def uncached(engine: str) -> Iterator[Quiver]:
 @pytest.fixture(scope="session")
 def caching(engine: str, redis: Redis) -> Iterator[Quiver]:
     # budget: a busy machine takes more than 2 ms now and then; what is tested here is what comes back.
-    # quarantine: writes whose compressed answer cannot be read are held for that long.
-    conf = {"redis": {"url": redis.url, "budget": "200ms"}, "coherence": {"quarantine": "1s"}}
+    conf = {"redis": {"url": redis.url, "budget": "200ms"}}
     q = Quiver(engine, quiver=conf)
     yield q
     q.stop()

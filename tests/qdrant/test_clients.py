@@ -77,7 +77,6 @@ def test_nothing_uncacheable_was_a_hit(sides: dict[str, Side]) -> None:
     assert not any(c.hit for c in sides["cache"].warm["query_at_random"].calls)
 
 
-@pytest.mark.xfail(strict=True, reason="a compressed answer to a write proves nothing to quiver")
 def test_a_write_that_a_real_client_waited_for_holds_nothing(engine: str, run_name: str) -> None:
     """Clients send Accept-Encoding with all they ask; the quarantine here is the default, a minute."""
     q = Quiver(engine)
