@@ -6,7 +6,7 @@ import signal
 from dataclasses import dataclass, field
 from typing import Any, Awaitable, Callable
 
-from checker import Bench, alias, churning, mixed_load, reading_load
+from checker import Bench, churning, reading_load
 from clients import Pen
 
 
@@ -16,6 +16,7 @@ class Schedule:
     what: str
     how: dict[str, Any] = field(default_factory=dict)  # for the bench
     back: float = 3.0  # seconds until the quiet collection is hit again after the last trouble; 0: not asked
+    endless: bool = False  # until the bench is over
 
 
 SCHEDULES: dict[str, Schedule] = {}
@@ -24,8 +25,7 @@ RELAYED = {"relays": True}
 
 def schedule(name: str, what: str, **of: Any) -> Callable:
     def add(f: Callable[[Bench], Awaitable]) -> Callable:
-        back = of.pop("back", 3.0)
-        how = of
+        back, endless = of.pop("back", 3.0), of.pop("endless", False)
 
         async def whole(bench: Bench) -> None:
             await bench.hits_come(100)
@@ -33,7 +33,7 @@ def schedule(name: str, what: str, **of: Any) -> Callable:
             if back:
                 bench.back = await bench.hits_come(100, back, why=f"hits again within {back} s after {name}")
 
-        SCHEDULES[name] = Schedule(whole, what, how, back)
+        SCHEDULES[name] = Schedule(whole, what, of, back, endless)
         return f
 
     return add
@@ -227,7 +227,7 @@ async def dies(bench: Bench, task: asyncio.Task) -> None:
     await bench.revive(1)
 
 
-KILLED = {**RELAYED, "quarantine": "1s", "load": reading_load}
+KILLED = {**RELAYED, "quarantine": "1s", "load": reading_load, "now_is": "calm"}
 
 
 @schedule("dies_before_forward", "kill -9 of a quiver between open and forward", **KILLED)
@@ -323,7 +323,7 @@ async def names(bench: Bench) -> None:
     await bench.reads_go_on(8000)
 
 
-@schedule("busy_redis_memory", "Redis restarts empty while quivers remember", back=3.0)
+@schedule("empty_restart", "Redis restarts empty while quivers remember")
 async def empty_restart(bench: Bench) -> None:
     assert bench.redis
     for _ in range(2):
@@ -331,4 +331,18 @@ async def empty_restart(bench: Bench) -> None:
         await bench.reads_go_on(1000)
 
 
-__all__ = ["SCHEDULES", "Schedule", "alias", "mixed_load"]
+# ---- for as long as they are let: what a broken quiver is put under ----
+
+
+@schedule("flushed_for_long", "FLUSHALL ever again, with time to fill in between", endless=True)
+async def flushed_for_long(bench: Bench) -> None:
+    while not bench.over:
+        await bench.redis_says("FLUSHALL")
+        await asyncio.sleep(0.2 + 0.6 * bench.random.random())
+
+
+@schedule("cut_off_for_long", "one of two quivers is cut off, for a while, again and again", endless=True, **RELAYED)
+async def cut_off_for_long(bench: Bench) -> None:
+    while not bench.over:
+        await cut_off(bench)
+        await bench.hits_come(200, 30)

@@ -1,0 +1,53 @@
+"""The checker is tested too: a quiver that breaks one rule is caught within a minute.
+
+QUIVER_BREAK builds a binary that leaves one part of coherence out; each is put under the load that this part is for.
+"""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from checker import ROOT
+from schedules import SCHEDULES
+
+pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
+
+# what is left out -> the schedule it shows under; "": the mixed load alone
+BROKEN = {
+    "no_open": "",  # a write is not announced before it goes upstream
+    "no_close": "",  # nothing is said when its answer is known
+    "ignore_hold": "",  # what is held is served and stored
+    "counter_tokens": "flushed_for_long",  # tokens that count come again when Redis forgets them
+    "ignore_alive": "cut_off_for_long",  # an instance answers though another may have lost its way to Redis
+    "alias_blind": "",  # an alias is a name like any other
+}
+
+
+def build(what: str) -> Path:
+    """build/break-<what>; a build with that option."""
+    folder = ROOT / "build" / f"break-{what}"
+    configure = ["cmake", "-S", str(ROOT), "-B", str(folder), "-G", "Ninja", "-DCMAKE_BUILD_TYPE=RelWithDebInfo", f"-DQUIVER_BREAK={what}"]
+    done = subprocess.run(configure, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    if "QUIVER_BREAK" not in (ROOT / "CMakeLists.txt").read_text():
+        pytest.fail("this tree has no QUIVER_BREAK: the broken build would be a right one")
+    done = subprocess.run(["ninja", "-C", str(folder), "-j2", "quiver"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-3000:]
+    return folder / "quiver"
+
+
+@pytest.mark.parametrize("what", list(BROKEN))
+def test_a_broken_quiver_is_caught_within_a_minute(what: str) -> None:
+    command = [sys.executable, str(Path(__file__).with_name("checker.py")), "--until-stale", "--seconds", "60", "--seed", "3"]
+    if BROKEN[what]:
+        assert BROKEN[what] in SCHEDULES
+        command += ["--schedule", BROKEN[what]]
+    env = {**os.environ, "QUIVER_BIN": str(build(what))}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=150)
+    print(done.stdout, done.stderr)
+    found = re.search(r"stale reads: (\d+)", done.stdout)
+    assert found, "the checker came to an end"
+    assert int(found[1]) > 0, f"{what} was not caught\n{done.stdout}"
