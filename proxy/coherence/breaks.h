@@ -9,7 +9,7 @@ enum {
     BREAK_NO_OPEN = 0,
 #endif
 #ifdef QUIVER_BREAK_NO_CLOSE
-    BREAK_NO_CLOSE = 1, /* its hold ends with its answer, whatever that proves, and without a new token */
+    BREAK_NO_CLOSE = 1, /* its hold ends with its answer, whatever that proves */
 #else
     BREAK_NO_CLOSE = 0,
 #endif

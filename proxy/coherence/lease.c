@@ -371,6 +371,8 @@ void lease_tick(struct coherence_worker *w, uint64_t now)
         return;
     worker_arm(w, now + TICK);
     bool current = worker_current(w);
+    if (current && w->tales.n)
+        tell_all(w); /* what there was no room for */
     if (!is_keeper(w))
         return;
     lapse(w, now);

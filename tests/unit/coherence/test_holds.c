@@ -5,6 +5,7 @@
 #include <stddef.h>
 
 #include <cmocka.h>
+#include <pthread.h>
 
 #include "coherence/world.h"
 
@@ -170,6 +171,66 @@ static void a_running_write_holds_also_where_the_quarantine_is_zero(void **state
     assert_int_equal(just_look(&world.a, "x", NULL), LOOK_CLEAR);
 }
 
+/* ---- threads ---- */
+
+struct racer {
+    pthread_t thread;
+    struct loop loop;
+    struct coherence_worker *worker;
+    unsigned number;
+};
+
+static void never(void *arg)
+{
+    abort();
+}
+
+/* Writes without a proof, and proofs of all that is seen, beside the others; reads in between. */
+static void *race(void *arg)
+{
+    struct racer *racer = arg;
+    struct coherence_names names = names_of(racer->number % 2 ? "x" : "y");
+    struct unproven_hold row[8];
+    for (unsigned i = 1; i <= 2000; i++) {
+        struct write_hold hold;
+        struct look look;
+        loop_touch(&racer->loop);
+        if (!coherence_open(racer->worker, &hold, &names, never, NULL))
+            abort();
+        hold.collection = STR("c");
+        hold.operation_id = i;
+        hold.acknowledged = true;
+        coherence_close(&hold, PROOF_NONE, never, NULL);
+        look_cells(racer->worker, &look, &names);
+        unsigned n = coherence_unproven(world.a.coherence, row, 8);
+        for (unsigned k = 0; k < n; k++)
+            coherence_prove(racer->worker, &row[k]);
+    }
+    return NULL;
+}
+
+static void proofs_and_new_holds_may_race(void **state)
+{
+    struct racer racer[3];
+    struct unproven_hold row[8];
+    for (unsigned i = 0; i < 3; i++) {
+        loop_init(&racer[i].loop);
+        racer[i].number = i;
+        racer[i].worker = coherence_worker_open(world.a.coherence, &racer[i].loop, &world.conf);
+        assert_int_equal(pthread_create(&racer[i].thread, NULL, race, &racer[i]), 0);
+    }
+    for (unsigned i = 0; i < 3; i++) {
+        pthread_join(racer[i].thread, NULL);
+        coherence_worker_close(&racer[i].worker);
+        loop_fini(&racer[i].loop);
+    }
+    unsigned n = rows(row, 8);
+    for (unsigned k = 0; k < n; k++)
+        assert_true(coherence_prove(world.a.worker[0], &row[k]));
+    assert_int_equal(just_look(&world.a, "x", NULL), LOOK_CLEAR);
+    assert_int_equal(just_look(&world.a, "y", NULL), LOOK_CLEAR);
+}
+
 /* ---- over Redis ---- */
 
 static void a_proof_of_one_process_ends_the_hold_in_the_other(void **state)
@@ -229,6 +290,7 @@ int main(void)
         ALONE(more_rows_than_there_is_room_for_hold_everything),
         ALONE(everything_can_be_made_new),
         ALONE(a_running_write_holds_also_where_the_quarantine_is_zero),
+        ALONE(proofs_and_new_holds_may_race),
         IN_A_WORLD(a_proof_of_one_process_ends_the_hold_in_the_other),
         IN_A_WORLD(a_prolonged_hold_is_prolonged_in_the_other_too),
         IN_A_WORLD(making_everything_new_reaches_the_other),

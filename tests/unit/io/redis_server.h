@@ -67,8 +67,10 @@ static inline bool redis_say(const struct redis_server *server, const char *comm
         return false;
     answer[got] = 0;
     if (out) {
-        answer[strcspn(answer, "\r\n")] = 0;
-        snprintf(out, n, "%s", answer);
+        size_t length_of_line = strcspn(answer, "\r\n");
+        size_t kept = length_of_line < n - 1 ? length_of_line : n - 1;
+        memcpy(out, answer, kept);
+        out[kept] = 0;
     }
     return true;
 }
