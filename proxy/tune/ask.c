@@ -88,6 +88,15 @@ const char *ask_why(const struct ask *a)
     return a->fetch.failure ? fetch_failure_text(a->fetch.failure) : "the upstream's answer was too long";
 }
 
+struct slots *ask_slots(struct worker *w, unsigned group)
+{
+    const struct conf_group *g = &w->snapshot->conf->group[group];
+    struct peer *first = peer_get(g->server[0].url, g->server[0].host, g->server[0].port), *peer = first;
+    for (unsigned i = 1; i < g->n_servers && peer_is_down(peer, w->loop.now); i++)
+        peer = peer_get(g->server[i].url, g->server[i].host, g->server[i].port);
+    return slots_get("(tune)", peer_is_down(peer, w->loop.now) ? first : peer, 4, metrics_model("(control)"));
+}
+
 void ask_start(struct ask *a, struct slots *slots, const char *path)
 {
     ask_send(a, slots, "GET", path, STR_NONE, ASK_TIMEOUT);
@@ -96,7 +105,7 @@ void ask_start(struct ask *a, struct slots *slots, const char *path)
 static struct str head_of(struct ask *a, struct slots *slots, const char *method, const char *path, size_t n_body)
 {
     const char *key = a->worker->snapshot->conf->process.api_key;
-    struct str about = n_body ? arena_printf(&a->arena, "Content-Type: application/json\r\nContent-Length: %zu\r\n", n_body)
+    struct str about = n_body || strcmp(method, "GET") != 0 ? arena_printf(&a->arena, "Content-Type: application/json\r\nContent-Length: %zu\r\n", n_body)
                               : STR("");
     return arena_printf(&a->arena,
                         "%s %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: quiver/%s\r\nAccept-Encoding: identity\r\n"

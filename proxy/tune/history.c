@@ -163,6 +163,11 @@ static bool open_file(struct history *h, struct err *err)
     return true;
 }
 
+bool history_writable(struct history *h, struct err *err)
+{
+    return open_file(h, err);
+}
+
 static bool write_line(struct history *h, const char *text, struct err *err)
 {
     char *line = mem_alloc(strlen(text) + 3);
@@ -175,8 +180,8 @@ static bool write_line(struct history *h, const char *text, struct err *err)
     return fsync(h->fd) == 0 || err_set(err, "%s: not on disk: %s", h->path, strerror(errno));
 }
 
-/* Takes the record; its number, or 0. */
-static uint64_t append(struct history *h, const char *event, cJSON *more, struct err *err)
+/* Takes more. The record's number, 0: it is not on disk; it is kept in memory all the same if `anyway`. */
+static uint64_t append(struct history *h, const char *event, cJSON *more, bool anyway, struct err *err)
 {
     char time[LOG_TIME_N];
     cJSON *record = cJSON_CreateObject(), *one;
@@ -191,13 +196,13 @@ static uint64_t append(struct history *h, const char *event, cJSON *more, struct
     char *text = cJSON_PrintUnformatted(record);
     bool written = text && open_file(h, err) && write_line(h, text, err);
     free(text);
-    if (!written) {
+    if (written || anyway) {
+        h->next++;
+        cJSON_AddItemToArray(h->records, record);
+    } else {
         cJSON_Delete(record);
-        return 0;
     }
-    h->next++;
-    cJSON_AddItemToArray(h->records, record);
-    return n;
+    return written ? n : 0;
 }
 
 uint64_t history_change(struct history *h, const char *model, const char *collection, const char *why, const cJSON *changes,
@@ -209,13 +214,13 @@ uint64_t history_change(struct history *h, const char *model, const char *collec
     cJSON_AddStringToObject(more, "why", why);
     cJSON_AddItemToObject(more, "changes", cJSON_Duplicate(changes, true));
     cJSON_AddItemToObject(more, "patch", cJSON_Duplicate(patch, true));
-    return append(h, "change", more, err);
+    return append(h, "change", more, false, err);
 }
 
 static bool told(struct history *h, const char *event, cJSON *more)
 {
     struct err err;
-    if (append(h, event, more, &err))
+    if (append(h, event, more, true, &err))
         return true;
     log_error("history_failed", "event=%s why=\"%s\"", event, err.text);
     return false;

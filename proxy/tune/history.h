@@ -42,7 +42,9 @@ struct history *history_open(const char *state_dir);
 void history_close(struct history **);
 const char *history_path(const struct history *); /* "" when there is no place */
 
-/* Takes changes and patch (both copied in); returns the record's number, 0 with err: it is not on disk, do not go on. */
+bool history_writable(struct history *, struct err *); /* makes folder and file; false: why not */
+
+/* Takes changes and patch (copied); returns the record's number, 0 with err: it is not on disk, do not go on. */
 uint64_t history_change(struct history *, const char *model, const char *collection, const char *why, const struct cJSON *changes,
                         const struct cJSON *patch, struct err *);
 bool history_outcome(struct history *, uint64_t change, enum outcome, const char *text);

@@ -257,6 +257,12 @@ void plan_fini(struct plan *p)
     *p = (struct plan){0};
 }
 
+void plan_write(const cJSON *change, cJSON *patch)
+{
+    struct at at = at_of_json(doc_get(change, "at"));
+    at_put(&at, patch, cJSON_Duplicate(doc_get(change, "wished"), true));
+}
+
 bool plan_holds(const cJSON *change, const cJSON *info)
 {
     struct at at = at_of_json(doc_get(change, "at"));

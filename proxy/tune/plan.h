@@ -29,6 +29,9 @@ void plan_fini(struct plan *);
  * written; plan->warnings says so. */
 void plan_undo(const struct cJSON *changes, const struct cJSON *info, struct plan *);
 
+/* Puts one change into a PATCH. */
+void plan_write(const struct cJSON *change, struct cJSON *patch);
+
 /* Is this change a fact in info? */
 bool plan_holds(const struct cJSON *change, const struct cJSON *info);
 

@@ -1,0 +1,348 @@
+#include "tune/watch.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "tune/doc.h"
+#include "tune/history.h"
+#include "tune/jobs.h"
+#include "tune/plan.h"
+#include "tune/repair.h"
+#include "tune/survey.h"
+
+#define SOON (50 * MSEC)
+#define BACK_OFF_MOST (600 * SEC)
+
+/* What is known of one collection of one model. */
+struct watched {
+    struct watched *next;
+    char *model, *collection, *status, *error;
+    bool met, exists;             /* met: in this round's survey */
+    uint64_t points, seen;        /* seen: monotonic */
+    cJSON *fact, *drift, *warnings;
+    cJSON *gave_up;               /* paths */
+    unsigned n_failed, n_repairs; /* failed: one after the other */
+    uint64_t not_before;          /* of the next repair */
+};
+
+struct watch {
+    struct worker *worker;
+    struct history *history;
+    struct jobs *jobs;
+    struct survey survey;
+    struct repair repair;
+    struct timer timer;
+    struct watched *first, *next, *repairing; /* next: which is looked at for a repair after the running one */
+    struct job *job;
+    struct snapshot *snapshot;                /* pinned while a repair runs */
+    unsigned generation;                      /* of the configuration that gave_up was found under */
+    bool again;
+};
+
+static void repair_next(struct watch *w);
+
+static void end_round(struct watch *w)
+{
+    timer_set(&w->timer, clock_usec() + (w->again ? SOON : w->worker->snapshot->conf->process.tune_interval));
+    w->again = false;
+}
+
+/* ---- what is known ---- */
+
+static struct watched *watched_of(struct watch *w, const char *model, const char *collection)
+{
+    for (struct watched *k = w->first; k; k = k->next)
+        if (strcmp(k->model, model) == 0 && strcmp(k->collection, collection) == 0)
+            return k;
+    struct watched *k = mem_zalloc(sizeof *k), **end = &w->first;
+    k->model = mem_strdup(model);
+    k->collection = mem_strdup(collection);
+    k->gave_up = cJSON_CreateArray();
+    while (*end)
+        end = &(*end)->next;
+    return *end = k;
+}
+
+static void clear_facts(struct watched *k)
+{
+    cJSON_Delete(k->fact);
+    cJSON_Delete(k->drift);
+    cJSON_Delete(k->warnings);
+    free(k->status);
+    free(k->error);
+    k->fact = k->drift = k->warnings = NULL;
+    k->status = k->error = NULL;
+}
+
+static void watched_free(struct watched *k)
+{
+    clear_facts(k);
+    cJSON_Delete(k->gave_up);
+    free(k->model);
+    free(k->collection);
+    free(k);
+}
+
+static void say_drift(const struct watched *k, const cJSON *before)
+{
+    if (!cJSON_GetArraySize(k->drift) || cJSON_Compare(before, k->drift, true))
+        return;
+    char *text = cJSON_PrintUnformatted(doc_get(cJSON_GetArrayItem(k->drift, 0), "path"));
+    log_info("drift", "model=%s collection=%s n=%d first=%s", k->model, k->collection, cJSON_GetArraySize(k->drift), text ? text : "");
+    free(text);
+}
+
+static void learn(struct watch *w, const struct survey_entry *e)
+{
+    struct watched *k = watched_of(w, e->model->name, e->collection);
+    struct plan p;
+    k->met = true;
+    if (e->error[0]) { /* what was known last stays */
+        free(k->error);
+        k->error = mem_strdup(e->error);
+        return;
+    }
+    cJSON *before = k->drift;
+    k->drift = NULL;
+    clear_facts(k);
+    k->exists = e->exists;
+    k->seen = w->worker->loop.now;
+    if (e->exists) {
+        const char *status = doc_text(doc_get(e->info, "status"));
+        k->status = status ? mem_strdup(status) : NULL;
+        doc_u64(doc_get(e->info, "points_count"), &k->points);
+        plan_make(&e->model->base, e->info, &p);
+        k->drift = cJSON_Duplicate(p.changes, true);
+        k->warnings = cJSON_Duplicate(p.warnings, true);
+        k->fact = plan_facts(&e->model->base, e->info);
+        plan_fini(&p);
+        say_drift(k, before);
+    }
+    cJSON_Delete(before);
+}
+
+static void forget_unmet(struct watch *w)
+{
+    for (struct watched **at = &w->first; *at;) {
+        struct watched *k = *at;
+        if (k->met) {
+            k->met = false;
+            at = &k->next;
+            continue;
+        }
+        *at = k->next;
+        watched_free(k);
+    }
+}
+
+/* ---- repairs ---- */
+
+static bool is_given_up(const struct watched *k, const cJSON *path)
+{
+    const cJSON *one;
+    cJSON_ArrayForEach(one, k->gave_up)
+        if (cJSON_Compare(one, path, true))
+            return true;
+    return false;
+}
+
+static bool has_repairable_drift(const struct watched *k)
+{
+    const cJSON *one;
+    cJSON_ArrayForEach(one, k->drift)
+        if (!is_given_up(k, doc_get(one, "path")))
+            return true;
+    return false;
+}
+
+/* NULL: leave it alone. */
+static const struct conf_model *to_repair(const struct watch *w, const struct watched *k)
+{
+    const struct conf_model *model = conf_model_named(w->worker->snapshot->conf, str_of(k->model));
+    if (!model || model->base.enforce != ENFORCE_ENFORCE || !k->exists || k->error || !has_repairable_drift(k))
+        return NULL;
+    if (clock_usec() < k->not_before || history_rests(w->history, k->model) || jobs_running(w->jobs, k->model))
+        return NULL;
+    /* A PATCH while an index is being built would throw that work away. */
+    return k->status && strcmp(k->status, "yellow") == 0 ? NULL : model;
+}
+
+static void give_up(struct watched *k, const cJSON *paths)
+{
+    const cJSON *one;
+    cJSON_ArrayForEach(one, paths)
+    {
+        const cJSON *path = cJSON_IsObject(one) ? doc_get(one, "path") : one;
+        if (is_given_up(k, path))
+            continue;
+        cJSON_AddItemToArray(k->gave_up, cJSON_Duplicate(path, true));
+        log_warn("drift_given_up", "model=%s collection=%s path=%s why=\"after %d times Qdrant still shows another value; the server's own "
+                 "configuration may overwrite it\"", k->model, k->collection, doc_text(path), WATCH_TRIES);
+    }
+}
+
+static void repaired(struct repair *r)
+{
+    struct watch *w = LIST_OF(watch, repair, r);
+    struct watched *k = w->repairing;
+    const cJSON *not_stuck = doc_get(r->result, "not_stuck");
+    bool counts = r->refused || cJSON_GetArraySize(not_stuck) > 0;
+    uint64_t pause = w->worker->snapshot->conf->process.tune_interval;
+    const char *error = doc_text(doc_get(r->result, "error"));
+    k->n_failed = r->well ? 0 : k->n_failed + 1;
+    if (r->well && cJSON_IsTrue(doc_get(r->result, "changed")))
+        k->n_repairs++;
+    if (counts && k->n_failed >= WATCH_TRIES) {
+        give_up(k, r->refused ? k->drift : not_stuck);
+        k->n_failed = 0;
+    }
+    for (unsigned i = 0; i < k->n_failed && pause < BACK_OFF_MOST; i++)
+        pause *= 2;
+    k->not_before = r->well ? 0 : clock_usec() + (pause < BACK_OFF_MOST ? pause : BACK_OFF_MOST);
+    job_end(w->jobs, w->job, r->well, cJSON_Duplicate(r->result, true), "%s: %s", k->collection, error ? error : "as it should be");
+    w->job = NULL;
+    w->repairing = NULL;
+    w->again = true; /* the round showed what was before */
+    snapshot_put(&w->snapshot);
+    repair_next(w);
+}
+
+static void told(struct repair *r)
+{
+    struct watch *w = LIST_OF(watch, repair, r);
+    job_tell(w->job, r->progress, "%s", r->text);
+}
+
+static void repair_next(struct watch *w)
+{
+    for (; w->next; w->next = w->next->next) {
+        struct watched *k = w->next;
+        const struct conf_model *model = to_repair(w, k);
+        struct err err;
+        if (!model || !(w->job = jobs_begin(w->jobs, "enforce", k->model, &err)))
+            continue;
+        w->repairing = k;
+        w->next = k->next;
+        w->snapshot = snapshot_get(w->worker->snapshot);
+        repair_start(&w->repair, &(struct repair_order){
+                                     .model = model, .collection = k->collection, .why = "enforce", .without = k->gave_up,
+                                     .green_within = w->snapshot->conf->process.tune_green_timeout});
+        return;
+    }
+    end_round(w);
+}
+
+/* ---- rounds ---- */
+
+static void surveyed(struct survey *s)
+{
+    struct watch *w = LIST_OF(watch, survey, s);
+    if (w->generation != s->snapshot->conf->generation)
+        for (struct watched *k = w->first; k; k = k->next)
+            watch_forgive(w, k->model);
+    w->generation = s->snapshot->conf->generation;
+    for (unsigned i = 0; i < s->n; i++)
+        learn(w, &s->entry[i]);
+    survey_clear(s);
+    forget_unmet(w);
+    w->next = w->first;
+    repair_next(w);
+}
+
+static void begin_round(void *arg)
+{
+    struct watch *w = arg;
+    const struct conf *conf = w->worker->snapshot->conf;
+    bool *chosen = mem_zalloc(conf->n_models * sizeof *chosen), any = false;
+    loop_touch(&w->worker->loop);
+    for (unsigned m = 0; m < conf->n_models; m++)
+        any = (chosen[m] = conf->model[m].base.enforce != ENFORCE_OFF && survey_is_meant(&conf->model[m])) || any;
+    if (any) {
+        survey_start_chosen(&w->survey, chosen, true, false);
+    } else {
+        forget_unmet(w);
+        end_round(w);
+    }
+    free(chosen);
+}
+
+struct watch *watch_open(struct worker *worker, struct history *h, struct jobs *jobs)
+{
+    struct watch *w = mem_zalloc(sizeof *w);
+    w->worker = worker;
+    w->history = h;
+    w->jobs = jobs;
+    survey_init(&w->survey, worker, surveyed);
+    repair_init(&w->repair, worker, h, repaired, told);
+    timer_init(&w->timer, &worker->loop, begin_round, w);
+    timer_set(&w->timer, clock_usec() + SOON);
+    return w;
+}
+
+void watch_close(struct watch **closing)
+{
+    struct watch *w = *closing, *gone = w;
+    *closing = NULL;
+    timer_fini(&w->timer);
+    survey_fini(&w->survey);
+    repair_fini(&w->repair);
+    snapshot_put(&w->snapshot);
+    while (w->first) {
+        struct watched *k = w->first;
+        w->first = k->next;
+        watched_free(k);
+    }
+    free(gone);
+}
+
+void watch_soon(struct watch *w)
+{
+    w->again = true;
+    if (!w->survey.running && !w->repair.running)
+        end_round(w);
+}
+
+void watch_forgive(struct watch *w, const char *model)
+{
+    for (struct watched *k = w->first; k; k = k->next)
+        if (strcmp(k->model, model) == 0) {
+            cJSON_Delete(k->gave_up);
+            k->gave_up = cJSON_CreateArray();
+            k->n_failed = 0;
+            k->not_before = 0;
+        }
+}
+
+static void add(cJSON *object, const char *key, const cJSON *item)
+{
+    cJSON_AddItemToObject(object, key, item ? cJSON_Duplicate(item, true) : cJSON_CreateArray());
+}
+
+cJSON *watch_json(const struct watch *w, const char *model)
+{
+    cJSON *list = cJSON_CreateArray();
+    for (const struct watched *k = w->first; k; k = k->next) {
+        if (strcmp(k->model, model) != 0)
+            continue;
+        cJSON *one = cJSON_CreateObject();
+        cJSON_AddStringToObject(one, "collection", k->collection);
+        cJSON_AddBoolToObject(one, "exists", k->exists);
+        if (k->exists) {
+            cJSON_AddStringToObject(one, "status", k->status ? k->status : "unknown");
+            cJSON_AddItemToObject(one, "points", doc_bytes(k->points));
+            cJSON_AddItemToObject(one, "fact", cJSON_Duplicate(k->fact, true));
+        }
+        if (k->seen)
+            cJSON_AddNumberToObject(one, "seen", (double)(clock_usec() - k->seen) / SEC);
+        add(one, "drift", k->drift);
+        add(one, "gave_up", k->gave_up);
+        add(one, "warnings", k->warnings);
+        cJSON_AddNumberToObject(one, "repairs", k->n_repairs);
+        if (k->error)
+            cJSON_AddStringToObject(one, "error", k->error);
+        cJSON_AddItemToArray(list, one);
+    }
+    return list;
+}
