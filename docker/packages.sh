@@ -6,7 +6,7 @@ set -euo pipefail
 
 # What configures, compiles and runs quiver and the embedded engine.
 build="gcc libc6-dev cmake ninja-build pkg-config libevent-dev libevhtp-dev libhiredis-dev libcjson-dev libyaml-dev
-       libxxhash-dev libssl-dev libjemalloc-dev libcmocka-dev python3 python3-venv redis-server ca-certificates"
+       libxxhash-dev libssl-dev zlib1g-dev libjemalloc-dev libcmocka-dev python3 python3-venv redis-server ca-certificates"
 # What only tests need.
 test="curl nodejs npm apache2-utils wrk clang libclang-rt-14-dev git"
 # What only comparisons need.

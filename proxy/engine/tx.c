@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "engine/reuse.h"
 #include "engine/tx_parts.h"
+#include "qdrant/inflate.h"
 #include "qdrant/reply.h"
 
 enum {
@@ -535,18 +536,18 @@ static enum tx_state step_proof(struct tx *tx)
     struct str body = STR_NONE;
     if (tx->answer.local)
         return TX_CLOSE;
-    bool readable = f->head.framing == HTTP_BODY_LENGTH && f->head.length <= PROOF_BYTES && !f->head.first[HF_CONTENT_ENCODING];
-    if (readable) {
-        switch (fetch_body_whole(f, &body)) {
-        case FETCH_WAIT:
-        case FETCH_SLICE:
-            return park(tx, fetch_deadline(f));
-        case FETCH_BROKEN:
-            return TX_FAIL;
-        case FETCH_END:
-            break;
-        }
+    if (f->head.framing == HTTP_BODY_CHUNKED || f->head.length <= PROOF_BYTES) {
+        tx->collects = f->head.framing == HTTP_BODY_CHUNKED || f->head.framing == HTTP_BODY_LENGTH;
+        tx->collect_max = PROOF_BYTES;
     }
+    if (collect(tx))
+        return park(tx, fetch_deadline(f));
+    if (tx->collect_failed && f->state == FETCH_FAILED)
+        return TX_FAIL;
+    body = tx->collected ? tx->whole : STR_NONE;
+    if (f->head.first[HF_CONTENT_ENCODING] &&
+        !inflate_small(&tx->arena, http_value(&f->head, HF_CONTENT_ENCODING), body, PROOF_BYTES, &body))
+        body = STR_NONE;
     read_proof(tx, body);
     return TX_CLOSE;
 }

@@ -1,0 +1,12 @@
+/* inflate.h - reads small compressed answers: official clients ask for gzip on writes too, and what became of a write stands in the answer.
+ * No I/O. Any thread. */
+#pragma once
+
+#include <stdbool.h>
+
+#include "base/arena.h"
+#include "base/str.h"
+
+/* coding: the value of Content-Encoding, gzip or deflate (RFC 9110 §8.4.1). *plain lies in the arena, at most max bytes. False: another
+ * coding, malformed or longer. */
+bool inflate_small(struct arena *, struct str coding, struct str body, size_t max, struct str *plain);
