@@ -1,0 +1,431 @@
+/* Plans, applying, rollback and enforcement against a server that keeps settings as Qdrant does. */
+#include "fake_qdrant.h"
+
+#define ONE "indexing:\n  one: {index_params: {m: 32}, quantization: {type: scalar, always_ram: true}}\n"
+#define ENFORCED ONE "tuning:\n  one: {enforce: enforce}\n"
+
+struct asked {
+    struct tune_answer answer;
+    unsigned status;
+    cJSON *doc;
+};
+
+static void answered(struct tune_answer *answer, unsigned status, cJSON *doc)
+{
+    struct asked *a = (struct asked *)answer;
+    a->status = status;
+    a->doc = doc;
+}
+
+/* The plan of the one model's first collection; *whole is the test's to delete. */
+static const cJSON *plan(uint64_t points, cJSON **whole)
+{
+    struct asked a = {.answer = {.done = answered}};
+    tune_plan(stage.tune, "one", points, &a.answer);
+    turn_until(a.status);
+    assert_int_equal(a.status, 200);
+    *whole = a.doc;
+    return cJSON_GetArrayItem(doc_get(cJSON_GetArrayItem(doc_get(a.doc, "models"), 0), "collections"), 0);
+}
+
+static const struct job *wait_job(uint64_t id)
+{
+    const struct job *j = jobs_find(tune_jobs(stage.tune), id);
+    assert_non_null(j);
+    turn_until(j->state != JOB_RUNNING);
+    return j;
+}
+
+static const struct job *apply(void)
+{
+    const char *one = "one";
+    uint64_t id, busy;
+    struct err err = {{0}};
+    if (!tune_apply(stage.tune, &one, 1, &id, &busy, &err))
+        fail_msg("%s", err.text);
+    return wait_job(id);
+}
+
+static const struct job *rollback(void)
+{
+    uint64_t id, busy;
+    struct err err = {{0}};
+    if (!tune_rollback(stage.tune, "one", &id, &busy, &err))
+        fail_msg("%s", err.text);
+    return wait_job(id);
+}
+
+static const cJSON *result_of(const struct job *j)
+{
+    return cJSON_GetArrayItem(doc_get(cJSON_GetArrayItem(doc_get(j->result, "models"), 0), "collections"), 0);
+}
+
+/* The status of the model's first collection; *whole is the test's to delete. */
+static const cJSON *status(cJSON **whole)
+{
+    *whole = tune_status(stage.tune, "one");
+    return cJSON_GetArrayItem(doc_get(cJSON_GetArrayItem(doc_get(*whole, "models"), 0), "collections"), 0);
+}
+
+static int n_drift(void)
+{
+    cJSON *whole;
+    int n = cJSON_GetArraySize(doc_get(status(&whole), "drift"));
+    cJSON_Delete(whole);
+    return n;
+}
+
+/* The history as text. */
+static const char *history(void)
+{
+    static char text[100000];
+    FILE *f = fopen(stage.history, "r");
+    size_t n = f ? fread(text, 1, sizeof text - 1, f) : 0;
+    text[n] = 0;
+    if (f)
+        fclose(f);
+    return text;
+}
+
+static void a_plan_shows_what_differs_and_sends_nothing(void **state)
+{
+    cJSON *whole;
+    stage_begin(ONE);
+    fake_add("one");
+    const cJSON *c = plan(0, &whole);
+    assert_int_equal(cJSON_GetArraySize(doc_get(c, "changes")), 2);
+    assert_int_equal(doc_at(c, "patch.hnsw_config.m")->valueint, 32);
+    assert_true(cJSON_IsTrue(doc_get(c, "reindex")));
+    assert_non_null(doc_at(c, "memory.needed"));
+    cJSON_Delete(whole);
+    assert_int_equal(fake_patches(), 0);
+    assert_string_equal(history(), "");
+    tune_close(&stage.tune);
+}
+
+static void a_collection_that_is_not_there_is_planned_from_the_files_alone(void **state)
+{
+    cJSON *whole;
+    stage_begin("optimizations:\n  one: {vector_size: 1024, memory_limit: 1GB}\n");
+    const cJSON *c = plan(100000000, &whole);
+    assert_true(cJSON_IsFalse(doc_get(c, "exists")));
+    assert_true(doc_at(c, "memory.good")->valuedouble > 4e11);
+    assert_true(cJSON_IsFalse(doc_at(c, "memory.within_limit")));
+    cJSON_Delete(whole);
+    const struct job *j = apply();
+    assert_int_equal(j->state, JOB_DONE);
+    assert_int_equal(fake_patches(), 0);
+    tune_close(&stage.tune);
+}
+
+static void applying_is_one_patch_and_the_second_time_none(void **state)
+{
+    stage_begin(ONE);
+    fake_add("one");
+    fake.busy_after = 2;
+    const struct job *j = apply();
+    assert_int_equal(j->state, JOB_DONE);
+    assert_int_equal(fake_patches(), 1);
+    assert_true(cJSON_IsTrue(doc_get(result_of(j), "verified")));
+    assert_true(cJSON_IsTrue(doc_get(result_of(j), "green")));
+    assert_int_equal(fake.busy, 0); /* it waited */
+    assert_int_equal(fake_value("one", "hnsw_config.m")->valueint, 32);
+    assert_non_null(strstr(history(), "\"why\":\"apply\""));
+    assert_non_null(strstr(history(), "\"verified\""));
+    assert_non_null(strstr(history(), "\"green\""));
+    j = apply();
+    assert_int_equal(j->state, JOB_DONE);
+    assert_true(cJSON_IsFalse(doc_get(result_of(j), "changed")));
+    assert_int_equal(fake_patches(), 1);
+    tune_close(&stage.tune);
+}
+
+static void rollback_survives_a_restart_and_restores_everything(void **state)
+{
+    stage_begin(ONE);
+    fake_add("one");
+    apply();
+    tune_close(&stage.tune);
+    stage.tune = tune_open(&stage.worker);
+    const struct job *j = rollback();
+    assert_int_equal(j->state, JOB_DONE);
+    assert_int_equal(fake_patches(), 2);
+    assert_int_equal(fake_value("one", "hnsw_config.m")->valueint, 16);
+    assert_true(cJSON_IsNull(fake_value("one", "quantization_config")));
+    j = rollback();
+    assert_non_null(strstr(j->text, "nothing to do"));
+    assert_int_equal(fake_patches(), 2);
+    tune_close(&stage.tune);
+}
+
+static void what_was_unset_is_written_at_its_default_and_said(void **state)
+{
+    stage_begin("indexing:\n  one: {max_segment_size: 5000, strict_mode: {enabled: true, search_max_hnsw_ef: 99}}\n");
+    fake_add("one");
+    apply();
+    const struct job *j = rollback();
+    char *notes = cJSON_PrintUnformatted(doc_get(result_of(j), "warnings"));
+    assert_non_null(strstr(notes, "max_segment_size had been unset"));
+    assert_non_null(strstr(notes, "strict_mode_config.enabled had been unset"));
+    free(notes);
+    assert_true(cJSON_IsFalse(fake_value("one", "strict_mode_config.enabled")));
+    assert_true(fake_value("one", "optimizer_config.max_segment_size")->valueint >= 256000);
+    tune_close(&stage.tune);
+}
+
+static void a_refused_patch_changes_nothing_and_is_in_the_history(void **state)
+{
+    stage_begin(ONE);
+    fake_add("one");
+    fake.refuse = 422;
+    const struct job *j = apply();
+    assert_int_equal(j->state, JOB_FAILED);
+    assert_non_null(strstr(j->text, "422"));
+    assert_non_null(strstr(history(), "\"refused\""));
+    fake.refuse = 0;
+    j = rollback();
+    assert_non_null(strstr(j->text, "nothing to do"));
+    assert_int_equal(fake_patches(), 1);
+    tune_close(&stage.tune);
+}
+
+static void a_patch_without_an_answer_is_read_back(void **state)
+{
+    stage_begin(ONE);
+    fake_add("one");
+    fake.cut_patch = true;
+    const struct job *j = apply();
+    assert_int_equal(j->state, JOB_DONE);
+    assert_int_equal(fake_patches(), 1);
+    assert_non_null(strstr(history(), "\"unknown\""));
+    assert_non_null(strstr(history(), "\"verified\""));
+    tune_close(&stage.tune);
+}
+
+static void a_dead_server_fails_jobs_and_plans(void **state)
+{
+    struct asked a = {.answer = {.done = answered}};
+    stage_begin(ONE);
+    fake_add("one");
+    fake.dead = true;
+    const struct job *j = apply();
+    assert_int_equal(j->state, JOB_FAILED);
+    tune_plan(stage.tune, NULL, 0, &a.answer);
+    turn_until(a.status);
+    assert_int_equal(a.status, 502);
+    assert_non_null(doc_text(doc_get(a.doc, "error")));
+    cJSON_Delete(a.doc);
+    assert_string_equal(history(), "");
+    tune_close(&stage.tune);
+}
+
+static void a_forgotten_question_is_not_answered(void **state)
+{
+    struct asked a = {.answer = {.done = answered}};
+    stage_begin(ONE);
+    tune_plan(stage.tune, NULL, 0, &a.answer);
+    tune_forget(&a.answer);
+    tune_memory(stage.tune, "one", &a.answer);
+    turn_for(5 * MSEC);
+    tune_close(&stage.tune); /* with questions under way */
+    turn_for(20 * MSEC);
+    if (a.doc)
+        cJSON_Delete(a.doc);
+}
+
+static void one_job_at_a_time_for_a_model(void **state)
+{
+    const char *one = "one";
+    uint64_t id, other, busy;
+    struct err err;
+    stage_begin(ONE);
+    fake_add("one");
+    assert_true(tune_apply(stage.tune, &one, 1, &id, &busy, &err));
+    assert_false(tune_rollback(stage.tune, NULL, &other, &busy, &err));
+    assert_int_equal(busy, id);
+    assert_false(tune_apply(stage.tune, &(const char *){"nobody"}, 1, &other, &busy, &err));
+    assert_non_null(strstr(err.text, "nobody"));
+    wait_job(id);
+    tune_close(&stage.tune);
+}
+
+static void an_end_in_the_middle_is_in_the_history_and_can_be_taken_back(void **state)
+{
+    const char *one = "one";
+    uint64_t id, busy;
+    struct err err;
+    stage_begin(ONE);
+    fake_add("one");
+    fake.busy_after = 1000;
+    assert_true(tune_apply(stage.tune, &one, 1, &id, &busy, &err));
+    turn_until(fake_patches() == 1 && strstr(history(), "verified"));
+    tune_close(&stage.tune);
+    assert_non_null(strstr(history(), "interrupted"));
+    fake.busy = fake.busy_after = 0;
+    stage.tune = tune_open(&stage.worker);
+    rollback();
+    assert_int_equal(fake_value("one", "hnsw_config.m")->valueint, 16);
+    tune_close(&stage.tune);
+}
+
+static void an_index_that_takes_too_long_is_told(void **state)
+{
+    stage_begin(ONE);
+    fake_add("one");
+    fake.busy_after = 1000;
+    const struct job *j = apply();
+    assert_int_equal(j->state, JOB_FAILED);
+    assert_true(cJSON_IsTrue(doc_get(result_of(j), "verified")));
+    assert_non_null(strstr(history(), "\"late\""));
+    tune_close(&stage.tune);
+}
+
+static void observing_shows_drift_and_repairs_nothing(void **state)
+{
+    cJSON *whole;
+    stage_begin(ONE);
+    fake_add("one");
+    turn_until(n_drift() == 2);
+    turn_for(300 * MSEC);
+    assert_int_equal(fake_patches(), 0);
+    const cJSON *c = status(&whole);
+    assert_int_equal(doc_get(doc_get(c, "fact"), "hnsw_config.m")->valueint, 16);
+    cJSON_Delete(whole);
+    tune_close(&stage.tune);
+}
+
+/* Drift made five ways: one PATCH for each, and none while nothing differs. */
+static void enforcing_repairs_each_drift_with_one_patch(void **state)
+{
+    static const char *const ways[] = {
+        "{\"hnsw_config\": {\"m\": 8}}",
+        "{\"quantization_config\": \"Disabled\"}",
+        "{\"quantization_config\": {\"binary\": {\"always_ram\": true}}}",
+        "{\"quantization_config\": {\"scalar\": {\"type\": \"int8\", \"always_ram\": false}}, \"hnsw_config\": {\"m\": 64}}",
+        "{\"hnsw_config\": {\"m\": 0}}",
+    };
+    stage_begin(ENFORCED);
+    fake_add("one");
+    turn_until(fake_patches() == 1 && n_drift() == 0);
+    for (unsigned i = 0; i < sizeof ways / sizeof *ways; i++) {
+        fake_change("one", ways[i]);
+        turn_until(fake_patches() == (int)i + 2);
+        turn_until(!jobs_running(tune_jobs(stage.tune), NULL) && n_drift() == 0);
+    }
+    turn_for(600 * MSEC);
+    assert_int_equal(fake_patches(), 6);
+    assert_int_equal(fake_value("one", "hnsw_config.m")->valueint, 32);
+    tune_close(&stage.tune);
+}
+
+static void enforcing_gives_up_what_never_sticks(void **state)
+{
+    cJSON *whole;
+    stage_begin(ENFORCED);
+    fake_add("one");
+    fake.deaf_to = "m";
+    turn_until(strstr(history(), "not_verified"));
+    int gave_up = 0;
+    for (uint64_t end = clock_usec() + 20 * SEC; !gave_up && clock_usec() < end;) {
+        turn_for(50 * MSEC);
+        gave_up = cJSON_GetArraySize(doc_get(status(&whole), "gave_up"));
+        cJSON_Delete(whole);
+    }
+    assert_int_equal(gave_up, 1);
+    int n = fake_patches();
+    assert_int_equal(n, 3);
+    turn_for(600 * MSEC);
+    assert_int_equal(fake_patches(), n);
+    fake_change("one", "{\"quantization_config\": \"Disabled\"}"); /* the rest is still looked after */
+    turn_until(fake_patches() == n + 1);
+    tune_close(&stage.tune);
+}
+
+static void a_rollback_rests_enforcement_until_the_next_apply(void **state)
+{
+    stage_begin(ENFORCED);
+    fake_add("one");
+    turn_until(fake_patches() == 1 && n_drift() == 0);
+    rollback();
+    turn_until(n_drift() == 2);
+    turn_for(400 * MSEC);
+    assert_int_equal(fake_patches(), 2);
+    apply();
+    assert_int_equal(fake_patches(), 3);
+    tune_close(&stage.tune);
+}
+
+static void a_building_index_is_not_disturbed(void **state)
+{
+    stage_begin(ENFORCED);
+    fake_add("one");
+    cJSON_ReplaceItemInObject(doc_get(fake.collections, "one"), "status", cJSON_CreateString("yellow"));
+    turn_until(n_drift() == 2);
+    turn_for(400 * MSEC);
+    assert_int_equal(fake_patches(), 0);
+    tune_close(&stage.tune);
+}
+
+static void off_is_not_looked_at(void **state)
+{
+    stage_begin(ONE "tuning:\n  one: {enforce: \"off\"}\n");
+    fake_add("one");
+    turn_for(300 * MSEC);
+    assert_int_equal(n_drift(), 0);
+    tune_close(&stage.tune);
+}
+
+static void without_a_place_for_the_history_nothing_is_applied(void **state)
+{
+    const char *one = "one";
+    uint64_t id, busy = 7;
+    struct err err = {{0}};
+    stage_begin(ONE);
+    fake_add("one");
+    tune_close(&stage.tune);
+    FILE *f = fopen(stage.file, "w");
+    fprintf(f, "state_dir: /proc/nowhere\n%s", ONE);
+    fclose(f);
+    struct conf *conf = conf_load(&stage.sources, &err);
+    assert_non_null(conf);
+    for (unsigned i = 0; i < conf->n_models; i++)
+        conf->model[i].metrics_id = metrics_model(conf->model[i].name);
+    worker_use_snapshot(&stage.worker, snapshot_new(conf));
+    stage.tune = tune_open(&stage.worker);
+    assert_false(tune_apply(stage.tune, &one, 1, &id, &busy, &err));
+    assert_int_equal(busy, 0);
+    assert_non_null(strstr(err.text, "state_dir"));
+    tune_close(&stage.tune);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_plan_shows_what_differs_and_sends_nothing),
+        cmocka_unit_test(a_collection_that_is_not_there_is_planned_from_the_files_alone),
+        cmocka_unit_test(applying_is_one_patch_and_the_second_time_none),
+        cmocka_unit_test(rollback_survives_a_restart_and_restores_everything),
+        cmocka_unit_test(what_was_unset_is_written_at_its_default_and_said),
+        cmocka_unit_test(a_refused_patch_changes_nothing_and_is_in_the_history),
+        cmocka_unit_test(a_patch_without_an_answer_is_read_back),
+        cmocka_unit_test(a_dead_server_fails_jobs_and_plans),
+        cmocka_unit_test(a_forgotten_question_is_not_answered),
+        cmocka_unit_test(one_job_at_a_time_for_a_model),
+        cmocka_unit_test(an_end_in_the_middle_is_in_the_history_and_can_be_taken_back),
+        cmocka_unit_test(an_index_that_takes_too_long_is_told),
+        cmocka_unit_test(observing_shows_drift_and_repairs_nothing),
+        cmocka_unit_test(enforcing_repairs_each_drift_with_one_patch),
+        cmocka_unit_test(enforcing_gives_up_what_never_sticks),
+        cmocka_unit_test(a_rollback_rests_enforcement_until_the_next_apply),
+        cmocka_unit_test(a_building_index_is_not_disturbed),
+        cmocka_unit_test(off_is_not_looked_at),
+        cmocka_unit_test(without_a_place_for_the_history_nothing_is_applied),
+    };
+    stage_start();
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    turn_for(50 * MSEC);
+    stage_end();
+    cJSON_Delete(fake.collections);
+    cJSON_Delete(fake.patches);
+    return failed;
+}
