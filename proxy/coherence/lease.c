@@ -20,13 +20,14 @@
 #include "coherence/breaks.h"
 #include "coherence/private.h"
 
-#define LEASE (800 * MSEC)      /* with LATE and MARGIN: a write waits below 1 s */
+#define LEASE (750 * MSEC)      /* with LATE and MARGIN: a write waits below 0.9 s */
 #define MARGIN (40 * MSEC)      /* between two clocks over one lease */
 #define RENEW_EVERY (300 * MSEC)
 #define ASK_EVERY (60 * MSEC)   /* while not all is well */
 #define TICK (50 * MSEC)
 #define LEASE_BUDGET (400 * MSEC)
 #define FAREWELL (200 * MSEC)
+#define CLOCK_GOOD_FOR (10 * SEC)
 
 /* KEYS: roster, alive, token of everything, its holds, settle. ARGV: what to do, whose, until when, lease and
  * forget in ms, a fresh token, whether it is to become the one of everything, members that should be there.
@@ -353,7 +354,12 @@ static void keep(struct coherence_worker *w)
 {
     struct coherence *c = w->coherence;
     enum lease_act act = next_act(w);
-    uint64_t now, was;
+    uint64_t now = clock_usec(), was;
+    if (now - w->clock_at > CLOCK_GOOD_FOR) { /* it was not the keeper until now */
+        if (!w->time_op.flight)
+            ask_time(w);
+        return;
+    }
     if (act == ACT_SOLO) {
         if (atomic_load(&c->present) != w->generation && all_retold(c) && !atomic_load(&c->n_untold))
             send_script(w, act, clock_usec(), false);

@@ -151,6 +151,8 @@ void worker_arm(struct coherence_worker *, uint64_t at);
  * that runs and holds. */
 void begin_generation(struct coherence_worker *, const char *why);
 
+bool ask_time(struct coherence_worker *); /* Redis's clock */
+
 /* lease.c */
 void lease_tick(struct coherence_worker *, uint64_t now);
 void lease_end(struct coherence_worker *);   /* before its connection is closed for good: leaves if it is the last */

@@ -8,7 +8,7 @@
 #include "coherence/breaks.h"
 #include "coherence/private.h"
 
-const uint64_t WRITE_WAIT = 1 * SEC;
+const uint64_t WRITE_WAIT = 900 * MSEC; /* with what a busy loop adds: below 1 s */
 #define LATE (100 * MSEC) /* who waits longer for its open stops the renewing of leases */
 
 #ifdef QUIVER_BREAK_COUNTER_TOKENS
@@ -224,16 +224,17 @@ static void retell(struct coherence_worker *w, const struct held *held)
     tale_untold(tale_new(w, NULL, held->name, held->n, (struct about){.id = held->id, .until = held->until}));
 }
 
+/* Until Redis has heard these it holds too much or as long as before: nobody has to wait for them. */
 void tell_held(struct coherence_worker *w, const struct held *held)
 {
     if (w->on)
-        retell(w, held);
+        tale_new(w, NULL, held->name, held->n, (struct about){.id = held->id, .until = held->until});
 }
 
 void tell_released(struct coherence_worker *w, const struct held *held)
 {
     if (w->on)
-        tale_untold(tale_new(w, NULL, held->name, held->n, (struct about){.drop = held->id}));
+        tale_new(w, NULL, held->name, held->n, (struct about){.drop = held->id});
 }
 
 static struct about running(const struct write_hold *hold, uint64_t now)
@@ -459,8 +460,10 @@ bool coherence_everything(struct coherence_worker *w, uint64_t hold_usec)
     if (hold_usec)
         holds_add(w, &of, now, now + hold_usec, &held);
     cells_close(c->cells, &c->everything, 1, held.until);
-    tell_held(w, &held);
-    return !w->on || worker_current(w);
+    if (!w->on)
+        return true;
+    retell(w, &held);
+    return worker_current(w);
 }
 
 static void look_at_clock(struct write_hold *hold, uint64_t now)

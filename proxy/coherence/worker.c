@@ -151,6 +151,12 @@ static void time_done(struct redis_op *op, const struct redis_value *v)
     hello_done(w, v, good);
 }
 
+bool ask_time(struct coherence_worker *w)
+{
+    w->hello_at = clock_usec();
+    return redis_send(w->main, &w->time_op, 1, (struct str[]){STR("TIME")}, HELLO_BUDGET, time_done);
+}
+
 /* A replica's copy is behind, and a Redis that evicts what has no TTL may lose a token: both would bring
  * old answers back. */
 static bool fit(struct coherence_worker *w)
@@ -207,13 +213,12 @@ static void say_hello(struct coherence_worker *w)
     redis_send(w->main, NULL, 4, (struct str[]){STR("SET"), epoch, str_of(plain), STR("NX")}, HELLO_BUDGET,
                NULL);
     w->hellos = 4;
-    w->hello_at = clock_usec();
     if (!redis_send(w->main, &w->secret_op, 2, (struct str[]){STR("GET"), key}, HELLO_BUDGET, secret_done) ||
         !redis_send(w->main, &w->epoch_op, 2, (struct str[]){STR("GET"), epoch}, HELLO_BUDGET, epoch_done) ||
         !redis_send(w->main, &w->script_op, 3, (struct str[]){STR("SCRIPT"), STR("LOAD"),
                                                               str_of(mark_script)}, HELLO_BUDGET,
                     script_done) ||
-        !redis_send(w->main, &w->time_op, 1, (struct str[]){STR("TIME")}, HELLO_BUDGET, time_done))
+        !ask_time(w))
         worker_unusable(w, "too much under way");
 }
 
