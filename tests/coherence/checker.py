@@ -151,6 +151,7 @@ class Bench:
         redis: bool = True,
         quarantine: str = "2s",
         budget: str = "50ms",
+        forget: str = "30s",
         workers: int = 2,
         settings: dict | None = None,
         flags: list[str] | None = None,
@@ -162,7 +163,7 @@ class Bench:
         self.random = random.Random(seed)
         self.seed, self.n_quivers, self.with_relays, self.with_redis, self.workers = seed, quivers, relays, redis, workers
         self.settings = {
-            "coherence": {"quarantine": quarantine},
+            "coherence": {"quarantine": quarantine, "forget": forget},
             "redis": {"budget": budget},
             **(settings or {}),
         }
@@ -330,7 +331,7 @@ class Bench:
         self.tasks.append(task)
         return task
 
-    async def until(self, condition: Callable[[], bool], timeout: float, what: str) -> float:
+    async def until(self, condition: Callable[[], Any], timeout: float, what: str) -> float:
         """Waits; returns the seconds it took; says what did not happen in time."""
         begin = now()
         while not condition():

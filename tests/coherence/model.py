@@ -89,6 +89,7 @@ class World:
         self.held: dict[str, Callable[[], None]] = {}
         self.apply_within = 0.05  # what is answered before it is applied takes up to this
         self.read_least, self.read_delay, self.read_share = 0.0, 0.003, 0.3  # seconds; how many take them
+        self.all_shards = False  # every update has points in each of them
         self.tell: Callable[[dict], None] = lambda event: None
 
     # what readers see
@@ -379,17 +380,32 @@ class Connection(asyncio.Protocol):
             inc = w.resolve(name)
             if inc is None:
                 return finish(code=404)
-            shard = inc.shards[w.random.randrange(len(inc.shards))]
-            steps = 1 if fate == "400_part" else 1 + w.random.randrange(4)
-            update = Update(tag, steps, delay, done)
-            update.waits = fate == "held"
-            if applied:
-                w.submit(inc, shard, update)
-            operation = update.id
+            operation = self.update(inc, tag, fate, delay, applied, done)
             if early or not wait:
                 finish()
             return
         self.change(method, parts, name, body, early, applied, delay, finish, done)
+
+    def update(self, inc: Incarnation, tag: str, fate: str, delay: float, applied: bool, done: Callable[[], None]) -> int:
+        """Queues it where its points are: in one shard, some or all of them; the largest id it got."""
+        w = self.world
+        if not applied:
+            return 0
+        shards = inc.shards if w.all_shards else w.random.sample(inc.shards, w.random.randint(1, len(inc.shards)))
+        left = len(shards)
+
+        def part_done() -> None:
+            nonlocal left
+            left -= 1
+            if left == 0:
+                done()
+
+        steps = 1 if fate == "400_part" else 1 + w.random.randrange(4)
+        updates = [Update(tag, steps, delay * w.random.random(), part_done) for _ in shards]
+        for shard, update in zip(shards, updates):
+            update.waits = fate == "held"
+            w.submit(inc, shard, update)
+        return max(u.id for u in updates)
 
     def change(self, method: str, parts: list[str], name: str, body: bytes, early: bool, applied: bool,
                delay: float, finish: Callable[..., None], done: Callable[[], None]) -> None:  # fmt: skip
