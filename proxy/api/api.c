@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "api/auth.h"
+#include "api/graphql_schema.h"
 #include "api/models.h"
 #include "api/routes.h"
 #include "base/mem.h"
@@ -175,6 +176,7 @@ struct api *api_open(struct event_base *base, const int *listen_fds, unsigned n_
     list_init(&api->running);
     list_init(&api->ended);
     api->sweep.run = sweep;
+    api->schema = gql_schema_new();
     if (hooks->worker)
         api->history = metrics_history_open(hooks->worker);
     for (unsigned i = 0; i < n_fds; i++) {
@@ -206,5 +208,6 @@ void api_close(struct api **closing)
         loop_unwake(&api->hooks.worker->loop, &api->sweep);
     calls_sweep(api);
     metrics_history_close(&api->history);
+    gql_schema_free(&api->schema);
     free(api);
 }

@@ -12,6 +12,7 @@
 
 struct api_route;
 struct cJSON;
+struct gql_schema;
 struct metrics_history;
 
 struct api {
@@ -20,6 +21,7 @@ struct api {
     struct list ended;                /* freed by sweep: those who called back may look at them until they return */
     struct task sweep;
     struct metrics_history *history;  /* models.h; NULL without a worker */
+    struct gql_schema *schema;
     unsigned n_listeners;
     struct control_listener *listener[];
 };

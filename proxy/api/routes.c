@@ -22,6 +22,11 @@ const struct api_route api_routes[] = {
     {"POST", MODEL "/search/optimized", ACCESS_READ, api_search_optimized, "searchOptimized",
      "The same, with what was done: parameters, cache, upstream, time. Without a body a probe.", "SearchBody", "OptimizedAnswer",
      0, {}},
+    {"GET", "/graphql", ACCESS_READ, api_graphql_get, "graphqlGet", "A GraphQL query.", NULL, "GraphqlAnswer", 0,
+     {{"query", "{\"type\":\"string\"}", "the document"}, {"operationName", "{\"type\":\"string\"}", "which operation of it"},
+      {"variables", "{\"type\":\"string\"}", "a JSON object"}, {"extensions", "{\"type\":\"string\"}", "a JSON object, unused"}}},
+    {"POST", "/graphql", ACCESS_READ, api_graphql_post, "graphql", "A GraphQL query, or, as application/json, a mutation.",
+     "GraphqlRequest", "GraphqlAnswer", 0, {}},
 };
 const unsigned api_n_routes = sizeof api_routes / sizeof *api_routes;
 

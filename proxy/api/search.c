@@ -13,22 +13,29 @@ enum { LIMIT_DEFAULT = 10, LIMIT_MAX = 10000 };
 
 /* ---- the request ---- */
 
-struct str search_probe(struct arena *a, const struct conf_model *model, uint64_t limit)
+struct str search_probe(struct arena *a, const struct conf_model *model)
 {
     uint64_t size = model->base.vector_size, seed = 0x9e3779b97f4a7c15;
     if (!size)
         return STR_NONE;
-    struct str tail = arena_printf(a, "],\"limit\":%llu}", (unsigned long long)limit);
-    char *out = arena_alloc(a, 12 + 7 * size + tail.n + 1);
-    size_t n = (size_t)sprintf(out, "{\"vector\":[");
-    for (uint64_t i = 0; i < size; i++) { /* three decimals in (-1, 1): the same for every process and size */
+    char *out = arena_alloc(a, 7 * size + 3);
+    size_t n = 0;
+    for (uint64_t i = 0; i < size; i++) { /* three decimals in (-1, 1): the same in every process */
         seed ^= seed << 13;
         seed ^= seed >> 7;
         seed ^= seed << 17;
-        n += (size_t)sprintf(out + n, "%s%s0.%03u", i ? "," : "", seed & 1 ? "-" : "", (unsigned)(seed >> 33) % 1000);
+        unsigned thousandths = (unsigned)(seed >> 33) % 1000;
+        out[n++] = i ? ',' : '[';
+        if (seed & 1)
+            out[n++] = '-';
+        memcpy(out + n, "0.", 2);
+        out[n + 2] = (char)('0' + thousandths / 100);
+        out[n + 3] = (char)('0' + thousandths / 10 % 10);
+        out[n + 4] = (char)('0' + thousandths % 10);
+        n += 5;
     }
-    memcpy(out + n, tail.p, tail.n);
-    return str_slice(out, n + tail.n);
+    out[n++] = ']';
+    return str_slice(out, n);
 }
 
 /* Which of Qdrant's operations this body is for. */
@@ -78,7 +85,6 @@ void search_start(struct search *s, struct call *call, const struct conf_model *
 {
     struct arena *a = &call->arena;
     const char *host = call->snapshot->upstream[model->index].slots[0]->peer->url + strlen("http://");
-    s->collection = model_collection(model);
     s->own = (struct tx_own){.done = delivered};
     s->arena = a;
     s->began = clock_usec();
@@ -87,7 +93,7 @@ void search_start(struct search *s, struct call *call, const struct conf_model *
     struct str head = arena_printf(a,
                                    "POST /collections/%.*s/points/%s HTTP/1.1\r\nHost: %s\r\nUser-Agent: quiver-control/%s\r\n"
                                    "Content-Type: application/json\r\nContent-Length: %zu\r\n%s%.*s%s%.*s\r\n",
-                                   STR_ARG(path_segment(a, s->collection)), operation_of(body), host, QUIVER_VERSION, body.n,
+                                   STR_ARG(path_segment(a, model_collection(model))), operation_of(body), host, QUIVER_VERSION, body.n,
                                    control.n ? "Cache-Control: " : "", STR_ARG(control), control.n ? "\r\n" : "",
                                    STR_ARG(credentials));
     tx_start_own(call->api->hooks.worker, &s->own, head, body);
@@ -106,7 +112,7 @@ struct str search_body(struct search *s, struct arena *a)
     struct envelope env;
     char time[32], seconds[40];
     if (!reply_envelope(body, &env) || env.time_n >= sizeof seconds)
-        return body;
+        return arena_copy(a, body);
     memcpy(seconds, body.p + env.time_at, env.time_n);
     seconds[env.time_n] = 0;
     double said = strtod(seconds, NULL);
@@ -124,6 +130,11 @@ struct str search_body(struct search *s, struct arena *a)
     }
     memcpy(at, body.p + rest, body.n - rest);
     return str_slice(out, (size_t)(at - out) + body.n - rest);
+}
+
+unsigned search_status(const struct search *s)
+{
+    return s->own.status == 499 ? 503 : s->own.status;
 }
 
 static struct node *step(struct arena *a, uint64_t from, uint64_t to)
@@ -198,12 +209,6 @@ static void stop(struct call *call)
     search_stop(&sc->search);
 }
 
-/* 499 is for a client that has left; one that is there hears that the request was cut off. */
-static unsigned status_of(const struct search *s)
-{
-    return s->own.status == 499 ? 503 : s->own.status;
-}
-
 static struct str cache_lines(struct search *s, struct arena *a)
 {
     struct str status = extra_value(s->own.tx, STR("cache-status")), after = extra_value(s->own.tx, STR("retry-after"));
@@ -220,7 +225,7 @@ static void answered(struct search *s)
     struct search_call *sc = (struct search_call *)s;
     struct call *call = sc->call;
     struct arena *a = &call->arena;
-    unsigned status = status_of(s);
+    unsigned status = search_status(s);
     struct str body = search_body(s, a), lines = cache_lines(s, a);
     if (!body.n && status >= 400)
         body = reply_error_body(a, STR("the request was cut off"));
@@ -248,12 +253,10 @@ static void begin(struct call *call, struct str body, bool explain)
 
 static void begin_probe(struct call *call, uint64_t limit, bool explain)
 {
-    struct str body = search_probe(&call->arena, call->model, limit);
-    if (body.n)
-        begin(call, body, explain);
-    else
-        call_error(call, 400, "model '%s' has no vector_size, which a search without a vector needs: give ?vector=0.1,0.2,... "
-                              "or a body such as {\"vector\":[0.1,0.2],\"limit\":10}", call->model->name);
+    struct str vector = search_probe(&call->arena, call->model);
+    if (!vector.n)
+        return call_error(call, 400, SEARCH_NO_PROBE, call->model->name);
+    begin(call, arena_printf(&call->arena, "{\"vector\":%.*s,\"limit\":%llu}", STR_ARG(vector), (unsigned long long)limit), explain);
 }
 
 /* "0.1, 0.2" or "[0.1,0.2]" -> "0.1,0.2"; false when the call has been answered. */
