@@ -522,6 +522,8 @@ static void read_proof(struct tx *tx, struct str body)
     tx->proof = reply_write_proof(tx->route.op, tx->answer.status, body, &tx->hold.operation_id);
     if (tx->proof == PROOF_NONE && !body.p && tx->answer.status == 200 && waited(tx))
         tx->proof = PROOF_COMPLETED;
+    if (tx->route.op->id == OP_UNKNOWN && tx->answer.status == 404)
+        tx->proof = PROOF_REFUSED; /* no such route: Qdrant has done nothing */
     /* An operation that knows no `wait` is over when it is answered, whatever the answer says. */
     if (tx->route.op->id != OP_UNKNOWN && !(tx->route.op->flags & OP_HAS_WAIT) && tx->answer.status != 202)
         tx->proof = PROOF_COMPLETED;

@@ -70,7 +70,8 @@ def uncached(engine: str) -> Iterator[Quiver]:
 @pytest.fixture(scope="session")
 def caching(engine: str, redis: Redis) -> Iterator[Quiver]:
     # budget: a busy machine takes more than 2 ms now and then; what is tested here is what comes back.
-    conf = {"redis": {"url": redis.url, "budget": "200ms"}}
+    # quarantine: what the embedded engine answers with 501 (snapshots, shards) proves nothing and holds for that long.
+    conf = {"redis": {"url": redis.url, "budget": "200ms"}, "coherence": {"quarantine": "1s"}}
     q = Quiver(engine, quiver=conf)
     yield q
     q.stop()
