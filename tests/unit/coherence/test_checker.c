@@ -149,13 +149,26 @@ static void begin_write(struct client *c)
 
 /* ---- a read: look, serve or fetch and store ---- */
 
+static void say_stale(struct client *c, uint64_t value)
+{
+    for (unsigned p = 0; p < N_PROCESSES; p++) {
+        struct coherence_gauges g;
+        coherence_gauges(c->world->process[p].coherence, clock_usec(), &g);
+        print_message("process %u attached %u alive %u members %u untold %u; ", p, g.attached, g.alive, g.members,
+                      g.untold);
+    }
+    print_message("%s through %u: %lu, expected %lu; hit %u, Redis %016lx\n", name_text[c->name],
+                  (unsigned)(c->process - c->world->process), (unsigned long)value, (unsigned long)c->least,
+                  c->look.result == LOOK_CLEAR, (unsigned long)c->look.redis_fingerprint.hi);
+}
+
 static void end_read(struct client *c, uint64_t value)
 {
     struct truth *truth = &c->world->truth[c->name];
     c->world->reads++;
     c->world->quiet_reads += c->name == QUIET;
-    if (value < c->least)
-        c->world->stale++;
+    if (value < c->least && c->world->stale++ < 5)
+        say_stale(c, value);
     if (value > truth->seen)
         truth->seen = value;
     look_cancel(&c->look);
@@ -191,7 +204,9 @@ static void looked(struct client *c)
     } else if (clear && c->look.entry) {
         c->world->redis_hits++;
         c->world->quiet_hits += c->name == QUIET;
-        *memory = (struct memory){c->look.fingerprint, strtoull(c->look.entry->bytes, NULL, 10)};
+        uint64_t value;
+        assert_true(str_u64(blob_str(c->look.entry), UINT64_MAX, &value));
+        *memory = (struct memory){c->look.fingerprint, value};
         end_read(c, memory->value);
     } else {
         sleep_for(c, read_peer, dice(c->world, 1000));
@@ -363,8 +378,10 @@ static void restarts_make_nothing_stale(void **state)
     check(5000, 1500, restart);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]); /* e.g. 'restarts*' */
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(without_faults_nothing_is_stale_and_the_quiet_name_is_hit, open_world,
                                         close_world),
