@@ -62,7 +62,8 @@ struct coherence_worker *coherence_worker_open(struct coherence *, struct loop *
  * what waits for them is woken. */
 void coherence_worker_configure(struct coherence_worker *, const struct conf *);
 /* Looks and holds of this worker must have ended. Clears the pointer. */
-void coherence_worker_close(struct coherence_worker **); /* takes up to 0.4 s where Redis must hear something */
+/* takes up to 0.4 s where Redis must hear something */
+void coherence_worker_close(struct coherence_worker **);
 
 /* The 192-byte secret of cache keys: this process's own, or with Redis the one kept there. The version
  * counts up whenever it changes: a key made under another version finds nothing. Any thread. */

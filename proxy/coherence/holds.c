@@ -49,7 +49,8 @@ static struct hold_row *row_of(struct coherence *c, const struct name_id *name, 
     return NULL;
 }
 
-static struct hold_row *row_new(struct coherence_worker *w, const struct name_id *name, unsigned n, uint64_t now)
+static struct hold_row *row_new(struct coherence_worker *w, const struct name_id *name, unsigned n,
+                                uint64_t now)
 {
     struct hold_row *row = mem_zalloc(sizeof *row);
     worker_random(w, row->hold.id);
@@ -188,7 +189,8 @@ static struct hold_row *row_before(struct coherence *c, struct str collection, u
 {
     for (struct link *k = list_first(&c->holds); k; k = list_next(&c->holds, k)) {
         struct hold_row *row = LIST_OF(hold_row, link, k);
-        if (row->hold.acknowledged && row->changed < before && str_eq(str_of(row->hold.collection), collection))
+        if (row->hold.acknowledged && row->changed < before &&
+            str_eq(str_of(row->hold.collection), collection))
             return row;
     }
     return NULL;

@@ -33,9 +33,10 @@
  * forget in ms, a fresh token, whether it is to become the one of everything, members that should be there.
  * join: the first one of a roster waits one lease before anybody answers, so that others who lost their place
  * can come back. If it was a member before, it knows them: they hold the rest up until they come or are
- * forgotten, and it waits for those only that came since it last heard. solo: there should be nobody else; who is, crashed. Who is forgotten may have had something to
- * tell: everything is new then. What a full Redis refuses comes first, so that it changes nothing.
- * Answer: whether done (0: no such member), the time, alive, how many were forgotten, members and ends. */
+ * forgotten, and it waits for those only that came since it last heard. solo: there should be nobody else;
+ * who is, crashed. Who is forgotten may have had something to tell: everything is new then. What a full Redis
+ * refuses comes first, so that it changes nothing.
+ * Answer: whether done (0: no such member), the time, alive, how many were forgotten, members. */
 static const char lease_script[] =
     "local t = redis.call('TIME')\n"
     "local now = t[1] * 1000 + math.floor(t[2] / 1000)\n"
@@ -239,7 +240,8 @@ static bool send_script(struct coherence_worker *w, enum lease_act act, uint64_t
     snprintf(key[3], KEY_MAX, "%ssettle", w->prefix);
     const struct str head[] = {
         STR("EVAL"), str_of(lease_script), STR("5"), STR("quiver:roster"), alive_key(w, key[0]),
-        name_key(w, key[1], 't', w->coherence->everything), name_key(w, key[2], 'w', w->coherence->everything),
+        name_key(w, key[1], 't', w->coherence->everything),
+        name_key(w, key[2], 'w', w->coherence->everything),
         str_of(key[3]), str_of(act_word[act]), str_of(id), str_of(end), str_of(span), str_of(forget),
         str_of(token), fresh ? STR("1") : STR("0")};
     for (; argc < sizeof head / sizeof *head; argc++)

@@ -177,7 +177,8 @@ static void settle(struct look *look, unsigned i)
     if (known->name.hi == look->name[i].hi && known->name.lo == look->name[i].lo && now < known->settle_at)
         return;
     *known = (struct known_token){.name = look->name[i], .settle_at = now + SETTLE_EVERY};
-    mark_send(look->worker, NULL, &(struct mark){.name = &look->name[i], .n = 1, .token = "", .whole = true}, NULL);
+    struct mark mark = {.name = &look->name[i], .n = 1, .token = "", .whole = true};
+    mark_send(look->worker, NULL, &mark, NULL);
 }
 
 /* Names that Redis has never heard of get a first token; then all are asked for once more. */

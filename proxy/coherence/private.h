@@ -155,12 +155,14 @@ bool ask_time(struct coherence_worker *); /* Redis's clock */
 
 /* lease.c */
 void lease_tick(struct coherence_worker *, uint64_t now);
-void lease_end(struct coherence_worker *);   /* before its connection is closed for good: leaves if it is the last */
+/* Before a worker's connection is closed for good: the last one leaves the roster. */
+void lease_end(struct coherence_worker *);
 bool is_keeper(struct coherence_worker *);
 uint64_t lease_in_force(struct coherence_worker *, uint64_t now); /* until when; 0: none */
 /* A write that is counted as untold asks whether it may go on without Redis. */
 bool lease_passed(struct coherence_worker *);
-void lease_lost(struct coherence_worker *);  /* something was never told: the next join makes everything new */
+/* Something was never told: the next join makes everything new. */
+void lease_lost(struct coherence_worker *);
 bool lease_allows(const struct coherence_worker *, uint64_t now); /* looks may ask Redis */
 
 /* tell.c */
@@ -188,7 +190,8 @@ void tell_released(struct coherence_worker *, const struct held *);
 
 /* holds.c */
 /* The write joins a row: what now holds, and until when; its names are the write's or "everything". */
-void holds_add(struct coherence_worker *, const struct hold_of *, uint64_t now, uint64_t until, struct held *out);
+void holds_add(struct coherence_worker *, const struct hold_of *, uint64_t now, uint64_t until,
+               struct held *out);
 /* Ends the holds of writes to that collection that were acknowledged before then. */
 void holds_barrier(struct coherence_worker *, struct str collection, uint64_t before);
 /* tell must not come back here. */

@@ -154,8 +154,8 @@ static void say_stale(struct client *c, uint64_t value)
     for (unsigned p = 0; p < N_PROCESSES; p++) {
         struct coherence_gauges g;
         coherence_gauges(c->world->process[p].coherence, clock_usec(), &g);
-        print_message("process %u attached %u alive %u members %u untold %u; ", p, g.attached, g.alive, g.members,
-                      g.untold);
+        print_message("process %u attached %u alive %u members %u untold %u; ", p, g.attached, g.alive,
+                      g.members, g.untold);
     }
     print_message("%s through %u: %lu, expected %lu; hit %u, Redis %016lx\n", name_text[c->name],
                   (unsigned)(c->process - c->world->process), (unsigned long)value, (unsigned long)c->least,
@@ -329,7 +329,8 @@ static void check(unsigned msec, unsigned every, void (*fault)(struct world *))
             next = clock_usec() + every * MSEC;
         }
     }
-    print_message("%u reads, %u writes, %u hits in memory, %u in Redis, quiet %u of %u, longest write %lu ms, %u stale\n",
+    print_message("%u reads, %u writes, %u hits in memory, %u in Redis, "
+                  "quiet %u of %u, longest write %lu ms, %u stale\n",
                   world.reads, world.writes, world.hits,
                   world.redis_hits, world.quiet_hits, world.quiet_reads,
                   (unsigned long)(world.longest / MSEC), world.stale);

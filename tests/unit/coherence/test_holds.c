@@ -241,8 +241,8 @@ static void a_proof_of_one_process_ends_the_hold_in_the_other(void **state)
     for (unsigned i = 1; i <= 5; i++)
         unproven(&world.a, "x", "x", i);
     assert_int_equal(just_look(&world.b, "x", NULL), LOOK_HELD);
-    redis_say(&world.server, "EVAL \"return redis.call('zcard',redis.call('keys','quiver:*:w:*')[1])\" 0", answer,
-              sizeof answer);
+    redis_say(&world.server, "EVAL \"return redis.call('zcard',redis.call('keys','quiver:*:w:*')[1])\" 0",
+              answer, sizeof answer);
     assert_string_equal(answer, ":1"); /* a stream of them does not grow there either */
     assert_int_equal(rows(row, 1), 1);
     assert_true(coherence_prove(world.a.worker[0], &row[0]));

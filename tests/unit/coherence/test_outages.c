@@ -1,5 +1,5 @@
-/* Coherence over a Redis that hangs, restarts, is flushed, full or not fit to be used: nobody believes what it
- * should not. */
+/* Coherence over a Redis that hangs, restarts, is flushed, full or not fit to be used: nobody believes what
+ * it should not. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
