@@ -177,7 +177,7 @@ struct deed *deed_start(struct worker *w, struct history *h, struct jobs *jobs, 
         for (unsigned m = 0; m < d->snapshot->conf->n_models; m++)
             if (order->chosen[m])
                 history_rest(h, d->snapshot->conf->model[m].name, false);
-        survey_start_chosen(&d->survey, order->chosen, false, false);
+        survey_start(&d->survey, order->chosen, false, false);
     }
     job_tell(job, 0, "looks what there is");
     return d;

@@ -195,7 +195,7 @@ void survey_fini(struct survey *s)
     survey_clear(s);
 }
 
-void survey_start_chosen(struct survey *s, const bool *chosen, bool with_info, bool with_memory)
+void survey_start(struct survey *s, const bool *chosen, bool with_info, bool with_memory)
 {
     unsigned n_models = s->worker->snapshot->conf->n_models;
     survey_clear(s);
@@ -207,19 +207,7 @@ void survey_start_chosen(struct survey *s, const bool *chosen, bool with_info, b
     s->group = s->at = s->n_unanswered = 0;
     s->question = SURVEY_LIST;
     s->running = true;
-    if (s->snapshot->conf->n_groups == 0)
-        return;
     while (s->group + 1 < s->snapshot->conf->n_groups && !group_is_used(s))
         s->group++;
     ask_send(&s->ask, ask_slots(s->worker, s->group), "GET", "/collections", STR_NONE, SURVEY_TIMEOUT);
-}
-
-void survey_start(struct survey *s, const char *model, bool with_info, bool with_memory)
-{
-    const struct conf *conf = s->worker->snapshot->conf;
-    bool *chosen = mem_zalloc(conf->n_models * sizeof *chosen);
-    for (unsigned m = 0; m < conf->n_models; m++)
-        chosen[m] = model ? strcmp(conf->model[m].name, model) == 0 : survey_is_meant(&conf->model[m]);
-    survey_start_chosen(s, chosen, with_info, with_memory);
-    free(chosen);
 }

@@ -39,10 +39,8 @@ struct survey {
 void survey_init(struct survey *, struct worker *, void (*done)(struct survey *));
 void survey_fini(struct survey *); /* also while it runs */
 
-/* model NULL: all that wish for something of Qdrant or name their collections, else the one of this name (which must be there). */
-void survey_start(struct survey *, const char *model, bool with_info, bool with_memory);
-/* The same for several: chosen[model index], copied. */
-void survey_start_chosen(struct survey *, const bool *chosen, bool with_info, bool with_memory);
+/* chosen: by model index of the worker's snapshot, copied. */
+void survey_start(struct survey *, const bool *chosen, bool with_info, bool with_memory);
 void survey_clear(struct survey *);
 
 /* Is this one of "all models"? The default model only if it wishes for something: else it stands for what nobody named. */

@@ -127,9 +127,27 @@ static void surveyed(struct survey *s)
     answer->done(answer, 502, doc);
 }
 
-static void ask_all(struct tune *t, const char *model, bool memory, uint64_t points, struct tune_answer *answer)
+/* By model index; all that are meant if n is 0. false: one has no such name, the others are chosen all the same. */
+static bool choose(struct tune *t, const char *const *models, unsigned n, bool *chosen, struct err *err)
+{
+    const struct conf *conf = t->worker->snapshot->conf;
+    bool known = true;
+    for (unsigned m = 0; m < conf->n_models; m++)
+        chosen[m] = n == 0 && survey_is_meant(&conf->model[m]);
+    for (unsigned i = 0; i < n; i++) {
+        const struct conf_model *model = conf_model_named(conf, str_of(models[i]));
+        if (model)
+            chosen[model->index] = true;
+        else
+            known = err_set(err, "'%s' is not a model of the configuration", models[i]);
+    }
+    return known;
+}
+
+static void ask_all(struct tune *t, const char *const *models, unsigned n, bool memory, uint64_t points, struct tune_answer *answer)
 {
     struct question *q = mem_zalloc(sizeof *q);
+    bool *chosen = mem_zalloc(t->worker->snapshot->conf->n_models * sizeof *chosen);
     q->tune = t;
     q->memory = memory;
     q->points = points;
@@ -137,17 +155,19 @@ static void ask_all(struct tune *t, const char *model, bool memory, uint64_t poi
     answer->running = q;
     survey_init(&q->survey, t->worker, surveyed);
     list_push(&t->questions, &q->link);
-    survey_start(&q->survey, model, true, memory);
+    choose(t, models, n, chosen, NULL);
+    survey_start(&q->survey, chosen, true, memory);
+    free(chosen);
 }
 
-void tune_plan(struct tune *t, const char *model, uint64_t points, struct tune_answer *answer)
+void tune_plan(struct tune *t, const char *const *models, unsigned n, uint64_t points, struct tune_answer *answer)
 {
-    ask_all(t, model, false, points, answer);
+    ask_all(t, models, n, false, points, answer);
 }
 
-void tune_memory(struct tune *t, const char *model, struct tune_answer *answer)
+void tune_memory(struct tune *t, const char *const *models, unsigned n, struct tune_answer *answer)
 {
-    ask_all(t, model, true, 0, answer);
+    ask_all(t, models, n, true, 0, answer);
 }
 
 void tune_forget(struct tune_answer *answer)
@@ -166,20 +186,6 @@ static void deed_ended(struct deed *d, void *arg)
     struct tune *t = arg;
     retire(t, &t->deeds, &t->old_deeds, deed_link(d));
     watch_soon(t->watch);
-}
-
-static bool choose(struct tune *t, const char *const *models, unsigned n, bool *chosen, struct err *err)
-{
-    const struct conf *conf = t->worker->snapshot->conf;
-    for (unsigned m = 0; m < conf->n_models; m++)
-        chosen[m] = n == 0 && survey_is_meant(&conf->model[m]);
-    for (unsigned i = 0; i < n; i++) {
-        const struct conf_model *model = conf_model_named(conf, str_of(models[i]));
-        if (!model)
-            return err_set(err, "'%s' is not a model of the configuration", models[i]);
-        chosen[model->index] = true;
-    }
-    return true;
 }
 
 static bool begin_deed(struct tune *t, bool rollback, const char *const *models, unsigned n, uint64_t *id, uint64_t *busy,

@@ -35,19 +35,19 @@ struct tune_answer {
 };
 void tune_forget(struct tune_answer *); /* done() will not come; no-op when nothing runs */
 
-/* model: must be one of the configuration's (conf_model_named), NULL: all. points: forecast of memory for so many; 0: as many as
- * there are. Document:
+/* models: names; n 0: all. Those that the configuration does not have are passed over. points: forecast of memory for so many; 0: as
+ * many as there are. Document:
  * {models: [{model, collections: [{collection, exists, status, points,
  *            changes: [{path, is, wished, cost: "none"|"build"|"merge"|"reindex"}], patch: {} | null, reindex: bool,
  *            warnings: ["..."],
  *            memory: {points, needed, good, limit|null, within_limit|null, parts: {vectors, index, quantized, payload, ids}},
  *            error?: "why it could not be read"}]}]}
  * is and wished are null where unset; sizes in bytes. */
-void tune_plan(struct tune *, const char *model, uint64_t points, struct tune_answer *);
+void tune_plan(struct tune *, const char *const *models, unsigned n, uint64_t points, struct tune_answer *);
 
 /* {models: [{model, limit|null, collections: [{collection, points, measured: {needed, good, disk}|null, estimated: {needed, good},
  *   within_limit|null}]}]} */
-void tune_memory(struct tune *, const char *model, struct tune_answer *);
+void tune_memory(struct tune *, const char *const *models, unsigned n, struct tune_answer *);
 
 /* ---- deeds: jobs ---- */
 

@@ -260,7 +260,7 @@ static void begin_round(void *arg)
     for (unsigned m = 0; m < conf->n_models; m++)
         any = (chosen[m] = conf->model[m].base.enforce != ENFORCE_OFF && survey_is_meant(&conf->model[m])) || any;
     if (any) {
-        survey_start_chosen(&w->survey, chosen, true, false);
+        survey_start(&w->survey, chosen, true, false);
     } else {
         forget_unmet(w);
         end_round(w);

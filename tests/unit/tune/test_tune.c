@@ -21,7 +21,7 @@ static void answered(struct tune_answer *answer, unsigned status, cJSON *doc)
 static const cJSON *plan(uint64_t points, cJSON **whole)
 {
     struct asked a = {.answer = {.done = answered}};
-    tune_plan(stage.tune, "one", points, &a.answer);
+    tune_plan(stage.tune, &(const char *){"one"}, 1, points, &a.answer);
     turn_until(a.status);
     assert_int_equal(a.status, 200);
     *whole = a.doc;
@@ -210,7 +210,7 @@ static void a_dead_server_fails_jobs_and_plans(void **state)
     fake.dead = true;
     const struct job *j = apply();
     assert_int_equal(j->state, JOB_FAILED);
-    tune_plan(stage.tune, NULL, 0, &a.answer);
+    tune_plan(stage.tune, NULL, 0, 0, &a.answer);
     turn_until(a.status);
     assert_int_equal(a.status, 502);
     assert_non_null(doc_text(doc_get(a.doc, "error")));
@@ -223,9 +223,9 @@ static void a_forgotten_question_is_not_answered(void **state)
 {
     struct asked a = {.answer = {.done = answered}};
     stage_begin(ONE);
-    tune_plan(stage.tune, NULL, 0, &a.answer);
+    tune_plan(stage.tune, NULL, 0, 0, &a.answer);
     tune_forget(&a.answer);
-    tune_memory(stage.tune, "one", &a.answer);
+    tune_memory(stage.tune, &(const char *){"one"}, 1, &a.answer);
     turn_for(5 * MSEC);
     tune_close(&stage.tune); /* with questions under way */
     turn_for(20 * MSEC);

@@ -1,0 +1,172 @@
+"""Settings become fact, against a real engine: plan, apply, verify, rollback, drift, the commands.
+
+The PATCHes are counted in the engine's own log: one for each repaired drift, none while nothing differs.
+"""
+
+import json
+import time
+from pathlib import Path
+from typing import Any, Callable
+
+import pytest
+
+from conftest import DIM, Engine, Tuned
+from lib import wait_until
+
+WISH = {"index_params": {"m": 24, "ef_construct": 64}, "quantization": {"type": "scalar", "always_ram": True}}
+QUIET_S = 5  # --long: 60
+
+
+def result(job: dict) -> dict:
+    (model,) = job["result"]["models"]
+    (collection,) = model["collections"]
+    return collection
+
+
+def wished(config: dict) -> bool:
+    scalar = (config["quantization_config"] or {}).get("scalar") or {}
+    return config["hnsw_config"]["m"] == 24 and config["hnsw_config"]["ef_construct"] == 64 and scalar.get("always_ram") is True
+
+
+def test_plan_apply_verify_rollback(engine: Engine, start: Callable[..., Tuned]) -> None:
+    engine.create("plain")
+    before = engine.config("plain")
+    q = start(indexing={"plain": WISH}, optimizations={"plain": {"vector_size": DIM}})
+    plan = q.plan("plain")
+    assert [c["path"] for c in plan["changes"]] == ["hnsw_config.m", "hnsw_config.ef_construct", "quantization_config"]
+    assert plan["reindex"] is True and engine.patches("plain") == 0
+    done = q.apply("plain")
+    assert done["state"] == "done", done
+    assert result(done)["verified"] is True and result(done)["green"] is True
+    assert wished(engine.config("plain")) and engine.patches("plain") == 1
+    assert q.plan("plain")["changes"] == []
+    assert result(q.apply("plain"))["changed"] is False and engine.patches("plain") == 1
+    done = q.rollback("plain")
+    assert done["state"] == "done", done
+    assert engine.config("plain") == before
+    assert engine.patches("plain") == 2
+
+
+def test_rollback_after_a_restart(engine: Engine, start: Callable[..., Tuned]) -> None:
+    engine.create("again")
+    before = engine.config("again")
+    q = start(indexing={"again": WISH})
+    q.apply("again")
+    q.term()
+    q.wait()
+    q.start()
+    q.rollback("again")
+    assert engine.config("again") == before
+
+
+def test_what_was_unset_is_written_at_its_default_and_said(engine: Engine, start: Callable[..., Tuned]) -> None:
+    engine.create("unset")
+    q = start(indexing={"unset": {"max_segment_size": 50000, "on_disk": True, "strict_mode": {"enabled": True}}})
+    q.apply("unset")
+    done = q.rollback("unset")
+    notes = " ".join(result(done)["warnings"])
+    assert "max_segment_size had been unset" in notes and "on_disk had been unset" in notes
+    config = engine.config("unset")
+    assert config["params"]["vectors"]["on_disk"] is False
+    assert config["strict_mode_config"]["enabled"] is False
+
+
+def test_another_vector_size_is_told_and_never_changed(engine: Engine, start: Callable[..., Tuned]) -> None:
+    engine.create("size", points=10)
+    q = start(optimizations={"size": {"vector_size": 4096}})
+    plan = q.plan("size")
+    assert plan["patch"] is None and any("4096" in w and str(DIM) in w for w in plan["warnings"])
+
+
+def test_named_vectors(engine: Engine, start: Callable[..., Tuned]) -> None:
+    vectors = {"a": {"size": 4, "distance": "Dot"}, "b": {"size": 8, "distance": "Dot"}}
+    engine.call("PUT", "/collections/named", {"vectors": vectors})
+    q = start(optimizations={"named": {"vector": "b", "vector_size": 8}}, indexing={"named": WISH})
+    assert result(q.apply("named"))["verified"] is True
+    config = engine.config("named")
+    assert config["params"]["vectors"]["b"]["hnsw_config"]["m"] == 24
+    assert "hnsw_config" not in config["params"]["vectors"]["a"] and config["hnsw_config"]["m"] == 16
+
+
+@pytest.mark.parametrize("points", [0, 100_000_000])
+def test_forecast_of_memory(engine: Engine, start: Callable[..., Tuned], points: int) -> None:
+    engine.create("forecast", points=10) if points == 0 else None
+    q = start(indexing={"forecast": WISH}, tuning={"forecast": {"memory_limit": "8GB"}})
+    memory = q.plan("forecast", points=points)["memory"]
+    assert memory["points"] == (points or 10)
+    assert memory["within_limit"] is (points == 0)
+    if points:
+        assert memory["good"] > points * DIM * 4
+
+
+DRIFTS: list[dict[str, Any]] = [
+    {"hnsw_config": {"m": 8}},
+    {"quantization_config": "Disabled"},
+    {"quantization_config": {"binary": {"always_ram": True}}},
+    {"hnsw_config": {"ef_construct": 128}, "quantization_config": {"scalar": {"type": "int8", "always_ram": False}}},
+    {"optimizers_config": {"indexing_threshold": 20000}},
+]
+
+
+def test_drift_is_repaired_by_one_patch_each(engine: Engine, start: Callable[..., Tuned], request: Any) -> None:
+    engine.create("kept")
+    q = start(indexing={"kept": {**WISH, "indexing_threshold": 100}}, tuning={"kept": {"enforce": "enforce"}})
+    wait_until(lambda: wished(engine.config("kept")), 30, "the first repair")
+    wait_until(lambda: q.drift("kept") == [], 30, "no drift")
+    ours = engine.patches("kept")
+    assert ours == 1
+    for foreign, drift in enumerate(DRIFTS, 1):
+        engine.call("PATCH", "/collections/kept", drift)
+        engine.green("kept")
+        wait_until(lambda: engine.patches("kept") == ours + 2 * foreign, 30, f"the repair of {drift}")
+        wait_until(lambda: wished(engine.config("kept")) and q.drift("kept") == [], 30, "no drift")
+    time.sleep(60 if request.config.getoption("--long", False) else QUIET_S)
+    assert engine.patches("kept") == ours + 2 * len(DRIFTS)
+
+
+def test_observing_only_shows(engine: Engine, start: Callable[..., Tuned]) -> None:
+    engine.create("watched", points=10)
+    q = start(indexing={"watched": WISH})
+    wait_until(lambda: len(q.drift("watched")) == 3, 10, "drift is known")
+    assert q.status("watched")["mode"] == "observe"
+    assert engine.patches("watched") == 0
+
+
+def test_a_refused_value_leaves_nothing_half_applied(engine: Engine, start: Callable[..., Tuned], tmp_path: Path) -> None:
+    engine.create("refused", points=10)
+    before = engine.config("refused")
+    # the engine has no product quantization of a vector of this name: a foreign server may refuse any value
+    q = start(indexing={"refused": {"index_params": {"ef_construct": 5}}}, quiver={"state_dir": "/proc/nowhere"})
+    answer = q.call("POST", "/optimizations/apply?model=refused", 503)
+    assert "state_dir" in json.dumps(answer)
+    assert engine.config("refused") == before and engine.patches("refused") == 0
+
+
+def test_the_commands(engine: Engine, start: Callable[..., Tuned], tmp_path: Path) -> None:
+    engine.create("words")
+    q = start(indexing={"words": WISH})
+    plan = q.command_line("plan", "words", "--points", "100000000")
+    assert plan.returncode == 0, plan.stderr
+    assert "hnsw_config.m" in plan.stdout and "16 -> 24" in plan.stdout and "100000000 points" in plan.stdout
+    done = q.command_line("apply", "words")
+    assert done.returncode == 0 and "1 of 1 collections changed" in done.stdout, (done.stdout, done.stderr)
+    assert "100 %" in done.stderr or "waits for" in done.stderr
+    assert "as it should be" in q.command_line("plan", "words").stdout
+    back = q.command_line("rollback", "words")
+    assert back.returncode == 0 and "24 -> 16" in back.stdout, (back.stdout, back.stderr)
+    unknown = q.command_line("plan", "wrods")
+    assert unknown.returncode == 1 and "words" in unknown.stderr
+    doc = json.loads(q.command_line("plan", "words", "--json").stdout)
+    assert doc["models"][0]["model"] == "words"
+    lines = [json.loads(line) for line in (tmp_path / "state" / "history.jsonl").read_text().splitlines()]
+    assert [r["why"] for r in lines if r["event"] == "change"] == ["apply", "rollback"]
+
+
+def test_commands_without_a_quiver(start: Callable[..., Tuned]) -> None:
+    q = start()
+    q.term()
+    q.wait()
+    answer = q.command_line("plan")
+    assert answer.returncode == 3 and "no quiver answers" in answer.stderr
+    assert q.command_line("plan", "--nonsense").returncode == 2
+    assert q.command_line("rollback", "a", "b").returncode == 2
