@@ -9,7 +9,7 @@
 
 struct event_base;
 struct api;
-struct tune;
+struct api_tuning;
 struct worker;
 
 struct api_hooks {
@@ -18,7 +18,7 @@ struct api_hooks {
     bool (*ready)(struct str *why, void *arg);
     void *arg;
     struct worker *worker; /* the control thread's; NULL (tests): only health and metrics are answered */
-    struct tune *tune;     /* NULL: nothing of tuning is answered */
+    const struct api_tuning *tuning; /* tuning.h; NULL: nothing of tuning is answered */
 };
 
 /* Takes the descriptors (bound, listening, non-blocking; n_fds may be 0). NULL with err if one cannot be

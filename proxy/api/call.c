@@ -45,6 +45,15 @@ void call_reply_doc(struct call *call, unsigned status, struct cJSON *doc)
     cJSON_free(text);
 }
 
+struct node *node_doc(struct arena *a, struct cJSON *doc)
+{
+    char *text = doc ? cJSON_PrintUnformatted(doc) : NULL;
+    struct node *out = text ? node_raw(a, arena_copy(a, str_of(text))) : node_text(a, STR_NONE);
+    cJSON_Delete(doc);
+    cJSON_free(text);
+    return out;
+}
+
 void call_error(struct call *call, unsigned status, const char *fmt, ...)
 {
     char text[2048];

@@ -54,6 +54,7 @@ struct call {
 void call_reply(struct call *, unsigned status, const char *content_type, struct str body, struct str headers);
 void call_reply_node(struct call *, unsigned status, const struct node *, struct str headers);
 void call_reply_doc(struct call *, unsigned status, struct cJSON *doc); /* takes doc */
+struct node *node_doc(struct arena *, struct cJSON *doc); /* takes doc; null for NULL */
 /* In Qdrant's error shape. 503 gets a Retry-After. */
 void call_error(struct call *, unsigned status, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 

@@ -1,8 +1,9 @@
-/* graphql_fields.c - what the fields of Query and Mutation do. One row each. */
+/* graphql_fields.c - what the fields of Query and Mutation do: a row each in `fields`. */
 #include "api/graphql_run.h"
 #include "api/models.h"
 #include "api/purge.h"
 #include "api/search.h"
+#include "api/tuning.h"
 #include "base/ensure.h"
 
 /* ---- helpers ---- */
@@ -294,6 +295,108 @@ static void resolve_purge(struct gql_root *root)
     purge_start(&f->purge, call->api->hooks.worker, f->model, &call->arena, &f->names);
 }
 
+/* ---- tuning ---- */
+
+/* NULL after an error. */
+static const struct api_tuning *tuning_of(struct gql_root *root)
+{
+    const struct api_tuning *t = call_of(root)->api->hooks.tuning;
+    if (t)
+        return t;
+    gql_root_error(root, 503, "tuning is not running yet");
+    gql_resolved(root, NULL);
+    return NULL;
+}
+
+/* A document as a tree. Takes doc. */
+static struct node *tree_of(struct arena *a, struct cJSON *doc)
+{
+    struct err err;
+    struct node *out = doc ? tree_read(a, node_doc(a, doc)->text, &err) : NULL;
+    return out ? out : node_text(a, STR_NONE);
+}
+
+/* The members of a list become camel objects too. */
+static void camel_list(struct arena *a, struct node *list)
+{
+    struct node *items = node_list(a);
+    for (struct node *item = list->first, *next; item; item = next) {
+        next = item->next;
+        node_add(items, STR_NONE, camel_object(a, item));
+    }
+    list->first = items->first;
+    list->last = items->last;
+}
+
+static void resolve_status(struct gql_root *root)
+{
+    struct arena *a = &call_of(root)->arena;
+    const struct api_tuning *t = tuning_of(root);
+    const struct conf_model *model;
+    if (!t || !model_of(root, "model", &model))
+        return;
+    struct node *models = node_get(tree_of(a, t->status(t->arg, model ? model->name : NULL)), STR("models"));
+    if (!models)
+        models = node_list(a);
+    camel_list(a, models);
+    for (struct node *m = models->first; m; m = m->next) {
+        struct node *collections = node_get(m, STR("collections")), *targets = node_get(m, STR("targets"));
+        if (collections)
+            camel_list(a, collections);
+        for (struct node *one = targets ? targets->first : NULL; one; one = one->next)
+            one->key = camel(a, one->key);
+    }
+    gql_resolved(root, models);
+}
+
+static void resolve_deed(struct gql_root *root, const struct api_tuning *t, bool begun, uint64_t id, uint64_t busy,
+                         const struct err *err)
+{
+    if (begun)
+        return gql_resolved(root, tree_of(&call_of(root)->arena, t->job(t->arg, id)));
+    gql_root_error(root, busy ? 409 : 503, "%s", err->text);
+    gql_resolved(root, NULL);
+}
+
+static void resolve_apply(struct gql_root *root)
+{
+    const struct api_tuning *t = tuning_of(root);
+    const struct node *given_models = given(root, "models");
+    const char *names[CONF_MODELS_MAX];
+    struct err err;
+    uint64_t id = 0, busy = 0;
+    unsigned n = 0;
+    if (!t)
+        return;
+    for (const struct node *m = given_models ? given_models->first : NULL; m && n < CONF_MODELS_MAX; m = m->next) {
+        const struct conf_model *model = conf_model_named(call_of(root)->conf, m->text);
+        if (!model) {
+            gql_root_error(root, 404, "there is no model '%.*s', the configuration has: %.*s", (int)(m->text.n < 100 ? m->text.n : 100),
+                           m->text.p, STR_ARG(model_names(&call_of(root)->arena, call_of(root)->conf)));
+            return gql_resolved(root, NULL);
+        }
+        names[n++] = model->name;
+    }
+    if (given_models && !n) {
+        gql_root_error(root, 400, "argument 'models': an empty list, expected names, or nothing for all models");
+        return gql_resolved(root, NULL);
+    }
+    bool begun = t->apply(t->arg, names, n, &id, &busy, &err);
+    resolve_deed(root, t, begun, id, busy, &err);
+}
+
+static void resolve_rollback(struct gql_root *root)
+{
+    const struct api_tuning *t = tuning_of(root);
+    const struct conf_model *model;
+    struct err err;
+    uint64_t id = 0, busy = 0;
+    if (!t || !model_of(root, "model", &model))
+        return;
+    bool begun = t->rollback(t->arg, model ? model->name : NULL, &id, &busy, &err);
+    resolve_deed(root, t, begun, id, busy, &err);
+}
+
 /* ---- what every operation has ---- */
 
 static void resolve_typename(struct gql_root *root)
@@ -322,7 +425,10 @@ static const struct {
     {"search", resolve_search},
     {"models", resolve_models},
     {"model", resolve_model},
+    {"optimizationStatus", resolve_status},
     {"purgeCache", resolve_purge},
+    {"applyOptimizations", resolve_apply},
+    {"rollbackOptimizations", resolve_rollback},
     {"__typename", resolve_typename},
     {"__schema", resolve_schema},
     {"__type", resolve_type},

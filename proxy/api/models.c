@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "api/routes.h"
+#include "api/tuning.h"
 #include "base/mem.h"
 #include "base/metrics.h"
 #include "io/loop.h"
@@ -237,7 +238,49 @@ void api_models(struct call *call)
     call_reply_node(call, 200, out, STR_NONE);
 }
 
+struct metrics_call {
+    struct tuning_question memory;
+    struct call *call;
+};
+
+/* memory: the document of its collections; NULL: it is not known. */
+static void reply_metrics(struct call *call, struct cJSON *memory)
+{
+    struct arena *a = &call->arena;
+    const struct api_tuning *t = call->api->hooks.tuning;
+    struct node *out = model_metrics_node(a, call->api->history, call->conf, call->model);
+    cJSON *of_model = cJSON_DetachItemFromArray(cJSON_GetObjectItemCaseSensitive(memory, "models"), 0);
+    node_add(out, STR("memory"), node_doc(a, of_model));
+    node_add(out, STR("last_test"), node_doc(a, t ? t->last_test(t->arg, call->model->name) : NULL));
+    cJSON_Delete(memory);
+    call_reply_node(call, 200, out, STR_NONE);
+}
+
+static void memory_known(struct tuning_question *q, unsigned status, struct cJSON *doc)
+{
+    struct metrics_call *m = (struct metrics_call *)q;
+    if (status != 200) {
+        cJSON_Delete(doc);
+        doc = NULL;
+    }
+    reply_metrics(m->call, doc);
+}
+
+static void stop(struct call *call)
+{
+    struct metrics_call *m = call->work;
+    call->api->hooks.tuning->forget(call->api->hooks.tuning->arg, &m->memory);
+}
+
 void api_model_metrics(struct call *call)
 {
-    call_reply_node(call, 200, model_metrics_node(&call->arena, call->api->history, call->conf, call->model), STR_NONE);
+    const struct api_tuning *t = call->api->hooks.tuning;
+    if (!t)
+        return reply_metrics(call, NULL);
+    struct metrics_call *m = arena_zalloc(&call->arena, sizeof *m);
+    m->call = call;
+    m->memory.done = memory_known;
+    call->work = m;
+    call->abandon = stop;
+    t->memory(t->arg, call->model->name, &m->memory);
 }

@@ -54,6 +54,24 @@ static const struct {
      "{\"type\":\"object\",\"required\":[\"id\",\"kind\",\"state\",\"progress\",\"text\"],\"properties\":{\"id\":{\"type\":\"integer\"},"
      "\"kind\":{\"type\":\"string\"},\"model\":{\"type\":[\"string\",\"null\"]},\"state\":{\"enum\":[\"running\",\"done\",\"failed\"]},"
      "\"progress\":{\"type\":\"number\",\"minimum\":0,\"maximum\":1},\"text\":{\"type\":\"string\"},\"result\":{}}}"},
+    {"Jobs",
+     "{\"type\":\"object\",\"required\":[\"jobs\"],\"properties\":{\"jobs\":{\"type\":\"array\",\"items\":{\"$ref\":"
+     "\"#/components/schemas/Job\"}}}}"},
+    {"Which",
+     "{\"type\":\"object\",\"description\":\"All models when nothing is named.\",\"properties\":{\"model\":{\"type\":[\"string\","
+     "\"null\"]},\"models\":{\"type\":[\"array\",\"null\"],\"items\":{\"type\":\"string\"},\"minItems\":1}},"
+     "\"additionalProperties\":false}"},
+    {"Purge",
+     "{\"type\":\"object\",\"required\":[\"model\",\"purged\"],\"properties\":{\"model\":{\"type\":\"string\"},\"purged\":{"
+     "\"type\":\"array\",\"items\":{\"type\":\"string\"}}}}"},
+    {"OfModels",
+     "{\"type\":\"object\",\"required\":[\"models\"],\"properties\":{\"models\":{\"type\":\"array\",\"items\":{\"type\":"
+     "\"object\",\"required\":[\"model\"],\"properties\":{\"model\":{\"type\":\"string\"},\"collections\":{\"type\":\"array\","
+     "\"items\":{\"type\":\"object\"}}}}}}}"},
+    {"Plan", "{\"$ref\":\"#/components/schemas/OfModels\",\"description\":\"per collection: changes, patch, reindex, warnings, memory\"}"},
+    {"Status", "{\"$ref\":\"#/components/schemas/OfModels\",\"description\":\"per model: mode, wish, targets, last_test; per "
+               "collection: fact, drift\"}"},
+    {"Memory", "{\"$ref\":\"#/components/schemas/OfModels\",\"description\":\"per collection: measured, estimated, within_limit\"}"},
 };
 
 static struct node *text(struct arena *a, const char *z)

@@ -1,5 +1,7 @@
 #include "api/purge.h"
 
+#include "api/routes.h"
+
 static void wake(void *arg)
 {
     struct purge *p = arg;
@@ -54,4 +56,38 @@ void purge_stop(struct purge *p)
 {
     loop_unwake(&p->worker->loop, &p->task);
     coherence_cancel(&p->hold);
+}
+
+/* ---- the route ---- */
+
+struct purge_call {
+    struct purge purge;
+    struct call *call;
+    struct node *names;
+};
+
+static void purged(struct purge *p)
+{
+    struct purge_call *pc = (struct purge_call *)p;
+    struct arena *a = &pc->call->arena;
+    struct node *out = node_object(a);
+    node_add(out, STR("model"), node_text(a, str_of(pc->call->model->name)));
+    node_add(out, STR("purged"), pc->names);
+    call_reply_node(pc->call, 200, out, STR_NONE);
+}
+
+static void stop(struct call *call)
+{
+    struct purge_call *pc = call->work;
+    purge_stop(&pc->purge);
+}
+
+void api_purge(struct call *call)
+{
+    struct purge_call *pc = arena_zalloc(&call->arena, sizeof *pc);
+    pc->call = call;
+    pc->purge.done = purged;
+    call->work = pc;
+    call->abandon = stop;
+    purge_start(&pc->purge, call->api->hooks.worker, call->model, &call->arena, &pc->names);
 }

@@ -15,6 +15,6 @@ struct purge {
     struct task task;
 };
 
-/* model NULL: everything. *names: what goes, a list of names; "*" for everything, which also stands for a model with patterns. */
+/* model NULL: everything. Embedded in who asks. *names: what goes, a list of names; "*" for everything, which also stands for a model with patterns. */
 void purge_start(struct purge *, struct worker *, const struct conf_model *model, struct arena *, struct node **names);
 void purge_stop(struct purge *); /* done() will not come; what was told stands */

@@ -4,7 +4,12 @@
 #define VECTOR {"vector", "{\"type\":\"string\",\"example\":\"0.1,0.2,0.3\"}", "numbers with commas; without it a fixed vector of the model's size"}
 #define USING {"using", "{\"type\":\"string\"}", "the name of the vector, where the collection has named ones"}
 
+#define MODELS {"model", "{\"type\":\"string\"}", "a model's name, or several with commas; without it all"}
+#define ONE_MODEL {"model", "{\"type\":\"string\"}", "a model's name; without it all"}
+#define WAIT {"wait", "{\"type\":\"boolean\",\"default\":false}", "answer when the job has ended: 200, or 500 if it failed"}
+
 #define V1 "/api/v1"
+#define OPTIMIZATIONS V1 "/optimizations"
 #define MODEL V1 "/models/{model}"
 
 const struct api_route api_routes[] = {
@@ -22,6 +27,24 @@ const struct api_route api_routes[] = {
     {"POST", MODEL "/search/optimized", ACCESS_READ, api_search_optimized, "searchOptimized",
      "The same, with what was done: parameters, cache, upstream, time. Without a body a probe.", "SearchBody", "OptimizedAnswer",
      0, {}},
+    {"POST", MODEL "/cache/purge", ACCESS_WRITE, api_purge, "purgeCache",
+     "No answer from before is served from a cache again.", NULL, "Purge", 0, {}},
+    {"GET", OPTIMIZATIONS "/plan", ACCESS_READ, api_plan, "plan", "What Qdrant is, what is wished, the PATCH between them.", NULL, "Plan", 0,
+     {MODELS, {"points", "{\"type\":\"integer\",\"minimum\":1}", "a forecast of memory for so many points"}}},
+    {"POST", OPTIMIZATIONS "/apply", ACCESS_WRITE, api_apply, "apply", "Writes what differs, reads it back, waits for the index.",
+     "Which", "Job", 202, {MODELS, WAIT}},
+    {"POST", OPTIMIZATIONS "/rollback", ACCESS_WRITE, api_rollback, "rollback", "Takes back what was applied.", "Which", "Job", 202,
+     {ONE_MODEL, WAIT}},
+    {"GET", OPTIMIZATIONS "/status", ACCESS_READ, api_status, "status", "Each model: wish, fact, drift, targets, last test.", NULL,
+     "Status", 0, {ONE_MODEL}},
+    {"POST", OPTIMIZATIONS "/test/all-models", ACCESS_WRITE, api_test, "testAll", "Measures all models, one after the other.", NULL, "Job",
+     202, {WAIT}},
+    {"POST", OPTIMIZATIONS "/test/{model}", ACCESS_WRITE, api_test, "test", "Measures a model: baseline and optimised, cold and warm.", NULL,
+     "Job", 202, {WAIT}},
+    {"GET", OPTIMIZATIONS "/memory/usage", ACCESS_READ, api_memory, "memory", "Memory of the collections, measured and estimated.", NULL,
+     "Memory", 0, {MODELS}},
+    {"GET", V1 "/jobs", ACCESS_READ, api_jobs, "jobs", "Jobs, newest first.", NULL, "Jobs", 0, {}},
+    {"GET", V1 "/jobs/{id}", ACCESS_READ, api_job, "job", "A job's progress, and its result once it has ended.", NULL, "Job", 0, {WAIT}},
     {"GET", "/graphql", ACCESS_READ, api_graphql_get, "graphqlGet", "A GraphQL query.", NULL, "GraphqlAnswer", 0,
      {{"query", "{\"type\":\"string\"}", "the document"}, {"operationName", "{\"type\":\"string\"}", "which operation of it"},
       {"variables", "{\"type\":\"string\"}", "a JSON object"}, {"extensions", "{\"type\":\"string\"}", "a JSON object, unused"}}},

@@ -44,5 +44,14 @@ void api_model_metrics(struct call *);
 void api_search_get(struct call *);       /* search.c */
 void api_search_post(struct call *);
 void api_search_optimized(struct call *);
+void api_plan(struct call *);             /* optimizations.c */
+void api_apply(struct call *);
+void api_rollback(struct call *);
+void api_status(struct call *);
+void api_memory(struct call *);
+void api_test(struct call *);
+void api_jobs(struct call *);
+void api_job(struct call *);
+void api_purge(struct call *);            /* purge.c */
 void api_graphql_get(struct call *);      /* graphql.c */
 void api_graphql_post(struct call *);

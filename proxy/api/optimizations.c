@@ -1,0 +1,307 @@
+/* optimizations.c - plans, applying, rolling back, tests, status, memory; and the jobs that come of them. */
+#include <cjson/cJSON.h>
+#include <stdlib.h>
+
+#include "api/routes.h"
+#include "api/tuning.h"
+
+enum { NAMED_MAX = CONF_MODELS_MAX };
+
+struct named {
+    const char *name[NAMED_MAX];
+    unsigned n; /* 0: all */
+};
+
+struct tuning_call {
+    struct tuning_question question;
+    struct call *call;
+    bool is_job;
+    struct named only; /* more than one: the others are left out of the answer */
+};
+
+/* NULL when the call has been answered. */
+static const struct api_tuning *tuning_of(struct call *call)
+{
+    const struct api_tuning *t = call->api->hooks.tuning;
+    if (!t)
+        call_error(call, 503, "tuning is not running yet");
+    return t;
+}
+
+/* ---- which models ---- */
+
+static bool add_name(struct call *call, struct named *out, struct str name)
+{
+    const struct conf_model *model = conf_model_named(call->conf, name);
+    if (!model) {
+        call_error(call, 404, "there is no model '%.*s', the configuration has: %.*s", (int)(name.n < 100 ? name.n : 100), name.p,
+                   STR_ARG(model_names(&call->arena, call->conf)));
+        return false;
+    }
+    for (unsigned i = 0; i < out->n; i++)
+        if (strcmp(out->name[i], model->name) == 0)
+            return true;
+    out->name[out->n++] = model->name;
+    return true;
+}
+
+/* {"model": "a"} or {"models": ["a", "b"]}; both may be left out. */
+static bool names_of_body(struct call *call, const struct node *body, struct named *out)
+{
+    for (const struct node *m = body->first; m; m = m->next) {
+        bool one = str_eq(m->key, STR("model")), many = str_eq(m->key, STR("models"));
+        if (!one && !many) {
+            call_error(call, 400, "line %u, column %u: the body has \"%.*s\", expected \"model\" or \"models\"", m->line, m->column,
+                       (int)(m->key.n < 60 ? m->key.n : 60), m->key.p);
+            return false;
+        }
+        if (m->kind == NODE_NULL)
+            continue;
+        if (m->kind != (one ? NODE_STRING : NODE_LIST)) {
+            call_error(call, 400, "line %u, column %u: \"%.*s\" is %s, expected %s", m->line, m->column, STR_ARG(m->key),
+                       node_kind_name(m->kind), one ? "a model's name" : "a list of models' names");
+            return false;
+        }
+        if (one && !add_name(call, out, m->text))
+            return false;
+        for (const struct node *item = m->first; item; item = item->next) {
+            if (item->kind != NODE_STRING) {
+                call_error(call, 400, "line %u, column %u: %s in \"models\", expected a model's name", item->line, item->column,
+                           node_kind_name(item->kind));
+                return false;
+            }
+            if (!add_name(call, out, item->text))
+                return false;
+        }
+        if (many && !m->n) {
+            call_error(call, 400, "line %u, column %u: \"models\" is empty, expected names, or nothing for all models", m->line,
+                       m->column);
+            return false;
+        }
+    }
+    return true;
+}
+
+/* ?model=a,b and, for deeds, the body. False when the call has been answered. */
+static bool names_of(struct call *call, struct named *out, bool with_body)
+{
+    struct str list;
+    bool bad;
+    out->n = 0;
+    if (call_query(call, "model", &list, &bad)) {
+        if (!list.n)
+            return call_error(call, 400, "model: found nothing, expected a model's name, or several with commas"), false;
+        while (list.p)
+            if (!add_name(call, out, str_trim(str_split(&list, ','), " ")))
+                return false;
+    }
+    if (bad)
+        return false;
+    struct node *body = with_body ? call_body(call, &bad) : NULL;
+    return with_body && (bad || body) ? !bad && names_of_body(call, body, out) : true;
+}
+
+/* ?name=true or false. False when the call has been answered. */
+static bool flag_of(struct call *call, const char *name, bool *out)
+{
+    struct str text;
+    bool bad;
+    *out = false;
+    if (!call_query(call, name, &text, &bad))
+        return !bad;
+    *out = str_eq(text, STR("true")) || str_eq(text, STR("1"));
+    if (*out || str_eq(text, STR("false")) || str_eq(text, STR("0")))
+        return true;
+    call_error(call, 400, "%s: found '%.*s', expected true or false", name, (int)(text.n < 40 ? text.n : 40), text.n ? text.p : "");
+    return false;
+}
+
+/* ---- questions ---- */
+
+static void stop(struct call *call)
+{
+    struct tuning_call *t = call->work;
+    call->api->hooks.tuning->forget(call->api->hooks.tuning->arg, &t->question);
+}
+
+/* A job that has failed has done what it could and says so; who waited for it hears that it failed. */
+static unsigned status_of_job(const cJSON *job)
+{
+    const char *state = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(job, "state"));
+    return state && strcmp(state, "failed") == 0 ? 500 : 200;
+}
+
+/* Leaves those of the list that were named. */
+static void keep(cJSON *doc, const struct named *only)
+{
+    cJSON *models = cJSON_GetObjectItemCaseSensitive(doc, "models"), *next;
+    for (cJSON *m = models ? models->child : NULL; m && only->n > 1; m = next) {
+        const char *name = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(m, "model"));
+        bool wanted = false;
+        next = m->next;
+        for (unsigned i = 0; i < only->n; i++)
+            wanted |= name && strcmp(name, only->name[i]) == 0;
+        if (!wanted)
+            cJSON_Delete(cJSON_DetachItemViaPointer(models, m));
+    }
+}
+
+static void done(struct tuning_question *q, unsigned status, struct cJSON *doc)
+{
+    struct tuning_call *t = (struct tuning_call *)q;
+    const char *why = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(doc, "error"));
+    if (status == 200 && doc) {
+        keep(doc, &t->only);
+        call_reply_doc(t->call, t->is_job ? status_of_job(doc) : 200, doc);
+        return;
+    }
+    call_error(t->call, status == 200 ? 502 : status, "%s", why ? why : "no answer from the upstream");
+    cJSON_Delete(doc);
+}
+
+static struct tuning_question *question_of(struct call *call, bool is_job, const struct named *only)
+{
+    struct tuning_call *t = arena_zalloc(&call->arena, sizeof *t);
+    t->question.done = done;
+    t->call = call;
+    t->is_job = is_job;
+    if (only)
+        t->only = *only;
+    call->work = t;
+    call->abandon = stop;
+    return &t->question;
+}
+
+void api_plan(struct call *call)
+{
+    const struct api_tuning *t = tuning_of(call);
+    struct named named;
+    struct str text;
+    uint64_t points = 0;
+    bool bad;
+    if (!t || !names_of(call, &named, false))
+        return;
+    if (call_query(call, "points", &text, &bad) && (!str_u64(text, INT64_MAX, &points) || !points))
+        return call_error(call, 400, "points: found '%.*s', expected a whole number of points such as 100000000",
+                          (int)(text.n < 40 ? text.n : 40), text.n ? text.p : "");
+    if (!bad)
+        t->plan(t->arg, named.n == 1 ? named.name[0] : NULL, points, question_of(call, false, &named));
+}
+
+void api_memory(struct call *call)
+{
+    const struct api_tuning *t = tuning_of(call);
+    struct named named;
+    if (t && names_of(call, &named, false))
+        t->memory(t->arg, named.n == 1 ? named.name[0] : NULL, question_of(call, false, &named));
+}
+
+void api_status(struct call *call)
+{
+    const struct api_tuning *t = tuning_of(call);
+    struct named named;
+    if (!t || !names_of(call, &named, false))
+        return;
+    if (named.n > 1)
+        return call_error(call, 400, "model: found %u models, expected one, or none for all", named.n);
+    call_reply_doc(call, 200, t->status(t->arg, named.n ? named.name[0] : NULL));
+}
+
+/* ---- deeds ---- */
+
+/* 202 with the job's first document, or, waiting, its last. */
+static void reply_job(struct call *call, const struct api_tuning *t, uint64_t id, bool wait)
+{
+    if (wait && t->wait(t->arg, id, question_of(call, true, NULL)))
+        return;
+    cJSON *doc = t->job(t->arg, id);
+    if (!doc)
+        return call_error(call, 404, "job %llu has ended and was pushed out by newer ones", (unsigned long long)id);
+    call_reply_doc(call, wait ? status_of_job(doc) : 202, doc);
+}
+
+static void reply_deed(struct call *call, const struct api_tuning *t, bool begun, uint64_t id, uint64_t busy, const struct err *err,
+                       bool wait)
+{
+    if (begun)
+        reply_job(call, t, id, wait);
+    else if (busy)
+        call_error(call, 409, "%s: see /api/v1/jobs/%llu", err->text, (unsigned long long)busy);
+    else
+        call_error(call, 503, "%s", err->text);
+}
+
+void api_apply(struct call *call)
+{
+    const struct api_tuning *t = tuning_of(call);
+    struct named named;
+    struct err err;
+    uint64_t id = 0, busy = 0;
+    bool wait;
+    if (!t || !flag_of(call, "wait", &wait) || !names_of(call, &named, true))
+        return;
+    bool begun = t->apply(t->arg, named.name, named.n, &id, &busy, &err);
+    reply_deed(call, t, begun, id, busy, &err, wait);
+}
+
+static void one_or_all(struct call *call, bool (*deed)(void *, const char *, uint64_t *, uint64_t *, struct err *))
+{
+    const struct api_tuning *t = call->api->hooks.tuning;
+    struct named named;
+    struct err err;
+    uint64_t id = 0, busy = 0;
+    bool wait;
+    if (!flag_of(call, "wait", &wait) || !names_of(call, &named, true))
+        return;
+    if (named.n > 1)
+        return call_error(call, 400, "found %u models, expected one, or none for all", named.n);
+    const char *model = call->model ? call->model->name : named.n ? named.name[0] : NULL;
+    bool begun = deed(t->arg, model, &id, &busy, &err);
+    reply_deed(call, t, begun, id, busy, &err, wait);
+}
+
+void api_rollback(struct call *call)
+{
+    const struct api_tuning *t = tuning_of(call);
+    if (t)
+        one_or_all(call, t->rollback);
+}
+
+/* Of the model in the path, or of all. */
+void api_test(struct call *call)
+{
+    const struct api_tuning *t = tuning_of(call);
+    if (!t)
+        return;
+    if (!t->test)
+        return call_error(call, 503, "this server has no tests to run");
+    one_or_all(call, t->test);
+}
+
+/* ---- jobs ---- */
+
+void api_jobs(struct call *call)
+{
+    const struct api_tuning *t = tuning_of(call);
+    if (t)
+        call_reply_doc(call, 200, t->jobs(t->arg));
+}
+
+void api_job(struct call *call)
+{
+    const struct api_tuning *t = tuning_of(call);
+    uint64_t id;
+    bool wait;
+    if (!t || !flag_of(call, "wait", &wait))
+        return;
+    if (!str_u64(call->param, UINT64_MAX, &id))
+        return call_error(call, 400, "found '%.*s', expected a job's number", (int)(call->param.n < 40 ? call->param.n : 40),
+                          call->param.p);
+    if (wait && t->wait(t->arg, id, question_of(call, true, NULL)))
+        return;
+    cJSON *doc = t->job(t->arg, id);
+    if (!doc)
+        return call_error(call, 404, "there is no job %llu: it was never begun here, or newer ones have pushed it out",
+                          (unsigned long long)id);
+    call_reply_doc(call, wait ? status_of_job(doc) : 200, doc);
+}
