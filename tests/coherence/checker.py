@@ -161,7 +161,13 @@ class Bench:
         **parts: dict,
     ):
         self.random = random.Random(seed)
-        self.seed, self.n_quivers, self.with_relays, self.with_redis, self.workers = seed, quivers, relays, redis, workers
+        self.seed, self.n_quivers, self.with_relays, self.with_redis, self.workers = (
+            seed,
+            quivers,
+            relays,
+            redis,
+            workers,
+        )
         self.settings = {
             "coherence": {"quarantine": quarantine, "forget": forget},
             "redis": {"budget": budget},
@@ -182,7 +188,9 @@ class Bench:
         self.back = 0.0  # seconds until hits came back after a schedule
         self.readers: list[Reader] = []
         self.tasks: list[asyncio.Task] = []
-        self.latency: dict[int, list[float]] = {}  # of each quiver's reads, seconds, where somebody asked for it
+        self.latency: dict[
+            int, list[float]
+        ] = {}  # of each quiver's reads, seconds, where somebody asked for it
 
     # set up
     async def start(self) -> "Bench":
@@ -222,7 +230,9 @@ class Bench:
             await asyncio.sleep(0.01)
         for r in self.readers:
             if r.begun:
-                self.report.errors.append(f"no answer for {(now() - r.begun) / SEC:.1f} s to a read of {r.question.names}")
+                self.report.errors.append(
+                    f"no answer for {(now() - r.begun) / SEC:.1f} s to a read of {r.question.names}"
+                )
         await self.judge  # it ends by itself: cancelled, it would lose a part of the log
         await self.look_up()
         for r in self.readers:
@@ -230,7 +240,9 @@ class Bench:
                 r.transport.abort()
         for what in (self.model, *self.relays):
             await what.stop()
-        problems = await asyncio.gather(*(asyncio.to_thread(q.stop) for q in self.quivers), return_exceptions=True)
+        problems = await asyncio.gather(
+            *(asyncio.to_thread(q.stop) for q in self.quivers), return_exceptions=True
+        )
         self.report.errors += [f"quiver's end: {p}" for p in problems if p]
         if self.redis:
             await asyncio.to_thread(self.redis.close)
@@ -249,7 +261,9 @@ class Bench:
             if len(self.report.errors) < 1000:
                 self.report.errors.append(f"{(now() - self.begun) / SEC:.3f} s, quiver {which}: {text}")
 
-    def took(self, which: int, q: Question, seen: bytes, begun: int, ended: int, hit: bool, joined: bool) -> None:
+    def took(
+        self, which: int, q: Question, seen: bytes, begun: int, ended: int, hit: bool, joined: bool
+    ) -> None:
         r = self.report
         r.reads += 1
         r.by_group[q.group] += 1
@@ -314,7 +328,9 @@ class Bench:
         """n more readers, over all quivers in turn or through one."""
         cumulative = list(itertools.accumulate(weights or [1.0] * len(questions)))
         for i in range(n):
-            reader = Reader(self, which if which >= 0 else i % len(self.quivers), questions, cumulative, pause)
+            reader = Reader(
+                self, which if which >= 0 else i % len(self.quivers), questions, cumulative, pause
+            )
             self.readers.append(reader)
             reader.open()
 
@@ -345,7 +361,9 @@ class Bench:
         target = self.report.reads + n
         await self.until(lambda: self.report.reads >= target, 60, f"{n} more reads")
 
-    async def hits_come(self, n: int = 50, timeout: float = 15.0, group: str = "quiet", why: str = "") -> float:
+    async def hits_come(
+        self, n: int = 50, timeout: float = 15.0, group: str = "quiet", why: str = ""
+    ) -> float:
         """At least n of the next 2n answers of that group are hits; the seconds that took."""
         r = self.report
         recent: list[tuple[int, int]] = [(r.by_group[group], r.hits_by_group[group])]
@@ -389,13 +407,34 @@ def expected(fate: str) -> int:
 
 # The mixed load: what the issue calls "all write forms, wait true and false, aliases switched, collections recreated".
 
-COLLECTIONS = {"quiet": 1, "calm": 1, "seldom": 1, "busy": 1, "wide": 2, "left": 1, "right": 1, "reborn": 1, "looker": 1}
+COLLECTIONS = {
+    "quiet": 1,
+    "calm": 1,
+    "seldom": 1,
+    "busy": 1,
+    "wide": 2,
+    "left": 1,
+    "right": 1,
+    "reborn": 1,
+    "looker": 1,
+}
 
 
 def mixed_questions() -> tuple[list[Question], list[float]]:
     out: list[tuple[Question, float]] = []
     operations = [*BODIES, "get"]
-    shares = {"quiet": 35, "calm": 8, "seldom": 8, "busy": 7, "wide": 5, "left": 3, "right": 3, "reborn": 5, "now": 12, "spare": 2}
+    shares = {
+        "quiet": 35,
+        "calm": 8,
+        "seldom": 8,
+        "busy": 7,
+        "wide": 5,
+        "left": 3,
+        "right": 3,
+        "reborn": 5,
+        "now": 12,
+        "spare": 2,
+    }
     for name, share in shares.items():
         for n in range(QUESTIONS):
             out.append((Question(name, name, operations[n % len(operations)], n), share / QUESTIONS))
@@ -416,6 +455,11 @@ async def reading_load(bench: Bench) -> None:
     pens = [Pen(bench, 0) for _ in range(3)]
     for pen, name, wait in ((pens[0], "seldom", True), (pens[1], "busy", False), (pens[2], "right", True)):
         bench.task(every(bench, 0.05, lambda p=pen, c=name, w=wait: p.points(c, w)))
+
+
+async def still_load(bench: Bench) -> None:
+    """Readers only; every write is the schedule's."""
+    bench.read(*mixed_questions(), n=12)
 
 
 async def every(bench: Bench, seconds: float, step: Callable[[], Awaitable]) -> None:
@@ -442,7 +486,18 @@ async def mixed_load(
 
     def busy() -> Awaitable:
         wait = pick((True, True, False))
-        fates = ("", "", "late", "timeout", "408", "500", "500_never", "lost_before", "lost_after", "lost_never")
+        fates = (
+            "",
+            "",
+            "late",
+            "timeout",
+            "408",
+            "500",
+            "500_never",
+            "lost_before",
+            "lost_after",
+            "lost_never",
+        )
         return pens[2].points("busy", wait, pick(fates) if wait else "")
 
     def wide() -> Awaitable:
@@ -457,16 +512,22 @@ async def mixed_load(
         if form == "repoint":
             await pens[5].aliases(alias("create", "now", pick(("left", "right"))), fate=fate)
         elif form == "swap":
-            await pens[5].aliases(alias("delete", "now"), alias("create", "now", pick(("left", "right"))), fate=fate)
+            await pens[5].aliases(
+                alias("delete", "now"), alias("create", "now", pick(("left", "right"))), fate=fate
+            )
         else:
             await pens[5].aliases({"rename_alias": {"old_alias_name": "now", "new_alias_name": "spare"}})
             await pens[5].aliases({"rename_alias": {"old_alias_name": "spare", "new_alias_name": "now"}})
 
     async def rebirth() -> None:
-        await pens[6].write("DELETE", "/collections/reborn", fate=pick(("", "late", "500") if churn else ("", "late")))
+        await pens[6].write(
+            "DELETE", "/collections/reborn", fate=pick(("", "late", "500") if churn else ("", "late"))
+        )
         if pick((True, False)):
             await asyncio.sleep(0.02)
-        await pens[6].write("PUT", "/collections/reborn", {"vectors": {"size": 2, "distance": "Dot"}}, pick(("", "late")))
+        await pens[6].write(
+            "PUT", "/collections/reborn", {"vectors": {"size": 2, "distance": "Dot"}}, pick(("", "late"))
+        )
         for _ in range(3):
             await pens[6].points("reborn", pick((True, False)))
             await asyncio.sleep(0.02)
@@ -532,13 +593,23 @@ def main() -> int:
     p.add_argument("--seed", type=int, default=int(time.time()))
     p.add_argument("--schedule", choices=sorted(SCHEDULES))
     p.add_argument("--quarantine", default="2s")
-    p.add_argument("--until-stale", action="store_true", help="end at the first stale read, or after --seconds")
+    p.add_argument(
+        "--until-stale", action="store_true", help="end at the first stale read, or after --seconds"
+    )
     a = p.parse_args()
     print(f"seed {a.seed}", flush=True)
     s = SCHEDULES.get(a.schedule)
     how = s.how if s else {}
     report = run(
-        check(a.reads, a.seconds, a.seed, s.run if s else None, a.until_stale, **{"quarantine": a.quarantine, **how}), 3600
+        check(
+            a.reads,
+            a.seconds,
+            a.seed,
+            s.run if s else None,
+            a.until_stale,
+            **{"quarantine": a.quarantine, **how},
+        ),
+        3600,
     )
     print(report)
     good = not report.n_stale and not report.errors and report.rate("quiet") >= (0.8 if not s else 0)

@@ -122,14 +122,19 @@ class Link(asyncio.Protocol):
 class Reader(Link):
     """Asks questions without pause (or with one) until the bench is over."""
 
-    def __init__(self, bench: "Bench", which: int, questions: list[Question], weights: list[float], pause: float = 0):
+    def __init__(
+        self, bench: "Bench", which: int, questions: list[Question], weights: list[float], pause: float = 0
+    ):
         super().__init__(bench, which)
         self.questions, self.weights, self.pause = questions, weights, pause
         self.plan: list[Question] = []
+        self.once = False  # the plan is all
         self.question = questions[0]
 
     def ready(self) -> None:
         if self.bench.over or self.transport is None or self.begun:
+            return
+        if not self.plan and self.once:
             return
         if not self.plan:
             self.plan = self.bench.random.choices(self.questions, cum_weights=self.weights, k=500)
@@ -149,7 +154,9 @@ class Reader(Link):
                 joined = not hit and data.find(b"collapsed", 0, end) > 0
                 self.bench.took(self.which, q, data[at : data.find(b'"', at)], begun, ended, hit, joined)
             else:
-                self.bench.failed(self.which, f"not the answer to {q.expect!r}: {data[end : end + 200]!r}", True)
+                self.bench.failed(
+                    self.which, f"not the answer to {q.expect!r}: {data[end : end + 200]!r}", True
+                )
         elif status == 404:
             self.bench.took(self.which, q, b"", begun, ended, False, False)
         else:
@@ -207,13 +214,21 @@ class Pen:
         for link in self.links:
             link.open()
 
-    async def write(self, method: str, path: str, body: dict | None = None, fate: str = "", watch: bool = False) -> int:
+    async def write(
+        self, method: str, path: str, body: dict | None = None, fate: str = "", watch: bool = False
+    ) -> int:
         bench = self.bench
         link = bench.random.choice(self.links)
         bench.n_writes += 1
         tag = f"w{bench.n_writes}"
-        extra = f"x-write: {tag}\r\n" + (f"x-fate: {fate}\r\n" if fate else "") + ("x-watch: 1\r\n" if watch else "")
-        data = request(method, path, json.dumps(body or {}).encode(), "Content-Type: application/json\r\n" + extra)
+        extra = (
+            f"x-write: {tag}\r\n"
+            + (f"x-fate: {fate}\r\n" if fate else "")
+            + ("x-watch: 1\r\n" if watch else "")
+        )
+        data = request(
+            method, path, json.dumps(body or {}).encode(), "Content-Type: application/json\r\n" + extra
+        )
         status, begun, ended = await link.ask(data)
         if status >= 0:
             bench.wrote(link.which, tag, method + " " + path, fate, status, begun, ended)

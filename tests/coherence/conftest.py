@@ -17,7 +17,9 @@ from lib import quiver_binary  # noqa: E402
 def pytest_addoption(parser: pytest.Parser) -> None:
     try:
         parser.addoption(
-            "--long", action="store_true", help="full sizes and counts where the default run takes smaller ones"
+            "--long",
+            action="store_true",
+            help="full sizes and counts where the default run takes smaller ones",
         )
     except ValueError:
         pass  # another folder's conftest was first

@@ -59,7 +59,9 @@ class History:
             return []
         first = max(times[state], begun)
         last = min(times[state + 1] if state + 1 < len(times) else FOREVER, ended)
-        return [(max(a, first), min(b, last)) for a, b in self.meant(name, uid) if max(a, first) <= min(b, last)]
+        return [
+            (max(a, first), min(b, last)) for a, b in self.meant(name, uid) if max(a, first) <= min(b, last)
+        ]
 
     def meant(self, name: str, uid: int) -> list[tuple[int, int]]:
         times, uids = self.names.get(name, ([], []))
@@ -115,7 +117,9 @@ class History:
         for name, uid, state in parts:
             times = self.states.get(uid)
             if times is None or state >= len(times):
-                return Stale(seen.decode(), begun, ended, 0, f"{name} never had it: not an answer of the model")
+                return Stale(
+                    seen.decode(), begun, ended, 0, f"{name} never had it: not an answer of the model"
+                )
             if state + 1 < len(times) and times[state + 1] < begun and begun - times[state + 1] > behind:
                 behind, tag = begun - times[state + 1], self.tags[uid][state + 1]
                 why = f"{name} had {len(times) - state - 1} later states; the next was made by {tag}"

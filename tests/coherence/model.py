@@ -129,7 +129,7 @@ class World:
     def change_aliases(self, actions: list[dict]) -> None:
         touched: list[str] = []
         for action in actions:
-            (kind, what), = action.items()
+            ((kind, what),) = action.items()
             if kind == "create_alias":
                 self.aliases[what["alias_name"]] = what["collection_name"]
                 touched.append(what["alias_name"])
@@ -277,9 +277,13 @@ class Connection(asyncio.Protocol):
     def facts(self, path: str, parts: list[str]) -> None:
         w = self.world
         if path == "/":
-            return self.answer(200, b'{"title":"qdrant - vector search engine","version":"1.18.3","commit":"0"}')
+            return self.answer(
+                200, b'{"title":"qdrant - vector search engine","version":"1.18.3","commit":"0"}'
+            )
         if path == "/collections":
-            return self.answer(200, body_of(json.dumps({"collections": [{"name": c} for c in w.collections]})))
+            return self.answer(
+                200, body_of(json.dumps({"collections": [{"name": c} for c in w.collections]}))
+            )
         if path == "/aliases":
             rows = [{"alias_name": a, "collection_name": c} for a, c in w.aliases.items()]
             return self.answer(200, body_of(json.dumps({"aliases": rows})))
@@ -331,7 +335,11 @@ class Connection(asyncio.Protocol):
         startup = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(self.world.started // 10**9))
         return {
             "id": "model",
-            "app": {"name": "qdrant", "version": "1.18.3", "startup": f"{startup}.{self.world.started % 10**9:09d}Z"},
+            "app": {
+                "name": "qdrant",
+                "version": "1.18.3",
+                "startup": f"{startup}.{self.world.started % 10**9:09d}Z",
+            },
             "collections": {"number_of_collections": len(rows), "collections": rows},
         }
 
@@ -386,12 +394,16 @@ class Connection(asyncio.Protocol):
             return
         self.change(method, parts, name, body, early, applied, delay, finish, done)
 
-    def update(self, inc: Incarnation, tag: str, fate: str, delay: float, applied: bool, done: Callable[[], None]) -> int:
+    def update(
+        self, inc: Incarnation, tag: str, fate: str, delay: float, applied: bool, done: Callable[[], None]
+    ) -> int:
         """Queues it where its points are: in one shard, some or all of them; the largest id it got."""
         w = self.world
         if not applied:
             return 0
-        shards = inc.shards if w.all_shards else w.random.sample(inc.shards, w.random.randint(1, len(inc.shards)))
+        shards = (
+            inc.shards if w.all_shards else w.random.sample(inc.shards, w.random.randint(1, len(inc.shards)))
+        )
         left = len(shards)
 
         def part_done() -> None:

@@ -6,7 +6,7 @@ import signal
 from dataclasses import dataclass, field
 from typing import Any, Awaitable, Callable
 
-from checker import Bench, churning, reading_load
+from checker import Bench, churning, reading_load, still_load
 from clients import Pen
 
 
@@ -157,7 +157,11 @@ async def promoted(bench: Bench) -> None:
     replica = await asyncio.to_thread(Redis)
     try:
         replica.command("REPLICAOF", "127.0.0.1", str(bench.redis.port))
-        await bench.until(lambda: b"master_link_status:up" in bytes(replica.command("INFO", "replication")), 10, "it replicates")
+        await bench.until(
+            lambda: b"master_link_status:up" in bytes(replica.command("INFO", "replication")),
+            10,
+            "it replicates",
+        )
         await asyncio.to_thread(replica.command, "REPLICAOF", "NO", "ONE")
         await asyncio.sleep(1.0)
         bench.redis.kill()
@@ -212,7 +216,9 @@ def is_open(data: bytes) -> bool:
 async def victim_writes(bench: Bench, pen: Pen, fate: str = "") -> tuple[str, asyncio.Task]:
     """A write through quiver 1; its tag and the task that waits for its answer."""
     before = bench.n_writes
-    task = asyncio.ensure_future(pen.write("PUT", "/collections/calm/points?wait=true", {"points": []}, fate, watch=True))
+    task = asyncio.ensure_future(
+        pen.write("PUT", "/collections/calm/points?wait=true", {"points": []}, fate, watch=True)
+    )
     await asyncio.sleep(0)
     await bench.until(lambda: bench.n_writes > before, 5, "the write is sent")
     return f"w{bench.n_writes}", task
@@ -246,7 +252,9 @@ async def dies_before_forward(bench: Bench) -> None:
         await dies(bench, task)
 
 
-@schedule("dies_after_forward", "kill -9 of a quiver after the write was forwarded; it is applied later", **KILLED)
+@schedule(
+    "dies_after_forward", "kill -9 of a quiver after the write was forwarded; it is applied later", **KILLED
+)
 async def dies_after_forward(bench: Bench) -> None:
     pen = Pen(bench, 1)
     for _ in range(2):
@@ -319,7 +327,12 @@ async def upstream_restart(bench: Bench) -> None:
         await bench.hits_come(50)
 
 
-@schedule("names", "aliases and collections change all the time, some of it unknown to have ended", load=churning, back=0)
+@schedule(
+    "names",
+    "aliases and collections change all the time, some of it unknown to have ended",
+    load=churning,
+    back=0,
+)
 async def names(bench: Bench) -> None:
     await bench.reads_go_on(8000)
 
@@ -335,14 +348,39 @@ async def empty_restart(bench: Bench) -> None:
 # ---- for as long as they are let: what a broken quiver is put under ----
 
 
-@schedule("flushed_for_long", "FLUSHALL ever again, with time to fill in between", endless=True)
+@schedule(
+    "flushed_for_long",
+    "FLUSHALL, then as many writes as before it, again and again",
+    endless=True,
+    load=still_load,
+)
 async def flushed_for_long(bench: Bench) -> None:
+    """All through one quiver: what the other remembers must not come back with a number that comes back."""
+    pen = Pen(bench, 1)
     while not bench.over:
+        await pen.points("calm")
+        await bench.hits_come(50, group="calm")
         await bench.redis_says("FLUSHALL")
-        await asyncio.sleep(0.2 + 0.6 * bench.random.random())
 
 
-@schedule("cut_off_for_long", "one of two quivers is cut off, for a while, again and again", endless=True, **RELAYED)
+@schedule(
+    "switched_for_long",
+    "an alias moves, its new target is written, again and again",
+    endless=True,
+    load=still_load,
+)
+async def switched_for_long(bench: Bench) -> None:
+    pens = [Pen(bench, i) for i in (0, 1)]
+    while not bench.over:
+        pen, target = bench.random.choice(pens), bench.random.choice(("left", "right"))
+        await pen.aliases({"create_alias": {"alias_name": "now", "collection_name": target}})
+        await pen.points(target)
+        await bench.hits_come(30, group="now")
+
+
+@schedule(
+    "cut_off_for_long", "one of two quivers is cut off, for a while, again and again", endless=True, **RELAYED
+)
 async def cut_off_for_long(bench: Bench) -> None:
     while not bench.over:
         await cut_off(bench)

@@ -11,7 +11,9 @@ def made(*log: list, until: int = 10_000) -> History:
 
 def one() -> History:
     """c was created at 100; its states began at 100, 200, 300."""
-    return made(["s", 1, 0, 100, "create"], ["n", "c", 1, 100], ["s", 1, 1, 200, "w1"], ["s", 1, 2, 300, "w2"])
+    return made(
+        ["s", 1, 0, 100, "create"], ["n", "c", 1, 100], ["s", 1, 1, 200, "w1"], ["s", 1, 2, 300, "w2"]
+    )
 
 
 def test_a_read_beside_a_write_may_see_either() -> None:
@@ -33,7 +35,11 @@ def test_the_moment_of_the_change_counts_for_both() -> None:
 
 
 def test_a_state_that_never_was_is_no_answer() -> None:
-    assert one().judge(b"c=1.7", 250, 400) and one().judge(b"c=9.0", 250, 400) and one().judge(b"d=1.0", 150, 160)
+    assert (
+        one().judge(b"c=1.7", 250, 400)
+        and one().judge(b"c=9.0", 250, 400)
+        and one().judge(b"d=1.0", 150, 160)
+    )
 
 
 def test_an_alias_means_what_it_meant_then() -> None:
@@ -57,14 +63,26 @@ def test_states_of_two_collections_must_have_been_at_one_moment() -> None:
 
 
 def test_an_earlier_incarnation_is_stale() -> None:
-    h = made(["s", 1, 0, 100, "create"], ["n", "c", 1, 100], ["n", "c", 0, 200], ["s", 2, 0, 300, "create"], ["n", "c", 2, 300])
+    h = made(
+        ["s", 1, 0, 100, "create"],
+        ["n", "c", 1, 100],
+        ["n", "c", 0, 200],
+        ["s", 2, 0, 300, "create"],
+        ["n", "c", 2, 300],
+    )
     assert h.judge(b"c=1.0", 150, 160) is None
     assert h.judge(b"c=1.0", 250, 260) and h.judge(b"c=1.0", 350, 360)
     assert h.judge(b"c=2.0", 350, 360) is None
 
 
 def test_nothing_found_is_right_only_while_there_was_nothing() -> None:
-    h = made(["s", 1, 0, 100, "create"], ["n", "c", 1, 100], ["n", "c", 0, 200], ["s", 2, 0, 300, "create"], ["n", "c", 2, 300])
+    h = made(
+        ["s", 1, 0, 100, "create"],
+        ["n", "c", 1, 100],
+        ["n", "c", 0, 200],
+        ["s", 2, 0, 300, "create"],
+        ["n", "c", 2, 300],
+    )
     assert h.judge_missing(("c",), 50, 60) is None
     assert h.judge_missing(("c",), 150, 160)
     assert h.judge_missing(("c",), 190, 210) is None and h.judge_missing(("c",), 250, 260) is None

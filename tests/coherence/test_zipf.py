@@ -31,7 +31,9 @@ class Zipf:
         group, rank = self.questions[0].group, {id(q): i for i, q in enumerate(self.questions)}
         took = bench.took
 
-        def noting(which: int, q: Question, seen: bytes, begun: int, ended: int, hit: bool, joined: bool) -> None:
+        def noting(
+            which: int, q: Question, seen: bytes, begun: int, ended: int, hit: bool, joined: bool
+        ) -> None:
             if q.group == group:
                 if len(self.asked) >= n:
                     return
@@ -123,7 +125,8 @@ def test_each_model_answers_85_percent_from_the_cache(model: str, long: bool) ->
             with_writes(bench)
             size = DIMENSIONS[model] if long else 4
             questions = [
-                Question(model, model, "search", k, vector=str([next(vectors) % 9 / 8] * size)) for k in range(over)
+                Question(model, model, "search", k, vector=str([next(vectors) % 9 / 8] * size))
+                for k in range(over)
             ]
             zipf = Zipf(questions)
             hits, joined = await zipf.play(bench, n)
