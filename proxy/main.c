@@ -1,6 +1,7 @@
 /* main.c - the table of contents: arguments, configuration, run. */
 #include <stdio.h>
 
+#include "server/cli.h"
 #include "server/server.h"
 
 static int usage(const struct err *err)
@@ -22,6 +23,8 @@ int main(int argc, char **argv)
     struct args args;
     struct err err = {{0}};
     int code = EXIT_OK;
+    if (cli_wants(argc > 1 ? argv[1] : NULL))
+        return cli_main(argc, argv);
     if (!args_parse(argc, argv, &args, &err)) {
         code = usage(&err);
     } else if (args.version) {

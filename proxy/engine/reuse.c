@@ -1,5 +1,6 @@
 #include "engine/reuse.h"
 
+#include "coherence/breaks.h"
 #include "qdrant/jwt.h"
 
 /* Requests with these are answered by Qdrant alone: their answer depends on more than the key says (CORS, ranges, conditions), or their body
@@ -139,9 +140,8 @@ static void make_key(struct tx *tx, struct reuse *r)
 bool tx_reuse_map_holds(struct tx *tx)
 {
     const struct look *look = &tx->reuse->look;
-#ifdef QUIVER_BREAK_ALIAS_BLIND
-    return true;
-#endif
+    if (BREAK_ALIAS_BLIND)
+        return true;
     if (!look->map_held && (tx->map.hi || tx->map.lo) && fingerprint_eq(look->map, tx->map))
         return true;
     if (tx->worker->names_changed)

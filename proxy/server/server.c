@@ -22,9 +22,11 @@
 #include "qdrant/ops.h"
 #include "server/listen.h"
 #include "server/thread.h"
+#include "server/tuning.h"
 #include "tune/facts_poll.h"
 #include "tune/prover.h"
 #include "tune/server_watch.h"
+#include "tune/tune.h"
 #include "upstream/peer.h"
 
 enum { LISTENERS_MAX = THREAD_LISTENERS_MAX, API_MAX = 2 };
@@ -46,6 +48,8 @@ struct server {
     struct facts_poll *facts_poll;
     struct server_watch *server_watch;
     struct prover *prover;
+    struct tune *tune;
+    struct api_tuning tuning;
     struct api *api;
     _Atomic bool draining, up;   /* up: all listeners are bound, the pid file is written */
     struct letter open_control, close_control;
@@ -203,6 +207,7 @@ static void publish(struct facts *facts, void *arg)
     (void)arg;
     for (unsigned i = 0; i < server.n_workers; i++)
         thread_order_facts(&server.worker[i], facts_get(facts));
+    worker_use_facts(&server.control->worker, facts_get(facts)); /* the control thread, which this runs on, asks as a client would */
 }
 
 static void names_changed(void *arg)
@@ -250,7 +255,7 @@ struct api_order {
 static void open_api(struct letter *letter)
 {
     struct api_order *o = (struct api_order *)letter;
-    struct api_hooks hooks = {.ready = ready};
+    struct api_hooks hooks = {.ready = ready, .worker = &server.control->worker, .tuning = &server.tuning};
     struct err err;
     if (server.api)
         api_close(&server.api);
@@ -307,23 +312,38 @@ static bool use_api(const struct conf *conf, struct err *err)
     return true;
 }
 
+static void use_hooks(struct worker *w)
+{
+    w->names_changed = names_changed;
+    w->seen_collection = seen_collection;
+    w->collection_changed = collection_changed;
+    w->server_in_doubt = server_in_doubt;
+}
+
 static void open_control(struct letter *letter)
 {
     (void)letter;
     server.facts_poll = facts_poll_open(&server.control->worker, publish, NULL);
     server.server_watch = server_watch_open(&server.control->worker);
     server.prover = prover_open(&server.control->worker);
+    server.tune = tune_open(&server.control->worker);
+    server.tuning = tuning_of(server.tune, NULL);
     atomic_store(&server.control_up, true);
 }
 
 static void close_control(struct letter *letter)
 {
+    struct worker *w = &server.control->worker;
     (void)letter;
-    facts_poll_close(&server.facts_poll);
-    server_watch_close(&server.server_watch);
-    prover_close(&server.prover);
+    w->names_changed = NULL;
+    w->seen_collection = w->collection_changed = NULL;
+    w->server_in_doubt = NULL;
     if (server.api)
         api_close(&server.api);
+    tune_close(&server.tune);
+    prover_close(&server.prover);
+    server_watch_close(&server.server_watch);
+    facts_poll_close(&server.facts_poll);
     atomic_store(&server.control_down, true);
 }
 
@@ -337,8 +357,10 @@ static bool start_threads(struct err *err)
 {
     server.worker = mem_zalloc((server.n_workers + 1) * sizeof *server.worker);
     server.control = &server.worker[server.n_workers];
-    for (unsigned i = 0; i <= server.n_workers; i++)
+    for (unsigned i = 0; i <= server.n_workers; i++) {
         thread_init(&server.worker[i], i, server.n_workers, &server.shared, server.coherence, snapshot_new(conf_get(server.conf)));
+        use_hooks(&server.worker[i].worker);
+    }
     strcpy(server.control->name, "control");
     server.open_control.open = open_control;
     server.close_control.open = close_control;
@@ -351,11 +373,6 @@ static bool start_threads(struct err *err)
          !(facts_poll_started(server.facts_poll) && server_watch_started(server.server_watch)) && clock_usec() < until;)
         pause_usec(MSEC);
     for (unsigned i = 0; i < server.n_workers; i++) {
-        struct worker *w = &server.worker[i].worker;
-        w->names_changed = names_changed;
-        w->seen_collection = seen_collection;
-        w->collection_changed = collection_changed;
-        w->server_in_doubt = server_in_doubt;
         if (!thread_start(&server.worker[i]))
             return err_set(err, "cannot start a thread: %s", strerror(errno));
     }

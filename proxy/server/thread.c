@@ -87,11 +87,16 @@ static const struct {
     {M_REDIS_TIMEOUTS, true, offsetof(struct redis_stats, timeouts)},
     {M_REDIS_SKIPPED, true, offsetof(struct redis_stats, refused)},
     {M_REDIS_CONNECTS, true, offsetof(struct redis_stats, connects)},
-    {M_REDIS_DISCONNECTS, true, offsetof(struct redis_stats, connect_failures)},
+    {M_REDIS_DISCONNECTS, true, offsetof(struct redis_stats, losses)},
     {M_COHERENCE_OPENS, false, offsetof(struct coherence_stats, opens)},
     {M_COHERENCE_CLOSES, false, offsetof(struct coherence_stats, closes)},
     {M_COHERENCE_HOLDS, false, offsetof(struct coherence_stats, unproven)},
     {M_COHERENCE_FAILURES, false, offsetof(struct coherence_stats, given_up)},
+    {M_COHERENCE_RELEASED, false, offsetof(struct coherence_stats, released)},
+    {M_COHERENCE_JOINS, false, offsetof(struct coherence_stats, joins)},
+    {M_COHERENCE_DETACHES, false, offsetof(struct coherence_stats, detaches)},
+    {M_COHERENCE_FORGOTTEN, false, offsetof(struct coherence_stats, forgotten)},
+    {M_COHERENCE_EPOCHS, false, offsetof(struct coherence_stats, epochs)},
 };
 _Static_assert(sizeof figures / sizeof *figures == THREAD_FIGURES, "thread.h counts the rows");
 
@@ -121,6 +126,12 @@ static void tell_figures(void *arg)
     metrics_gauge_set(w->metrics, G_REDIS_UP, coherence_redis_ready(w->coherence));
     for (unsigned s = 0; s < TX_COUNT; s++)
         atomic_store_explicit(&t->in_state[s], w->in_state[s], memory_order_relaxed);
+    if (w->number == w->n_workers) {
+        struct coherence_gauges gauges;
+        coherence_gauges(w->coherence_shared, w->loop.now, &gauges);
+        metrics_gauge_set(w->metrics, G_COHERENCE_ATTACHED, gauges.attached);
+        metrics_gauge_set(w->metrics, G_COHERENCE_MEMBERS, gauges.members);
+    }
     if (w->number == w->n_workers) /* what belongs to the process is told once, by the control thread */
         chain_figures(w);
     timer_set(&t->figures, w->loop.now + FIGURES_EVERY);

@@ -8,7 +8,7 @@
 
 #include "engine/worker.h"
 
-enum { THREAD_LISTENERS_MAX = 64, THREAD_FIGURES = 10 };
+enum { THREAD_LISTENERS_MAX = 64, THREAD_FIGURES = 15 };
 
 struct acceptor;
 
