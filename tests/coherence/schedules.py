@@ -76,7 +76,7 @@ async def killed(bench: Bench) -> None:
     await asyncio.to_thread(bench.redis.start)
 
 
-# ---- Redis answers, but not as it should ----
+# ---- Redis answers, but not as it should; one that was found unfit is tried again every 5 s ----
 
 
 @schedule("oom", "Redis at its memory limit: it answers reads and refuses writes")
@@ -86,7 +86,7 @@ async def oom(bench: Bench) -> None:
     await bench.redis_says("CONFIG", "SET", "maxmemory", "64mb")
 
 
-@schedule("readonly", "Redis a replica of nobody for a while: READONLY")
+@schedule("readonly", "Redis a replica of nobody for a while: READONLY", back=8.0)
 async def readonly(bench: Bench) -> None:
     await bench.redis_says("CONFIG", "SET", "replica-serve-stale-data", "yes")
     await bench.redis_says("REPLICAOF", "127.0.0.1", "1")
@@ -126,7 +126,7 @@ async def garbage(bench: Bench) -> None:
         await bench.reads_go_on(500)
 
 
-@schedule("auth", "Redis wants a password that quiver does not have", **RELAYED)
+@schedule("auth", "Redis wants a password that quiver does not have", back=8.0, **RELAYED)
 async def auth(bench: Bench) -> None:
     await bench.redis_says("CONFIG", "SET", "requirepass", "secret")
     for r in bench.relays:
@@ -154,6 +154,7 @@ async def promoted(bench: Bench) -> None:
     from lib import Redis
 
     assert bench.redis
+    await bench.redis_says("CONFIG", "SET", "repl-diskless-sync-delay", "0")
     replica = await asyncio.to_thread(Redis)
     try:
         replica.command("REPLICAOF", "127.0.0.1", str(bench.redis.port))
