@@ -84,7 +84,8 @@ class Tuned(Quiver):
     """A quiver with a state_dir of its own, and plain calls to its control API and commands."""
 
     def call(self, method: str, path: str, status: int = 200) -> Any:
-        answer = request(self.api, method, "/api/v1" + path, b"" if method == "POST" else None, timeout=110)
+        body = b"" if method == "POST" else None
+        answer = request(self.api, method, "/api/v1" + path, body, {"Host": "localhost"}, timeout=110)
         assert answer.status == status, (answer.status, answer.body)
         return json.loads(answer.body)
 
