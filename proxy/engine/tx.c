@@ -19,7 +19,6 @@ enum {
     SPARES_MAX = 64,
     PROOF_BYTES = 64 * 1024,  /* answers to writes are small; a longer one is streamed and proves nothing */
     ARENA_FIRST = 6 * 1024,   /* most requests never ask the heap */
-    OWN_ANSWER_MAX = 64 << 20,
 };
 
 #define NEW_MAP_WAIT (250 * MSEC)
@@ -59,7 +58,7 @@ static void wake(void *arg)
 
 /* ---- begin and end ---- */
 
-static struct tx *tx_new(struct worker *w)
+struct tx *tx_new(struct worker *w)
 {
     struct tx *tx = w->spare;
     if (tx) {
@@ -149,35 +148,6 @@ void tx_refused(struct client *client, const struct http_refusal *refusal, void 
     metrics_refused(tx->worker->metrics, refusal->status);
     tx->worker->in_state[tx->state]--;
     tx->worker->in_state[tx->state = TX_REPLY]++;
-    loop_wake(&tx->worker->loop, &tx->task);
-}
-
-void tx_start_own(struct worker *w, struct tx_own *own, struct str head, struct str body)
-{
-    struct tx *tx = tx_new(w);
-    struct http_refusal refusal;
-    size_t scanned = 0, head_n;
-    head = arena_copy(&tx->arena, head);
-    ensure(http_parse_request(head.p, head.n, &scanned, &tx->head, &head_n, &refusal) == HTTP_DONE);
-    ensure(tx->head.framing == HTTP_BODY_NONE || (tx->head.framing == HTTP_BODY_LENGTH && tx->head.length == body.n));
-    own->gathered = NULL;
-    own->n_gathered = own->cap = 0;
-    own->running = tx;
-    tx->own = own;
-    tx->body = arena_copy(&tx->arena, body);
-    loop_wake(&w->loop, &tx->task);
-}
-
-void tx_cancel_own(struct tx_own *own)
-{
-    struct tx *tx = own->running;
-    if (!tx)
-        return;
-    free(own->gathered);
-    own->gathered = NULL;
-    own->running = NULL;
-    tx->own = NULL;
-    tx->doom = DOOM_CLIENT_GONE;
     loop_wake(&tx->worker->loop, &tx->task);
 }
 
@@ -504,37 +474,6 @@ static enum tx_state step_response(struct tx *tx)
     return tx->opened ? TX_PROOF : TX_REPLY;
 }
 
-/* wait=true, and no timeout that could have ended the wait. */
-static bool waited(struct tx *tx)
-{
-    struct str value;
-    unsigned n;
-    return tx->route.op->flags & OP_HAS_WAIT && query_param(&tx->arena, tx->head.query, STR("wait"), &value, &n) && n == 1 &&
-           str_eq(value, STR("true")) && !query_param(&tx->arena, tx->head.query, STR("timeout"), &value, &n);
-}
-
-/* What the answer proves. One that cannot be read (compressed, as official clients ask for; or long) proves by its status alone that a write
- * which was waited for without a limit is done: Qdrant answers 200 to it only then. */
-static void read_proof(struct tx *tx, struct str body)
-{
-    const struct fact_collection *fact = facts_collection(tx->worker->facts, tx->resolved);
-    bool one_shard = fact && fact->n_shards == 1 && fact->n_replicas == 1;
-    tx->proof = reply_write_proof(tx->route.op, tx->answer.status, body, &tx->hold.operation_id);
-    if (tx->proof == PROOF_NONE && !body.p && tx->answer.status == 200 && waited(tx))
-        tx->proof = PROOF_COMPLETED;
-    if (tx->route.op->id == OP_UNKNOWN && tx->answer.status == 404)
-        tx->proof = PROOF_REFUSED; /* no such route: Qdrant has done nothing */
-    /* An operation that knows no `wait` is over when it is answered, whatever the answer says. */
-    if (tx->route.op->id != OP_UNKNOWN && !(tx->route.op->flags & OP_HAS_WAIT) && tx->answer.status != 202)
-        tx->proof = PROOF_COMPLETED;
-    tx->hold.collection = tx->resolved;
-    tx->hold.acknowledged = tx->answer.status == 200 && tx->hold.operation_id;
-    tx->hold.barrier = one_shard;
-    tx->hold.rejection_is_final = one_shard && waited(tx);
-    if (fact && fact->prevents_unoptimized && tx->proof == PROOF_COMPLETED && tx->hold.acknowledged)
-        tx->proof = PROOF_NONE; /* applied, but hidden until it is indexed: the prover waits for that */
-}
-
 static enum tx_state step_proof(struct tx *tx)
 {
     struct fetch *f = &tx->fetch;
@@ -553,7 +492,7 @@ static enum tx_state step_proof(struct tx *tx)
     if (f->head.first[HF_CONTENT_ENCODING] &&
         !inflate_small(&tx->arena, http_value(&f->head, HF_CONTENT_ENCODING), body, PROOF_BYTES, &body))
         body = STR_NONE;
-    read_proof(tx, body);
+    tx_read_proof(tx, body);
     return TX_CLOSE;
 }
 
@@ -621,20 +560,6 @@ static enum tx_state step_reply(struct tx *tx)
     return TX_RELAY;
 }
 
-static bool gather(struct tx_own *own, struct str piece)
-{
-    if (own->n_gathered + piece.n > OWN_ANSWER_MAX)
-        return false;
-    if (own->n_gathered + piece.n > own->cap) {
-        own->cap = 2 * (own->n_gathered + piece.n);
-        own->gathered = mem_realloc(own->gathered, own->cap);
-    }
-    if (piece.n)
-        memcpy(own->gathered + own->n_gathered, piece.p, piece.n);
-    own->n_gathered += piece.n;
-    return true;
-}
-
 static enum tx_state step_gather(struct tx *tx)
 {
     struct tx_own *own = tx->own;
@@ -642,13 +567,13 @@ static enum tx_state step_gather(struct tx *tx)
     if (!own)
         return TX_DONE; /* cancelled meanwhile */
     for (unsigned i = 0; tx->answer.whole && i < tx->answer.n_parts; i++)
-        gather(own, tx->answer.part[i]);
+        tx_own_gather(own, tx->answer.part[i]);
     if (!tx->answer.whole && tx->n_own_answer && !own->n_gathered)
-        gather(own, (struct str){tx->own_answer, tx->n_own_answer});
+        tx_own_gather(own, (struct str){tx->own_answer, tx->n_own_answer});
     while (!tx->answer.whole) {
         switch (fetch_body(&tx->fetch, &slice)) {
         case FETCH_SLICE:
-            if (!gather(own, slice))
+            if (!tx_own_gather(own, slice))
                 tx->answer.status = 502;
             fetch_body_used(&tx->fetch, slice.n);
             continue;
@@ -731,20 +656,6 @@ static enum tx_state step_relay(struct tx *tx)
     }
 }
 
-static void deliver_own(struct tx *tx)
-{
-    struct tx_own *own = tx->own;
-    own->status = tx->answer.status ? tx->answer.status : 499;
-    own->fields = tx->answer.local ? tx->answer.fields : tx->fetch.head.raw;
-    own->body = (struct str){own->gathered, own->n_gathered};
-    own->tx = tx;
-    own->running = NULL;
-    own->done(own);
-    free(own->gathered);
-    own->gathered = NULL;
-    own->tx = NULL;
-}
-
 static enum tx_state step_done(struct tx *tx)
 {
     for (unsigned i = 0; i < chain.n; i++)
@@ -756,7 +667,7 @@ static enum tx_state step_done(struct tx *tx)
         coherence_cancel(&tx->hold);
     tx_record(tx);
     if (tx->own)
-        deliver_own(tx);
+        tx_own_deliver(tx);
     if (tx->client)
         client_next(&tx->client, !tx->close_after);
     return TX_GONE;

@@ -16,3 +16,13 @@ void tx_write_names(struct tx *, struct coherence_names *); /* what a write open
 
 /* tx_record.c: metrics and the access log line. */
 void tx_record(struct tx *);
+
+/* tx.c: a transaction at its begin, with the worker's snapshot; the caller fills in who asks and wakes it. */
+struct tx *tx_new(struct worker *);
+
+/* tx_proof.c: sets tx->proof and what the hold must know; body: STR_NONE if it could not be read. */
+void tx_read_proof(struct tx *, struct str body);
+
+/* tx_own.c */
+bool tx_own_gather(struct tx_own *, struct str piece); /* false: longer than is kept */
+void tx_own_deliver(struct tx *);
