@@ -124,11 +124,16 @@ static void stop(struct call *call)
     call->api->hooks.tuning->forget(call->api->hooks.tuning->arg, &t->question);
 }
 
-/* A job that has failed has done what it could and says so; who waited for it hears that it failed. */
-static unsigned status_of_job(const cJSON *job)
+/* Who waited for a job that failed hears so: the job's document becomes an error in Qdrant's shape as well. */
+static unsigned status_of_job(cJSON *job)
 {
     const char *state = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(job, "state"));
-    return state && strcmp(state, "failed") == 0 ? 500 : 200;
+    const char *text = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(job, "text"));
+    if (!state || strcmp(state, "failed") != 0)
+        return 200;
+    cJSON_AddStringToObject(cJSON_AddObjectToObject(job, "status"), "error", text ? text : "the job failed");
+    cJSON_AddNumberToObject(job, "time", 0);
+    return 502;
 }
 
 /* Leaves those of the list that were named. */
@@ -152,7 +157,8 @@ static void done(struct tuning_question *q, unsigned status, struct cJSON *doc)
     const char *why = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(doc, "error"));
     if (status == 200 && doc) {
         keep(doc, &t->only);
-        call_reply_doc(t->call, t->is_job ? status_of_job(doc) : 200, doc);
+        unsigned said = t->is_job ? status_of_job(doc) : 200;
+        call_reply_doc(t->call, said, doc);
         return;
     }
     call_error(t->call, status == 200 ? 502 : status, "%s", why ? why : "no answer from the upstream");
@@ -217,7 +223,8 @@ static void reply_job(struct call *call, const struct api_tuning *t, uint64_t id
     cJSON *doc = t->job(t->arg, id);
     if (!doc)
         return call_error(call, 404, "job %llu has ended and was pushed out by newer ones", (unsigned long long)id);
-    call_reply_doc(call, wait ? status_of_job(doc) : 202, doc);
+    unsigned status = wait ? status_of_job(doc) : 202;
+    call_reply_doc(call, status, doc);
 }
 
 static void reply_deed(struct call *call, const struct api_tuning *t, bool begun, uint64_t id, uint64_t busy, const struct err *err,
@@ -303,5 +310,6 @@ void api_job(struct call *call)
     if (!doc)
         return call_error(call, 404, "there is no job %llu: it was never begun here, or newer ones have pushed it out",
                           (unsigned long long)id);
-    call_reply_doc(call, wait ? status_of_job(doc) : 200, doc);
+    unsigned status = wait ? status_of_job(doc) : 200;
+    call_reply_doc(call, status, doc);
 }

@@ -6,7 +6,7 @@
 
 #define MODELS {"model", "{\"type\":\"string\"}", "a model's name, or several with commas; without it all"}
 #define ONE_MODEL {"model", "{\"type\":\"string\"}", "a model's name; without it all"}
-#define WAIT {"wait", "{\"type\":\"boolean\",\"default\":false}", "answer when the job has ended: 200, or 500 if it failed"}
+#define WAIT {"wait", "{\"type\":\"boolean\",\"default\":false}", "answer when the job has ended: 200, or 502 if it failed"}
 
 #define V1 "/api/v1"
 #define OPTIMIZATIONS V1 "/optimizations"
