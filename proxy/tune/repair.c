@@ -146,7 +146,8 @@ static void patched(struct tx_own *own)
         finish(r, false, text);
         return;
     }
-    if (own->status != 200) { /* what became of it is read back */
+    r->unanswered = own->status != 200;
+    if (r->unanswered) { /* what became of it is read back */
         snprintf(text, sizeof text, "the PATCH was answered with %u", own->status);
         settle(r, OUTCOME_UNKNOWN, text);
     }
@@ -256,7 +257,8 @@ static void look_work(struct repair *r, const cJSON *work)
     }
     cJSON_AddTrueToObject(r->result, "green");
     settle(r, OUTCOME_GREEN, "");
-    finish(r, r->verified, r->verified ? NULL : "Qdrant shows other values than were written: see not_stuck");
+    const char *why = r->unanswered ? "the PATCH was not answered, and is not done" : "Qdrant shows other values than were written: see not_stuck";
+    finish(r, r->verified, r->verified ? NULL : why);
 }
 
 /* ---- questions ---- */
@@ -356,7 +358,7 @@ void repair_start(struct repair *r, const struct repair_order *order)
     cJSON_AddStringToObject(r->result, "collection", order->collection);
     r->change = r->green_until = 0;
     r->tries = r->n_green = r->most_work = 0;
-    r->verified = r->settled = r->refused = r->well = false;
+    r->verified = r->settled = r->refused = r->unanswered = r->well = false;
     r->running = true;
     r->step = REPAIR_READ;
     tell(r, 0, "reads %s", order->collection);

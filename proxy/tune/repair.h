@@ -39,6 +39,7 @@ struct repair {
     /* {collection, changed, patch, changes, verified, green, not_stuck: [path], warnings, error?} */
     struct cJSON *result;
     bool refused;                /* Qdrant said no to the PATCH: the same would be refused again */
+    bool unanswered;             /* it was not answered with 200: what does not stick was perhaps never written */
     bool well;                   /* nothing to do, or done, verified and green in time */
     /* private */
     struct ask ask;

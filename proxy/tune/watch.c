@@ -188,7 +188,7 @@ static void repaired(struct repair *r)
     struct watch *w = LIST_OF(watch, repair, r);
     struct watched *k = w->repairing;
     const cJSON *not_stuck = doc_get(r->result, "not_stuck");
-    bool counts = r->refused || cJSON_GetArraySize(not_stuck) > 0;
+    bool counts = r->refused || (!r->unanswered && cJSON_GetArraySize(not_stuck) > 0);
     uint64_t pause = w->worker->snapshot->conf->process.tune_interval;
     const char *error = doc_text(doc_get(r->result, "error"));
     k->n_failed = r->well ? 0 : k->n_failed + 1;

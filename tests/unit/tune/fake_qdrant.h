@@ -35,6 +35,7 @@ static struct {
     unsigned refuse;       /* PATCH: this status */
     bool dead;             /* closes every connection unanswered */
     bool cut_patch;        /* does it and closes unanswered */
+    bool lose_patch;       /* closes unanswered, and does nothing */
     unsigned busy_after;   /* looks at its work until a PATCH's index is built */
     unsigned busy;
 } fake = {.lock = PTHREAD_MUTEX_INITIALIZER};
@@ -143,10 +144,11 @@ static inline void *fake_serve(void *arg)
         in[n] = 0;
         sscanf(in, "%15s %999s", method, path);
         pthread_mutex_lock(&fake.lock);
-        bool cut = fake.dead || (fake.cut_patch && strcmp(method, "PATCH") == 0);
+        bool lost = fake.dead || (fake.lose_patch && strcmp(method, "PATCH") == 0);
+        bool cut = lost || (fake.cut_patch && strcmp(method, "PATCH") == 0);
         unsigned status = 200;
         cJSON *doc = cJSON_CreateObject();
-        if (!fake.dead)
+        if (!lost)
             cJSON_AddItemToObject(doc, "result", fake_answer(method, path, end + 4, &status));
         pthread_mutex_unlock(&fake.lock);
         if (status != 200) {
@@ -351,7 +353,7 @@ static inline void stage_begin(const char *yaml)
     fake.patches = cJSON_CreateArray();
     fake.deaf_to = NULL;
     fake.refuse = fake.busy = fake.busy_after = 0;
-    fake.dead = fake.cut_patch = false;
+    fake.dead = fake.cut_patch = fake.lose_patch = false;
     pthread_mutex_unlock(&fake.lock);
     unlink(stage.history);
     worker_use_snapshot(&stage.worker, stage_load(yaml));

@@ -202,6 +202,23 @@ static void a_patch_without_an_answer_is_read_back(void **state)
     tune_close(&stage.tune);
 }
 
+static void a_patch_that_was_lost_is_found_out(void **state)
+{
+    stage_begin(ONE);
+    fake_add("one");
+    fake.lose_patch = true;
+    const struct job *j = apply();
+    assert_int_equal(j->state, JOB_FAILED);
+    assert_non_null(strstr(j->text, "not answered"));
+    assert_int_equal(cJSON_GetArraySize(doc_get(result_of(j), "not_stuck")), 2);
+    assert_non_null(strstr(history(), "\"not_verified\""));
+    fake.lose_patch = false;
+    j = rollback(); /* it may have been done: looked at, and nothing is written */
+    assert_int_equal(j->state, JOB_DONE);
+    assert_int_equal(fake_patches(), 0);
+    tune_close(&stage.tune);
+}
+
 static void a_dead_server_fails_jobs_and_plans(void **state)
 {
     struct asked a = {.answer = {.done = answered}};
@@ -408,6 +425,7 @@ int main(void)
         cmocka_unit_test(what_was_unset_is_written_at_its_default_and_said),
         cmocka_unit_test(a_refused_patch_changes_nothing_and_is_in_the_history),
         cmocka_unit_test(a_patch_without_an_answer_is_read_back),
+        cmocka_unit_test(a_patch_that_was_lost_is_found_out),
         cmocka_unit_test(a_dead_server_fails_jobs_and_plans),
         cmocka_unit_test(a_forgotten_question_is_not_answered),
         cmocka_unit_test(one_job_at_a_time_for_a_model),
