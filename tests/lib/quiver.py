@@ -142,7 +142,7 @@ class Quiver:
             self.command(),
             stderr=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
-            env=clean_environment({"QUIVER_STATE_DIR": str(self.folder / "state"), **self.env}),
+            env=clean_environment({"QUIVER_STATE_DIR": str(self.folder / "state"), **(self.env or {})}),
             preexec_fn=limit,
             cwd=self.folder,
         )
