@@ -120,8 +120,8 @@ def start(engine: Engine, tmp_path: Path) -> Iterator[Callable[..., Tuned]]:
     running: list[Tuned] = []
 
     def run(**parts: Any) -> Tuned:
-        quiver = {"state_dir": str(tmp_path / "state"), "tune": {"interval": "300ms"}, **parts.pop("quiver", {})}
-        q = Tuned(engine.url, quiver=quiver, **parts)
+        state = parts.pop("state", str(tmp_path / "state"))
+        q = Tuned(engine.url, quiver={"tune": {"interval": "300ms"}}, env={"QUIVER_STATE_DIR": state}, **parts)
         running.append(q)
         return q
 

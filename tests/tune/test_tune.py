@@ -133,7 +133,7 @@ def test_observing_only_shows(engine: Engine, start: Callable[..., Tuned]) -> No
 def test_without_a_place_for_the_history_nothing_is_applied(engine: Engine, start: Callable[..., Tuned]) -> None:
     engine.create("unkept", points=10)
     before = engine.config("unkept")
-    q = start(indexing={"unkept": WISH}, quiver={"state_dir": "/proc/nowhere"})
+    q = start(indexing={"unkept": WISH}, state="/proc/nowhere")
     assert "state_dir" in json.dumps(q.call("POST", "/optimizations/apply?model=unkept", 503))
     assert engine.config("unkept") == before and engine.patches("unkept") == 0
 
