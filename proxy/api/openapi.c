@@ -61,8 +61,11 @@ static const struct {
      "{\"type\":\"object\",\"description\":\"All models when nothing is named.\",\"properties\":{\"model\":{\"type\":[\"string\","
      "\"null\"]},\"models\":{\"type\":[\"array\",\"null\"],\"items\":{\"type\":\"string\"},\"minItems\":1}},"
      "\"additionalProperties\":false}"},
+    {"PurgeWhat",
+     "{\"type\":\"object\",\"description\":\"Everything when nothing is named.\",\"properties\":{\"model\":{\"type\":\"string\"},"
+     "\"collection\":{\"type\":\"string\"}},\"additionalProperties\":false}"},
     {"Purge",
-     "{\"type\":\"object\",\"required\":[\"model\",\"purged\"],\"properties\":{\"model\":{\"type\":\"string\"},\"purged\":{"
+     "{\"type\":\"object\",\"required\":[\"purged\"],\"properties\":{\"model\":{\"type\":\"string\"},\"purged\":{"
      "\"type\":\"array\",\"items\":{\"type\":\"string\"}}}}"},
     {"OfModels",
      "{\"type\":\"object\",\"required\":[\"models\"],\"properties\":{\"models\":{\"type\":\"array\",\"items\":{\"type\":"

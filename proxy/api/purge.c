@@ -52,6 +52,20 @@ void purge_start(struct purge *p, struct worker *w, const struct conf_model *mod
         loop_wake(&w->loop, &p->task);
 }
 
+void purge_start_collection(struct purge *p, struct worker *w, struct str collection, struct arena *a, struct node **names)
+{
+    struct coherence_names of = {0};
+    p->worker = w;
+    p->closing = false;
+    p->task = (struct task){.run = go_on};
+    *names = node_list(a);
+    node_add(*names, STR_NONE, node_text(a, collection));
+    coherence_names_add(&of, collection);
+    coherence_names_add(&of, facts_resolve(w->facts, collection));
+    if (coherence_open(w->coherence, &p->hold, &of, wake, p))
+        loop_wake(&w->loop, &p->task);
+}
+
 void purge_stop(struct purge *p)
 {
     loop_unwake(&p->worker->loop, &p->task);
@@ -63,6 +77,7 @@ void purge_stop(struct purge *p)
 struct purge_call {
     struct purge purge;
     struct call *call;
+    const struct conf_model *model; /* NULL: not of one model */
     struct node *names;
 };
 
@@ -71,7 +86,8 @@ static void purged(struct purge *p)
     struct purge_call *pc = (struct purge_call *)p;
     struct arena *a = &pc->call->arena;
     struct node *out = node_object(a);
-    node_add(out, STR("model"), node_text(a, str_of(pc->call->model->name)));
+    if (pc->model)
+        node_add(out, STR("model"), node_text(a, str_of(pc->model->name)));
     node_add(out, STR("purged"), pc->names);
     call_reply_node(pc->call, 200, out, STR_NONE);
 }
@@ -82,12 +98,49 @@ static void stop(struct call *call)
     purge_stop(&pc->purge);
 }
 
-void api_purge(struct call *call)
+static struct purge_call *purge_call(struct call *call)
 {
     struct purge_call *pc = arena_zalloc(&call->arena, sizeof *pc);
     pc->call = call;
     pc->purge.done = purged;
     call->work = pc;
     call->abandon = stop;
+    return pc;
+}
+
+void api_purge(struct call *call)
+{
+    struct purge_call *pc = purge_call(call);
+    pc->model = call->model;
     purge_start(&pc->purge, call->api->hooks.worker, call->model, &call->arena, &pc->names);
+}
+
+/* {} everything, {"model": name}, {"collection": name}. */
+void api_purge_any(struct call *call)
+{
+    bool bad = false;
+    struct node *body = call_body(call, &bad);
+    if (bad)
+        return;
+    const struct node *model = node_get(body, STR("model")), *collection = node_get(body, STR("collection"));
+    if (body && body->n != (unsigned)(model != NULL) + (collection != NULL)) {
+        call_error(call, 400, "a purge knows the keys model and collection, one of them or none");
+        return;
+    }
+    if ((model && collection) || (model && model->kind != NODE_STRING) || (collection && collection->kind != NODE_STRING)) {
+        call_error(call, 400, "expected {\"model\": \"name\"} or {\"collection\": \"name\"}, or nothing for everything");
+        return;
+    }
+    const struct conf_model *of = model ? conf_model_named(call->conf, model->text) : NULL;
+    if (model && !of) {
+        call_error(call, 404, "there is no model '%.*s', the configuration has: %.*s", (int)(model->text.n < 100 ? model->text.n : 100),
+                   model->text.p, STR_ARG(model_names(&call->arena, call->conf)));
+        return;
+    }
+    struct purge_call *pc = purge_call(call);
+    pc->model = of;
+    if (collection)
+        purge_start_collection(&pc->purge, call->api->hooks.worker, collection->text, &call->arena, &pc->names);
+    else
+        purge_start(&pc->purge, call->api->hooks.worker, of, &call->arena, &pc->names);
 }

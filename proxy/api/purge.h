@@ -17,4 +17,6 @@ struct purge {
 
 /* model NULL: everything. Embedded in who asks. *names: what goes, a list of names; "*" for everything, which also stands for a model with patterns. */
 void purge_start(struct purge *, struct worker *, const struct conf_model *model, struct arena *, struct node **names);
+/* The same for one collection, or what an alias stands for. */
+void purge_start_collection(struct purge *, struct worker *, struct str collection, struct arena *, struct node **names);
 void purge_stop(struct purge *); /* done() will not come; what was told stands */

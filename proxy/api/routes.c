@@ -27,6 +27,8 @@ const struct api_route api_routes[] = {
     {"POST", MODEL "/search/optimized", ACCESS_READ, api_search_optimized, "searchOptimized",
      "The same, with what was done: parameters, cache, upstream, time. Without a body a probe.", "SearchBody", "OptimizedAnswer",
      0, {}},
+    {"POST", V1 "/cache/purge", ACCESS_WRITE, api_purge_any, "purge",
+     "No answer from before is served from a cache again: of everything, a model or a collection.", "PurgeWhat", "Purge", 0, {}},
     {"POST", MODEL "/cache/purge", ACCESS_WRITE, api_purge, "purgeCache",
      "No answer from before is served from a cache again.", NULL, "Purge", 0, {}},
     {"GET", OPTIMIZATIONS "/plan", ACCESS_READ, api_plan, "plan", "What Qdrant is, what is wished, the PATCH between them.", NULL, "Plan", 0,

@@ -259,7 +259,7 @@ class Quiver:
             return c.post(target, body, headers)
 
     def control(self, method: str, path: str, body: bytes | None = None) -> Response:
-        return request(self.api, method, path, body)
+        return request(self.api, method, path, body, {"Host": f"127.0.0.1:{self.api}"})
 
     # look
     def metrics(self) -> list[tuple[str, dict[str, str], float]]:
