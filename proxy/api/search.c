@@ -81,6 +81,16 @@ static void delivered(struct tx_own *own)
     s->done(s);
 }
 
+/* What a caller says to quiver itself: whether to use the cache, whether to rewrite. */
+static struct str own_wishes(struct arena *a, const struct http_head *h)
+{
+    struct str lines = STR("");
+    for (unsigned i = 0; i < h->n_fields; i++)
+        if (h->field[i].id == HF_CACHE_CONTROL || h->field[i].id == HF_QUIVER_REWRITE)
+            lines = arena_printf(a, "%.*s%.*s", STR_ARG(lines), STR_ARG(h->field[i].line));
+    return lines;
+}
+
 void search_start(struct search *s, struct call *call, const struct conf_model *model, struct str body)
 {
     struct arena *a = &call->arena;
@@ -89,13 +99,12 @@ void search_start(struct search *s, struct call *call, const struct conf_model *
     s->arena = a;
     s->began = clock_usec();
     struct str credentials = auth_upstream_lines(a, &call->conf->process, call->request->head, call->right);
-    struct str control = http_value(call->request->head, HF_CACHE_CONTROL);
+    struct str wishes = own_wishes(a, call->request->head);
     struct str head = arena_printf(a,
                                    "POST /collections/%.*s/points/%s HTTP/1.1\r\nHost: %s\r\nUser-Agent: quiver-control/%s\r\n"
-                                   "Content-Type: application/json\r\nContent-Length: %zu\r\n%s%.*s%s%.*s\r\n",
+                                   "Content-Type: application/json\r\nContent-Length: %zu\r\n%.*s%.*s\r\n",
                                    STR_ARG(path_segment(a, model_collection(model))), operation_of(body), host, QUIVER_VERSION, body.n,
-                                   control.n ? "Cache-Control: " : "", STR_ARG(control), control.n ? "\r\n" : "",
-                                   STR_ARG(credentials));
+                                   STR_ARG(wishes), STR_ARG(credentials));
     tx_start_own(call->api->hooks.worker, &s->own, head, body);
 }
 
