@@ -27,6 +27,9 @@ struct cache { /* per worker */
     struct worker *worker;
     struct store *store;
     uint64_t date_second, n_evictions_told;
+    struct told { /* what /metrics already has, by model */
+        uint64_t entries, bytes, evictions;
+    } told[STORE_MODELS];
     char date[48]; /* "date: ...\r\n" of that second */
 };
 
@@ -88,6 +91,16 @@ static void cache_figures(void *self, struct metrics *m)
     metrics_gauge_set(m, G_CACHE_ENTRIES, (int64_t)stats.entries);
     metrics_add(m, M_CACHE_EVICTIONS, stats.evictions - c->n_evictions_told);
     c->n_evictions_told = stats.evictions;
+    const struct conf *conf = c->worker->snapshot->conf;
+    for (unsigned i = 0; i < conf->n_models; i++) {
+        unsigned model = conf->model[i].metrics_id;
+        struct told *told = &c->told[model];
+        store_model_stats(c->store, model, &stats);
+        metrics_model_gauge_add(m, model, MG_CACHE_MODEL_ENTRIES, (int64_t)(stats.entries - told->entries));
+        metrics_model_gauge_add(m, model, MG_CACHE_MODEL_BYTES, (int64_t)(stats.bytes - told->bytes));
+        metrics_model_add(m, model, MM_CACHE_MODEL_EVICTIONS, stats.evictions - told->evictions);
+        *told = (struct told){stats.entries, stats.bytes, stats.evictions};
+    }
 }
 
 static enum verdict bypass(struct tx *tx, enum metrics_model_counter why, const char *detail)
@@ -136,6 +149,7 @@ static bool answer_from(struct tx *tx, struct cache *c, struct blob *blob, uint6
     }
     uint64_t now = clock_unix_usec();
     uint64_t age = now > entry.stored_unix ? (now - entry.stored_unix) / SEC : 0;
+    metrics_model_hist(tx->worker->metrics, tx->model->metrics_id, MH_CACHE_AGE, now > entry.stored_unix ? now - entry.stored_unix : 0);
     struct str date = date_line(c);
     char *fields = arena_alloc(&tx->arena, entry.fields.n + date.n);
     memcpy(fields, entry.fields.p, entry.fields.n);

@@ -271,6 +271,8 @@ static enum tx_state step_open(struct tx *tx)
             return refuse_write(tx);
         tx_write_names(tx, &names);
         tx->opened = true;
+        tx->numbered = true;
+        foreign_begin(&tx->worker->shared->foreign, tx->resolved);
         tx->hold_wait = !coherence_open(tx->worker->coherence, &tx->hold, &names, hold_wake, tx);
     }
     if (tx->hold_wait)
@@ -521,6 +523,7 @@ static enum tx_state step_close(struct tx *tx)
 {
     if (tx->opened && !tx->closing) {
         tx->closing = true;
+        tx_look_for_others(tx);
         tx->hold_wait = !coherence_close(&tx->hold, tx->proof, hold_wake, tx);
     }
     if (tx->hold_wait)
@@ -665,6 +668,8 @@ static enum tx_state step_done(struct tx *tx)
     fetch_finish(&tx->fetch);
     if (tx->opened && !tx->closing)
         coherence_cancel(&tx->hold);
+    if (tx->numbered)
+        foreign_end(&tx->worker->shared->foreign, tx->resolved, 0, 0);
     tx_record(tx);
     if (tx->own)
         tx_own_deliver(tx);

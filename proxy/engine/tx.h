@@ -118,6 +118,7 @@ struct tx {
     struct write_hold hold;
     bool awaits_facts;                 /* changed the names: its answer waits a little for the new map */
     uint64_t facts_until, changed_at;
+    bool numbered;                     /* foreign_begin was told of it */
     bool opened, closing, closed, hold_wait;
     enum write_proof proof;
     struct outq out;

@@ -22,6 +22,7 @@ struct tx *tx_new(struct worker *);
 
 /* tx_proof.c: sets tx->proof and what the hold must know; body: STR_NONE if it could not be read. */
 void tx_read_proof(struct tx *, struct str body);
+void tx_look_for_others(struct tx *); /* the write is over: does its number tell of writers past quiver? */
 
 /* tx_own.c */
 bool tx_own_gather(struct tx_own *, struct str piece); /* false: longer than is kept */

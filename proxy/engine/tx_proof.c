@@ -1,5 +1,7 @@
 /* tx_proof.c - what the answer to a write proves (coherence.md "close"). */
+#include "base/log.h"
 #include "engine/tx_parts.h"
+#include "qdrant/reply.h"
 
 /* wait=true, and no timeout that could have ended the wait. */
 static bool waited(struct tx *tx)
@@ -30,4 +32,25 @@ void tx_read_proof(struct tx *tx, struct str body)
     tx->hold.rejection_is_final = one_shard && waited(tx);
     if (fact && fact->prevents_unoptimized && tx->proof == PROOF_COMPLETED && tx->hold.acknowledged)
         tx->proof = PROOF_NONE; /* applied, but hidden until it is indexed: the prover waits for that */
+}
+
+void tx_look_for_others(struct tx *tx)
+{
+    struct worker *w = tx->worker;
+    const struct fact_collection *fact = facts_collection(w->facts, tx->resolved);
+    bool batch = tx->route.op->id == OP_POINTS_BATCH || tx->route.op->class != CLASS_WRITE_POINTS;
+    tx->numbered = false;
+    uint64_t others = foreign_end(&w->shared->foreign, tx->resolved, tx->hold.operation_id, batch ? 0 : 1);
+    struct coherence_gauges gauges;
+    char name[300];
+    if (!others || !fact || fact->n_shards != 1 || tx->model->base.external_writes)
+        return;
+    coherence_gauges(w->coherence_shared, w->loop.now, &gauges);
+    if (gauges.members > 1)
+        return; /* other instances write too, and say so in Redis */
+    metrics_add(w->metrics, M_FOREIGN_WRITES, others);
+    log_limited(LOG_LEVEL_WARN, w->loop.now, "external_writes",
+                "collection=%s writes=%llu why=\"a gap in the numbers of our own writes: somebody writes past quiver; set external_writes "
+                "for this model\"",
+                log_quote(name, sizeof name, tx->resolved), (unsigned long long)others);
 }

@@ -5,6 +5,7 @@
 #include "coherence/coherence.h"
 #include "conf/conf.h"
 #include "engine/facts.h"
+#include "engine/foreign.h"
 #include "io/front.h"
 #include "io/loop.h"
 #include "qdrant/key.h"
@@ -33,6 +34,7 @@ void snapshot_put(struct snapshot **);
 struct engine_shared {
     _Atomic uint64_t n_held;     /* bytes of request bodies held: limits.hold_total */
     _Atomic uint64_t n_clients;  /* connections: limits.connections */
+    struct foreign foreign;      /* numbers of our own writes */
 };
 
 struct worker {

@@ -491,6 +491,7 @@ int server_run(const struct args *args, const struct conf_sources *sources, stru
     metrics_init(OP_COUNT, op_names);
     server = (struct server){.sources = sources, .conf = conf, .generation = 1};
     server.metrics = metrics_open("main");
+    foreign_init(&server.shared.foreign);
     metrics_gauge_set(server.metrics, G_CONFIG_GENERATION, 1);
     metrics_gauge_set(server.metrics, G_WORKERS, count_workers(conf));
     prepare(conf, 1);
