@@ -28,7 +28,8 @@ struct cli {
     struct err err;
 };
 
-/* What a command is: how it asks, and how its outcome is shown. Its models go into the query, or into the path. */
+/* What a command is: how it asks, and how its outcome is shown. Its models go into the query, or into the
+ * path. */
 static const struct command {
     const char *word, *method, *path;
     bool in_path, is_job;
@@ -36,15 +37,22 @@ static const struct command {
     void (*show)(const cJSON *, FILE *);
     const char *help;
 } commands[] = {
-    {"plan", "GET", V1 "/optimizations/plan", false, false, 100, show_plan, "what Qdrant is, what is wished, and the PATCH between them"},
-    {"apply", "POST", V1 "/optimizations/apply", false, true, 100, show_deed, "write what differs, read it back, wait for the index"},
-    {"rollback", "POST", V1 "/optimizations/rollback", false, true, 1, show_deed, "take back all that was written since the last rollback"},
-    {"test", "POST", V1 "/optimizations/test/", true, true, 1, show_test, "measure: baseline and optimised, cold and warm"},
+    {"plan", "GET", V1 "/optimizations/plan", false, false, 100, show_plan,
+     "what Qdrant is, what is wished, and the PATCH between them"},
+    {"apply", "POST", V1 "/optimizations/apply", false, true, 100, show_deed,
+     "write what differs, read it back, wait for the index"},
+    {"rollback", "POST", V1 "/optimizations/rollback", false, true, 1, show_deed,
+     "take back all that was written since the last rollback"},
+    {"test", "POST", V1 "/optimizations/test/", true, true, 1, show_test,
+     "measure: baseline and optimised, cold and warm"},
 };
 
 static const struct option options[] = {
-    {"api", required_argument, NULL, 'a'},  {"points", required_argument, NULL, 'p'}, {"json", no_argument, NULL, 'j'},
-    {"help", no_argument, NULL, 'h'},       {NULL, 0, NULL, 0},
+    {"api", required_argument, NULL, 'a'},
+    {"points", required_argument, NULL, 'p'},
+    {"json", no_argument, NULL, 'j'},
+    {"help", no_argument, NULL, 'h'},
+    {NULL, 0, NULL, 0},
 };
 
 static const struct command *command_of(const char *word)
@@ -84,7 +92,12 @@ static int usage(const struct cli *c)
 static struct conf *load(struct cli *c)
 {
     static const char *const anything[] = {"http://127.0.0.1:9"};
-    struct args args = {.flags = {.path = c->conf, .upstream = anything, .n_upstream = 1, .cache = -1, .rewrite = -1, .workers = -1}};
+    struct args args = {.flags = {.path = c->conf,
+                                  .upstream = anything,
+                                  .n_upstream = 1,
+                                  .cache = -1,
+                                  .rewrite = -1,
+                                  .workers = -1}};
     struct conf_sources sources = server_sources(&args);
     return conf_load(&sources, &c->err);
 }
@@ -96,11 +109,13 @@ static bool find_api(struct cli *c)
     struct conf *conf = load(c);
     if (!conf && !c->api)
         return false;
-    const char *token = conf && conf->process.api_token ? conf->process.api_token : getenv("QUIVER_API_TOKEN");
+    const char *token =
+        conf && conf->process.api_token ? conf->process.api_token : getenv("QUIVER_API_TOKEN");
     c->token = token ? strdup(token) : NULL;
     const char *text = c->api ? c->api : conf->n_api ? conf->process.api : NULL;
-    bool found = text ? where_parse(&c->arena, text, two, &n, &c->err)
-                      : err_set(&c->err, "the configuration has no control port (api: off), expected --api WHERE");
+    bool found =
+        text ? where_parse(&c->arena, text, two, &n, &c->err)
+             : err_set(&c->err, "the configuration has no control port (api: off), expected --api WHERE");
     if (found) {
         c->at = two[0];
         c->at.text = arena_copy(&c->arena, str_of(c->at.text)).p;
@@ -123,11 +138,13 @@ static void make_path(const struct cli *c, const struct command *command, char p
     size_t n = (size_t)snprintf(path, PATH_LEN, "%s", command->path);
     const char *sep = "?";
     if (command->in_path) {
-        snprintf(path + n, PATH_LEN - n, "%s", c->n_models ? doc_escape(name, sizeof name, c->model[0]) : "all-models");
+        snprintf(path + n, PATH_LEN - n, "%s",
+                 c->n_models ? doc_escape(name, sizeof name, c->model[0]) : "all-models");
         return;
     }
     for (unsigned i = 0; i < c->n_models && n < PATH_LEN; i++)
-        n += (size_t)snprintf(path + n, PATH_LEN - n, "%s%s", i ? "," : "?model=", doc_escape(name, sizeof name, c->model[i]));
+        n += (size_t)snprintf(path + n, PATH_LEN - n, "%s%s",
+                              i ? "," : "?model=", doc_escape(name, sizeof name, c->model[i]));
     if (c->n_models)
         sep = "&";
     if (c->points && n < PATH_LEN)
@@ -229,8 +246,8 @@ int cli_main(int argc, char **argv)
         case 'j': c.json = true; break;
         case 'h': print_help(stdout); return EXIT_OK;
         default:
-            err_set(&c.err, "'%s' is no flag of quiver %s, or misses its value; quiver %s --help lists them", argv[optind], command->word,
-                    command->word);
+            err_set(&c.err, "'%s' is no flag of quiver %s, or misses its value; quiver %s --help lists them",
+                    argv[optind], command->word, command->word);
             return usage(&c);
         }
     }
@@ -241,9 +258,13 @@ int cli_main(int argc, char **argv)
     c.model = argv + 1 + optind;
     c.n_models = (unsigned)(argc - 1 - optind);
     if (c.n_models > command->models_max)
-        return err_set(&c.err, "quiver %s takes %u models at most, found %u", command->word, command->models_max, c.n_models), usage(&c);
+        return err_set(&c.err, "quiver %s takes %u models at most, found %u", command->word,
+                       command->models_max, c.n_models),
+               usage(&c);
     if (c.points && (strcmp(command->word, "plan") != 0 || !whole_number(c.points)))
-        return err_set(&c.err, "--points takes a whole number and belongs to quiver plan, found '%s'", c.points), usage(&c);
+        return err_set(&c.err, "--points takes a whole number and belongs to quiver plan, found '%s'",
+                       c.points),
+               usage(&c);
     arena_init(&c.arena, NULL, 0);
     code = run(&c, command);
     arena_fini(&c.arena);

@@ -34,7 +34,8 @@ static int open_socket(const struct conf_where *at, struct err *err)
         setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
         return fd;
     }
-    err_set(err, "no quiver answers at %s: %s; expected its control port, see --api", at->text, strerror(errno));
+    err_set(err, "no quiver answers at %s: %s; expected its control port, see --api", at->text,
+            strerror(errno));
     if (fd >= 0)
         close(fd);
     return -1;
@@ -68,18 +69,19 @@ static char *read_all(int fd, size_t *n)
     return all;
 }
 
-bool cli_exchange(const struct conf_where *at, const char *token, const char *method, const char *path, struct cli_answer *out,
-                  struct err *err)
+bool cli_exchange(const struct conf_where *at, const char *token, const char *method, const char *path,
+                  struct cli_answer *out, struct err *err)
 {
     char head[4096];
     int fd = open_socket(at, err), version;
     *out = (struct cli_answer){0};
     if (fd < 0)
         return false;
-    int n = snprintf(head, sizeof head,
-                     "%s %s HTTP/1.1\r\nHost: localhost\r\nUser-Agent: quiver/%s\r\nConnection: close\r\n%s%s%s%s\r\n", method, path,
-                     QUIVER_VERSION, token ? "X-Quiver-Token: " : "", token ? token : "", token ? "\r\n" : "",
-                     strcmp(method, "GET") == 0 ? "" : "Content-Length: 0\r\n");
+    int n = snprintf(
+        head, sizeof head,
+        "%s %s HTTP/1.1\r\nHost: localhost\r\nUser-Agent: quiver/%s\r\nConnection: close\r\n%s%s%s%s\r\n",
+        method, path, QUIVER_VERSION, token ? "X-Quiver-Token: " : "", token ? token : "",
+        token ? "\r\n" : "", strcmp(method, "GET") == 0 ? "" : "Content-Length: 0\r\n");
     if (n < 0 || (size_t)n >= sizeof head) {
         close(fd);
         return err_set(err, "too many names for one request");

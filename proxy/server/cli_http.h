@@ -9,10 +9,10 @@
 
 struct cli_answer {
     unsigned status;
-    char *body;     /* NUL-terminated; the caller's to free */
+    char *body; /* NUL-terminated; the caller's to free */
     size_t n_body;
 };
 
 /* path: raw. token NULL: none. false with err: nobody is there, or no HTTP came back. */
-bool cli_exchange(const struct conf_where *at, const char *token, const char *method, const char *path, struct cli_answer *,
-                  struct err *);
+bool cli_exchange(const struct conf_where *at, const char *token, const char *method, const char *path,
+                  struct cli_answer *, struct err *);

@@ -36,12 +36,12 @@ static void value(const cJSON *item, char *buf, size_t n)
 static void show_changes(const cJSON *changes, FILE *f)
 {
     const cJSON *one;
-    cJSON_ArrayForEach(one, changes)
-    {
+    cJSON_ArrayForEach(one, changes) {
         char is[200], wished[200];
         value(doc_get(one, "is"), is, sizeof is);
         value(doc_get(one, "wished"), wished, sizeof wished);
-        fprintf(f, "    %-42s %s -> %s   (%s)\n", text_at(one, "path", "?"), is, wished, text_at(one, "cost", "?"));
+        fprintf(f, "    %-42s %s -> %s   (%s)\n", text_at(one, "path", "?"), is, wished,
+                text_at(one, "cost", "?"));
     }
 }
 
@@ -60,10 +60,11 @@ static void show_memory(const cJSON *memory, FILE *f)
     if (!memory)
         return;
     doc_u64(doc_get(memory, "points"), &points);
-    fprintf(f, "    memory for %llu points: %s needed, %s good", (unsigned long long)points, bytes(doc_get(memory, "needed"), needed),
-            bytes(doc_get(memory, "good"), good));
+    fprintf(f, "    memory for %llu points: %s needed, %s good", (unsigned long long)points,
+            bytes(doc_get(memory, "needed"), needed), bytes(doc_get(memory, "good"), good));
     if (doc_is_set(doc_get(memory, "limit")))
-        fprintf(f, ", limit %s%s", bytes(doc_get(memory, "limit"), limit), cJSON_IsTrue(doc_get(memory, "within_limit")) ? "" : ": BROKEN");
+        fprintf(f, ", limit %s%s", bytes(doc_get(memory, "limit"), limit),
+                cJSON_IsTrue(doc_get(memory, "within_limit")) ? "" : ": BROKEN");
     fprintf(f, "\n");
 }
 
@@ -85,7 +86,8 @@ static void plan_of(const char *model, const cJSON *c, FILE *f)
     else if (!patch)
         fprintf(f, ": as it should be (%s)\n", text_at(c, "status", "?"));
     else
-        fprintf(f, ": %d differ (%s)%s\n", cJSON_GetArraySize(doc_get(c, "changes")), text_at(c, "status", "?"),
+        fprintf(f, ": %d differ (%s)%s\n", cJSON_GetArraySize(doc_get(c, "changes")),
+                text_at(c, "status", "?"),
                 cJSON_IsTrue(doc_get(c, "reindex")) ? ", the index is built anew" : "");
     show_changes(doc_get(c, "changes"), f);
     if (patch)
@@ -99,7 +101,8 @@ static void each_collection(const cJSON *doc, void (*show)(const char *, const c
 {
     const cJSON *model, *one;
     cJSON_ArrayForEach(model, doc_get(doc, "models"))
-        cJSON_ArrayForEach(one, doc_get(model, "collections")) show(text_at(model, "model", "?"), one, f);
+        cJSON_ArrayForEach(one, doc_get(model, "collections"))
+            show(text_at(model, "model", "?"), one, f);
 }
 
 void show_plan(const cJSON *doc, FILE *f)
@@ -112,8 +115,13 @@ static void deed_of(const char *model, const cJSON *c, FILE *f)
     const char *error = text_at(c, "error", NULL);
     bool changed = cJSON_IsTrue(doc_get(c, "changed"));
     head_line(model, c, f);
-    fprintf(f, ": %s%s%s\n", changed ? "written" : cJSON_IsFalse(doc_get(c, "exists")) ? "not there" : error ? "" : "as it should be",
-            changed && cJSON_IsTrue(doc_get(c, "verified")) ? ", read back" : "", cJSON_IsTrue(doc_get(c, "green")) ? ", green" : "");
+    fprintf(f, ": %s%s%s\n",
+            changed                               ? "written"
+            : cJSON_IsFalse(doc_get(c, "exists")) ? "not there"
+            : error                               ? ""
+                                                  : "as it should be",
+            changed && cJSON_IsTrue(doc_get(c, "verified")) ? ", read back" : "",
+            cJSON_IsTrue(doc_get(c, "green")) ? ", green" : "");
     show_changes(doc_get(c, "changes"), f);
     show_list(doc_get(c, "not_stuck"), "does not stick:", f);
     show_list(doc_get(c, "warnings"), "!", f);
@@ -150,10 +158,10 @@ static void rows_of(const char *model, const cJSON *object, const char *name, FI
         cell(object, "recall", 1, " %9.4f", f);
         fprintf(f, "\n");
     }
-    cJSON_ArrayForEach(one, object)
-    {
+    cJSON_ArrayForEach(one, object) {
         char path[100];
-        snprintf(path, sizeof path, "%s%s%s", name, *name && one->string ? "." : "", one->string ? one->string : "");
+        snprintf(path, sizeof path, "%s%s%s", name, *name && one->string ? "." : "",
+                 one->string ? one->string : "");
         if (cJSON_IsObject(one) && one->string && strcmp(one->string, "targets") != 0)
             rows_of(model, one, path, f);
     }
@@ -162,9 +170,9 @@ static void rows_of(const char *model, const cJSON *object, const char *name, FI
 void show_test(const cJSON *result, FILE *f)
 {
     const cJSON *model;
-    fprintf(f, "%-12s %-16s %9s %9s %9s %9s %9s %9s\n", "model", "run", "ops/s", "p50 ms", "p95 ms", "p99 ms", "hits %", "recall");
-    cJSON_ArrayForEach(model, doc_get(result, "models"))
-    {
+    fprintf(f, "%-12s %-16s %9s %9s %9s %9s %9s %9s\n", "model", "run", "ops/s", "p50 ms", "p95 ms", "p99 ms",
+            "hits %", "recall");
+    cJSON_ArrayForEach(model, doc_get(result, "models")) {
         const char *name = text_at(model, "model", "?");
         const cJSON *met = doc_get(model, "met");
         rows_of(name, model, "", f);

@@ -62,7 +62,8 @@ static cJSON *last_test(void *arg, const char *model)
     return test ? cJSON_Duplicate(test, true) : NULL;
 }
 
-static bool apply(void *arg, const char *const *models, unsigned n, uint64_t *job, uint64_t *busy, struct err *err)
+static bool apply(void *arg, const char *const *models, unsigned n, uint64_t *job, uint64_t *busy,
+                  struct err *err)
 {
     return tune_apply(arg, models, n, job, busy, err);
 }
@@ -103,10 +104,21 @@ static void forget(void *arg, struct tuning_question *q)
     free(r);
 }
 
-struct api_tuning tuning_of(struct tune *tune, bool (*test)(void *arg, const char *model, uint64_t *job, uint64_t *busy, struct err *))
+struct api_tuning tuning_of(struct tune *tune, bool (*test)(void *arg, const char *model, uint64_t *job,
+                                                            uint64_t *busy, struct err *))
 {
     return (struct api_tuning){
-        .arg = tune, .plan = plan, .memory = memory, .status = status, .last_test = last_test, .apply = apply, .rollback = rollback,
-        .test = test, .job = job, .jobs = jobs, .wait = wait_for, .forget = forget,
+        .arg = tune,
+        .plan = plan,
+        .memory = memory,
+        .status = status,
+        .last_test = last_test,
+        .apply = apply,
+        .rollback = rollback,
+        .test = test,
+        .job = job,
+        .jobs = jobs,
+        .wait = wait_for,
+        .forget = forget,
     };
 }

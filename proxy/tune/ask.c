@@ -102,11 +102,14 @@ void ask_start(struct ask *a, struct slots *slots, const char *path)
     ask_send(a, slots, "GET", path, STR_NONE, ASK_TIMEOUT);
 }
 
-static struct str head_of(struct ask *a, struct slots *slots, const char *method, const char *path, size_t n_body)
+static struct str head_of(struct ask *a, struct slots *slots, const char *method, const char *path,
+                          size_t n_body)
 {
     const char *key = a->worker->snapshot->conf->process.api_key;
-    struct str about = n_body || strcmp(method, "GET") != 0 ? arena_printf(&a->arena, "Content-Type: application/json\r\nContent-Length: %zu\r\n", n_body)
-                              : STR("");
+    struct str about =
+        n_body || strcmp(method, "GET") != 0
+            ? arena_printf(&a->arena, "Content-Type: application/json\r\nContent-Length: %zu\r\n", n_body)
+            : STR("");
     return arena_printf(&a->arena,
                         "%s %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: quiver/%s\r\nAccept-Encoding: identity\r\n"
                         "%.*s%s%s%s\r\n",
@@ -114,7 +117,8 @@ static struct str head_of(struct ask *a, struct slots *slots, const char *method
                         key ? "api-key: " : "", key ? key : "", key ? "\r\n" : "");
 }
 
-void ask_send(struct ask *a, struct slots *slots, const char *method, const char *path, struct str body, uint64_t usec)
+void ask_send(struct ask *a, struct slots *slots, const char *method, const char *path, struct str body,
+              uint64_t usec)
 {
     struct slots **kept;
     arena_fini(&a->arena);

@@ -14,7 +14,7 @@
 struct target {
     const struct conf_model *model;
     char *collection;
-    cJSON *undo;      /* NULL: an apply */
+    cJSON *undo;       /* NULL: an apply */
     const char *error; /* of the survey's entry: it is not tried */
 };
 
@@ -23,15 +23,15 @@ struct deed {
     struct worker *worker;
     struct history *history;
     struct jobs *jobs;
-    struct job *job;            /* NULL: ended */
+    struct job *job; /* NULL: ended */
     struct snapshot *snapshot;
     struct survey survey;
     struct repair repair;
-    struct timer timer;         /* begins a rollback */
+    struct timer timer; /* begins a rollback */
     bool rollback;
     struct target *target;
     unsigned n, at, n_changed, n_failed;
-    cJSON *models;              /* the result's array */
+    cJSON *models; /* the result's array */
     char first_error[240];
     void (*ended)(struct deed *, void *arg);
     void *arg;
@@ -48,13 +48,14 @@ static void end(struct deed *d)
     d->models = NULL;
     d->job = NULL;
     if (d->n_failed)
-        job_end(d->jobs, job, false, result, "%u of %u collections %s, %u failed; first: %s", d->n_changed, d->n, did, d->n_failed,
-                d->first_error);
+        job_end(d->jobs, job, false, result, "%u of %u collections %s, %u failed; first: %s", d->n_changed,
+                d->n, did, d->n_failed, d->first_error);
     else if (d->n_changed)
         job_end(d->jobs, job, true, result, "%u of %u collections %s", d->n_changed, d->n, did);
     else
-        job_end(d->jobs, job, true, result, "nothing to do: %s", d->rollback ? "nothing was changed by quiver since the last rollback"
-                                                                             : "Qdrant is what is wished");
+        job_end(d->jobs, job, true, result, "nothing to do: %s",
+                d->rollback ? "nothing was changed by quiver since the last rollback"
+                            : "Qdrant is what is wished");
     d->ended(d, d->arg);
 }
 
@@ -78,7 +79,8 @@ static void count(struct deed *d, const cJSON *result, bool well)
     if (well)
         return;
     if (!d->n_failed++)
-        snprintf(d->first_error, sizeof d->first_error, "%s: %s", doc_text(doc_get(result, "collection")), error ? error : "?");
+        snprintf(d->first_error, sizeof d->first_error, "%s: %s", doc_text(doc_get(result, "collection")),
+                 error ? error : "?");
 }
 
 static void repaired(struct repair *r)
@@ -102,7 +104,9 @@ static void next_target(struct deed *d)
         struct target *t = &d->target[d->at];
         if (!t->error) {
             repair_start(&d->repair, &(struct repair_order){
-                                         .model = t->model, .collection = t->collection, .undo = t->undo,
+                                         .model = t->model,
+                                         .collection = t->collection,
+                                         .undo = t->undo,
                                          .why = d->rollback ? "rollback" : "apply",
                                          .green_within = d->snapshot->conf->process.tune_green_timeout});
             return;
@@ -117,7 +121,8 @@ static void next_target(struct deed *d)
     end(d);
 }
 
-static void add_target(struct deed *d, const struct conf_model *model, const char *collection, cJSON *undo, const char *error)
+static void add_target(struct deed *d, const struct conf_model *model, const char *collection, cJSON *undo,
+                       const char *error)
 {
     d->target = mem_realloc(d->target, (d->n + 1) * sizeof *d->target);
     d->target[d->n++] = (struct target){model, mem_strdup(collection), undo, error};
@@ -127,7 +132,8 @@ static void surveyed(struct survey *s)
 {
     struct deed *d = LIST_OF(deed, survey, s);
     for (unsigned i = 0; i < s->n; i++)
-        add_target(d, s->entry[i].model, s->entry[i].collection, NULL, s->entry[i].error[0] ? s->entry[i].error : NULL);
+        add_target(d, s->entry[i].model, s->entry[i].collection, NULL,
+                   s->entry[i].error[0] ? s->entry[i].error : NULL);
     next_target(d);
 }
 
@@ -141,7 +147,8 @@ static void begin_rollback(struct deed *d, const bool *chosen)
             continue;
         cJSON *names = history_collections(d->history, conf->model[m].name);
         cJSON_ArrayForEach(name, names)
-            add_target(d, &conf->model[m], name->valuestring, history_changes(d->history, conf->model[m].name, name->valuestring), NULL);
+            add_target(d, &conf->model[m], name->valuestring,
+                       history_changes(d->history, conf->model[m].name, name->valuestring), NULL);
         cJSON_Delete(names);
         history_rest(d->history, conf->model[m].name, true);
     }
@@ -154,8 +161,8 @@ static void begin(void *arg)
     next_target(d);
 }
 
-struct deed *deed_start(struct worker *w, struct history *h, struct jobs *jobs, struct job *job, const struct deed_order *order,
-                        void (*ended)(struct deed *, void *arg), void *arg)
+struct deed *deed_start(struct worker *w, struct history *h, struct jobs *jobs, struct job *job,
+                        const struct deed_order *order, void (*ended)(struct deed *, void *arg), void *arg)
 {
     struct deed *d = mem_zalloc(sizeof *d);
     d->worker = w;

@@ -1,5 +1,5 @@
-/* deed.h - a job that changes collections, one after the other so that Qdrant builds one index at a time: an apply or a rollback.
- * Owner: the control thread. */
+/* deed.h - a job that changes collections, one after the other so that Qdrant builds one index at a time: an
+ * apply or a rollback. Owner: the control thread. */
 #pragma once
 
 #include <stdbool.h>
@@ -17,10 +17,10 @@ struct deed_order {
     const bool *chosen; /* by model index of the worker's snapshot; copied */
 };
 
-/* The job is the deed's until it ends; then ended() is called and the deed's memory is the caller's to free with deed_free, later,
- * from outside any of its callbacks. */
-struct deed *deed_start(struct worker *, struct history *, struct jobs *, struct job *, const struct deed_order *,
-                        void (*ended)(struct deed *, void *arg), void *arg);
-struct link *deed_link(struct deed *);      /* for the caller's lists */
+/* The job is the deed's until it ends; then ended() is called and the deed's memory is the caller's to free
+ * with deed_free, later, from outside any of its callbacks. */
+struct deed *deed_start(struct worker *, struct history *, struct jobs *, struct job *,
+                        const struct deed_order *, void (*ended)(struct deed *, void *arg), void *arg);
+struct link *deed_link(struct deed *); /* for the caller's lists */
 struct deed *deed_of_link(struct link *);
-void deed_free(struct deed **);             /* also while it runs: the job ends as failed */
+void deed_free(struct deed **); /* also while it runs: the job ends as failed */

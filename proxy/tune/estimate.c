@@ -1,16 +1,18 @@
-/* estimate.c - constants measured on Qdrant 1.18.3's own reports (see the unit test, which compares with recorded ones). */
+/* estimate.c - constants measured on Qdrant 1.18.3's own reports (see the unit test, which compares with
+ * recorded ones). */
 #include "tune/estimate.h"
 
 #include <string.h>
 
 #include "tune/doc.h"
 
-#define CHUNK (UINT64_C(32) << 20)          /* a file of vectors */
-#define CHUNK_FIXED (UINT64_C(1) << 20)     /* beside them, per segment */
+#define CHUNK (UINT64_C(32) << 20)           /* a file of vectors */
+#define CHUNK_FIXED (UINT64_C(1) << 20)      /* beside them, per segment */
 #define SEGMENT_MAX (UINT64_C(256000) << 10) /* Qdrant's own limit where none is set: 256000 KB a thread */
 enum {
-    ID_BYTES_X10 = 364, ID_BYTES_OPEN_X10 = 690, /* a point in the id tracker: of an indexed segment, of one that is written to */
-    LINK_FILL_PERCENT = 75,                      /* of the links that m allows; pruning leaves the others out */
+    ID_BYTES_X10 = 364,
+    ID_BYTES_OPEN_X10 = 690, /* a point in the id tracker: of an indexed segment, of one that is written to */
+    LINK_FILL_PERCENT = 75,  /* of the links that m allows; pruning leaves the others out */
     M_DEFAULT = 16,
 };
 
@@ -87,7 +89,8 @@ static void add_quantized(const cJSON *config, uint64_t dim, const struct sums *
     for (unsigned i = 0; i < sizeof quantizations / sizeof *quantizations; i++) {
         const cJSON *quantizer = doc_get(config, quantizations[i].kind);
         const char *value = quantizations[i].key ? doc_text(doc_get(quantizer, quantizations[i].key)) : NULL;
-        if (!cJSON_IsObject(quantizer) || (quantizations[i].key && (!value || strcmp(value, quantizations[i].value) != 0)))
+        if (!cJSON_IsObject(quantizer) ||
+            (quantizations[i].key && (!value || strcmp(value, quantizations[i].value) != 0)))
             continue;
         uint64_t each = add(scale(dim, quantizations[i].centibits, 800), quantizations[i].extra);
         uint64_t all = mul(n->indexed, each); /* segments that are written to are not quantized */
@@ -134,7 +137,8 @@ static bool add_vector(const cJSON *config, const cJSON *vector, const struct su
     e->vectors = add(e->vectors, is_cold(vector) ? 0 : bytes);
     const cJSON *graph = doc_is_set(doc_get(own, "on_disk")) ? own : doc_get(config, "hnsw_config");
     e->index = add(e->index, is_cold(graph) ? 0 : links_of(n->indexed, m));
-    add_quantized(doc_is_set(quantization) ? quantization : doc_get(config, "quantization_config"), dim, n, e);
+    add_quantized(doc_is_set(quantization) ? quantization : doc_get(config, "quantization_config"), dim, n,
+                  e);
     uint64_t segment = SEGMENT_MAX >> 10;
     doc_u64(doc_at(config, "optimizer_config.max_segment_size"), &segment);
     uint64_t whole = mul(n->points, each);
@@ -160,7 +164,8 @@ bool estimate_collection(const cJSON *info, uint64_t points, uint64_t payload, s
     if (doc_is_set(doc_get(vectors, "size"))) {
         any = add_vector(config, vectors, &n, e);
     } else {
-        cJSON_ArrayForEach(one, vectors) any = add_vector(config, one, &n, e) || any;
+        cJSON_ArrayForEach(one, vectors)
+            any = add_vector(config, one, &n, e) || any;
     }
     e->without_sparse = cJSON_GetArraySize(doc_at(config, "params.sparse_vectors")) > 0;
     e->ids = add(scale(n.indexed, ID_BYTES_X10, 10), scale(n.points - n.indexed, ID_BYTES_OPEN_X10, 10));

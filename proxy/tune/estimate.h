@@ -1,9 +1,9 @@
-/* estimate.h - how much memory a collection wants in Qdrant: computed from its configuration and number of points, and read from
- * Qdrant's own report where it gives one. Pure; any thread.
+/* estimate.h - how much memory a collection wants in Qdrant: computed from its configuration and number of
+ * points, and read from Qdrant's own report where it gives one. Pure; any thread.
  *
- * needed: what must be in memory (heap). good: needed and the page cache that keeps it fast. Both as Qdrant counts them in
- * GET /collections/{c}/memory: vectors lie in files of 32 MiB, which count whole from their first byte on, so that a small
- * collection shows more than its vectors. Figures saturate at 2^64-1. */
+ * needed: what must be in memory (heap). good: needed and the page cache that keeps it fast. Both as Qdrant
+ * counts them in GET /collections/{c}/memory: vectors lie in files of 32 MiB, which count whole from their
+ * first byte on, so that a small collection shows more than its vectors. Figures saturate at 2^64-1. */
 #pragma once
 
 #include <stdbool.h>
@@ -13,14 +13,15 @@ struct cJSON;
 
 struct estimate {
     uint64_t points;
-    uint64_t needed, good;                           /* bytes */
+    uint64_t needed, good;                            /* bytes */
     uint64_t vectors, index, quantized, payload, ids; /* parts of good */
     uint64_t building;   /* more, while an index is built: a second copy of the largest segment */
     bool without_sparse; /* there are sparse vectors, whose size no configuration tells: they are left out */
 };
 
-/* info: "result" of GET /collections/{c}, possibly with wishes written into it. points 0: as many as it says; another number: as if
- * all of them were indexed. payload: bytes a point, 0: none. false: no points_count or no vectors in it. */
+/* info: "result" of GET /collections/{c}, possibly with wishes written into it. points 0: as many as it says;
+ * another number: as if all of them were indexed. payload: bytes a point, 0: none. false: no points_count or
+ * no vectors in it. */
 bool estimate_collection(const struct cJSON *info, uint64_t points, uint64_t payload, struct estimate *);
 
 struct memory_report {

@@ -21,7 +21,7 @@ struct history {
     int fd;                       /* -1: not opened for writing yet */
     bool torn;                    /* the file does not end in a newline */
     uint64_t next;
-    cJSON *records;               /* array, in the file's order */
+    cJSON *records; /* array, in the file's order */
 };
 
 const char *const outcome_names[] = {
@@ -75,7 +75,8 @@ static void choose_dir(struct history *h, const char *configured)
             snprintf(h->dir, sizeof h->dir, "%s", candidate[i]);
             return;
         }
-    snprintf(h->why_not, sizeof h->why_not, "no folder for the history can be written, expected state_dir in quiver.yaml");
+    snprintf(h->why_not, sizeof h->why_not,
+             "no folder for the history can be written, expected state_dir in quiver.yaml");
 }
 
 /* ---- reading ---- */
@@ -151,10 +152,12 @@ static bool open_file(struct history *h, struct err *err)
     if (!h->dir[0])
         return err_set(err, "%s", h->why_not);
     if (!make_dirs(h->dir))
-        return err_set(err, "%s: cannot be made: %s; expected a folder that quiver can write, see state_dir", h->dir, strerror(errno));
+        return err_set(err, "%s: cannot be made: %s; expected a folder that quiver can write, see state_dir",
+                       h->dir, strerror(errno));
     h->fd = open(h->path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
     if (h->fd < 0)
-        return err_set(err, "%s: cannot be written: %s; expected a file that quiver can write, see state_dir", h->path, strerror(errno));
+        return err_set(err, "%s: cannot be written: %s; expected a file that quiver can write, see state_dir",
+                       h->path, strerror(errno));
     int dir = open(h->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC); /* the file's name is to last too */
     if (dir >= 0) {
         fsync(dir);
@@ -205,8 +208,8 @@ static uint64_t append(struct history *h, const char *event, cJSON *more, bool a
     return written ? n : 0;
 }
 
-uint64_t history_change(struct history *h, const char *model, const char *collection, const char *why, const cJSON *changes,
-                        const cJSON *patch, struct err *err)
+uint64_t history_change(struct history *h, const char *model, const char *collection, const char *why,
+                        const cJSON *changes, const cJSON *patch, struct err *err)
 {
     cJSON *more = cJSON_CreateObject();
     cJSON_AddStringToObject(more, "model", model);
@@ -265,9 +268,9 @@ static int outcome_of(const struct history *h, const cJSON *change)
 {
     const cJSON *one;
     int known = -1;
-    cJSON_ArrayForEach(one, h->records)
-    {
-        if (!says(one, "event", "outcome") || !cJSON_Compare(doc_get(one, "change"), doc_get(change, "n"), true))
+    cJSON_ArrayForEach(one, h->records) {
+        if (!says(one, "event", "outcome") ||
+            !cJSON_Compare(doc_get(one, "change"), doc_get(change, "n"), true))
             continue;
         for (unsigned i = 0; i <= OUTCOME_INTERRUPTED; i++)
             if (says(one, "outcome", outcome_names[i]))
@@ -278,15 +281,15 @@ static int outcome_of(const struct history *h, const cJSON *change)
 
 static bool is_change(const cJSON *record, const char *model, const char *collection)
 {
-    return says(record, "event", "change") && says(record, "model", model) && (!collection || says(record, "collection", collection));
+    return says(record, "event", "change") && says(record, "model", model) &&
+           (!collection || says(record, "collection", collection));
 }
 
 cJSON *history_changes(const struct history *h, const char *model, const char *collection)
 {
     cJSON *out = cJSON_CreateArray();
     const cJSON *one, *change;
-    cJSON_ArrayForEach(one, h->records)
-    {
+    cJSON_ArrayForEach(one, h->records) {
         if (!is_change(one, model, collection))
             continue;
         int outcome = outcome_of(h, one);
@@ -299,7 +302,8 @@ cJSON *history_changes(const struct history *h, const char *model, const char *c
         }
         if (outcome == OUTCOME_REFUSED)
             continue;
-        cJSON_ArrayForEach(change, doc_get(one, "changes")) cJSON_AddItemToArray(out, cJSON_Duplicate(change, true));
+        cJSON_ArrayForEach(change, doc_get(one, "changes"))
+            cJSON_AddItemToArray(out, cJSON_Duplicate(change, true));
     }
     return out;
 }
@@ -317,8 +321,7 @@ cJSON *history_collections(const struct history *h, const char *model)
 {
     cJSON *out = cJSON_CreateArray();
     const cJSON *one;
-    cJSON_ArrayForEach(one, h->records)
-    {
+    cJSON_ArrayForEach(one, h->records) {
         const char *name = doc_text(doc_get(one, "collection"));
         if (!is_change(one, model, NULL) || !name || has_text(out, name))
             continue;

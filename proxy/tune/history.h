@@ -1,14 +1,17 @@
-/* history.h - what was done to Qdrant's collections: append-only lines of JSON in <state_dir>/history.jsonl, each on disk (fsync)
- * before the deed goes on, so that nothing is half applied without a record, and read back at start.
+/* history.h - what was done to Qdrant's collections: append-only lines of JSON in <state_dir>/history.jsonl,
+ * each on disk (fsync) before the deed goes on, so that nothing is half applied without a record, and read
+ * back at start.
  *
- * state_dir: as configured, else the first of /var/lib/quiver, $XDG_STATE_HOME/quiver, ~/.local/state/quiver that is there or can be
- * made. The file comes into being with the first record. A torn last line (power went) is skipped; the next record begins a new line.
+ * state_dir: as configured, else the first of /var/lib/quiver, $XDG_STATE_HOME/quiver, ~/.local/state/quiver
+ * that is there or can be made. The file comes into being with the first record. A torn last line (power
+ * went) is skipped; the next record begins a new line.
  *
  * Records: {n, time, event, ...}
- *   "change"   before a PATCH goes out: model, collection, why ("apply", "rollback", "enforce"), changes (as in plan.h), patch
- *   "outcome"  of the change with this number: change, outcome, text; see OUTCOMES
+ *   "change"        before a PATCH goes out: model, collection, why ("apply", "rollback", "enforce"), changes
+ *                   (as in plan.h), patch
+ *   "outcome"       of the change with this number: change, outcome, text; see OUTCOMES
  *   "rest", "wake"  enforcement of a model: after a rollback, after the next apply
- *   "test"     a model's test: result
+ *   "test"          a model's test: result
  * Owner: the control thread. A write takes as long as the disk's fsync. */
 #pragma once
 
@@ -20,13 +23,13 @@
 struct cJSON;
 struct history;
 
-#define OUTCOMES(X)                                                                      \
-    X(REFUSED, "refused")           /* Qdrant said no: nothing changed */                \
-    X(UNKNOWN, "unknown")           /* no answer: it may have been done */               \
-    X(VERIFIED, "verified")         /* read back: everything is as written */            \
-    X(NOT_VERIFIED, "not_verified") /* read back: something is not */                    \
-    X(GREEN, "green")               /* verified, and the index is built */               \
-    X(LATE, "late")                 /* verified, but not green within tune.green_timeout */ \
+#define OUTCOMES(X)                                                                                          \
+    X(REFUSED, "refused")           /* Qdrant said no: nothing changed */                                    \
+    X(UNKNOWN, "unknown")           /* no answer: it may have been done */                                   \
+    X(VERIFIED, "verified")         /* read back: everything is as written */                                \
+    X(NOT_VERIFIED, "not_verified") /* read back: something is not */                                        \
+    X(GREEN, "green")               /* verified, and the index is built */                                   \
+    X(LATE, "late")                 /* verified, but not green within tune.green_timeout */                  \
     X(INTERRUPTED, "interrupted")   /* quiver ended before it knew */
 
 enum outcome {
@@ -37,22 +40,24 @@ enum outcome {
 
 extern const char *const outcome_names[];
 
-/* state_dir NULL: the default. Never NULL: without a place the history is empty and nothing can be written. */
+/* state_dir NULL: the default. Never NULL: without a place the history is empty and nothing can be written.
+ */
 struct history *history_open(const char *state_dir);
 void history_close(struct history **);
 const char *history_path(const struct history *); /* "" when there is no place */
 
 bool history_writable(struct history *, struct err *); /* makes folder and file; false: why not */
 
-/* Takes changes and patch (copied); returns the record's number, 0 with err: it is not on disk, do not go on. */
-uint64_t history_change(struct history *, const char *model, const char *collection, const char *why, const struct cJSON *changes,
-                        const struct cJSON *patch, struct err *);
+/* Takes changes and patch (copied); returns the record's number, 0 with err: it is not on disk, do not go on.
+ */
+uint64_t history_change(struct history *, const char *model, const char *collection, const char *why,
+                        const struct cJSON *changes, const struct cJSON *patch, struct err *);
 bool history_outcome(struct history *, uint64_t change, enum outcome, const char *text);
 bool history_rest(struct history *, const char *model, bool rests);
 bool history_test(struct history *, const char *model, const struct cJSON *result);
 
-/* All changes of this collection since the last rollback that was verified, in order, those that Qdrant refused left out. The
- * caller's. */
+/* All changes of this collection since the last rollback that was verified, in order, those that Qdrant
+ * refused left out. The caller's. */
 struct cJSON *history_changes(const struct history *, const char *model, const char *collection);
 /* The collections that have such changes: an array of names, the caller's. */
 struct cJSON *history_collections(const struct history *, const char *model);

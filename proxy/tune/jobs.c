@@ -64,8 +64,8 @@ struct job *jobs_begin(struct jobs *jobs, const char *kind, const char *model, s
 {
     struct job *j = jobs_running(jobs, model);
     if (j) {
-        err_set(err, "job %llu (%s of %s) is running, expected it to end first", (unsigned long long)j->id, j->kind,
-                j->model ? j->model : "all models");
+        err_set(err, "job %llu (%s of %s) is running, expected it to end first", (unsigned long long)j->id,
+                j->kind, j->model ? j->model : "all models");
         return NULL;
     }
     push_out(jobs);

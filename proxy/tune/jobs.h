@@ -1,7 +1,7 @@
-/* jobs.h - what runs longer than one answer: applying settings, rolling back, tests. A table of jobs with their progress and, at the
- * end, their result; ended ones are kept until newer ones push them out.
- * A job claims a model, or all of them: two jobs never work on the same model at once.
- * Owner: the control thread. */
+/* jobs.h - what runs longer than one answer: applying settings, rolling back, tests. A table of jobs with
+ * their progress and, at the end, their result; ended ones are kept until newer ones push them out. A job
+ * claims a model, or all of them: two jobs never work on the same model at once. Owner: the control thread.
+ */
 #pragma once
 
 #include <stdbool.h>
@@ -15,9 +15,9 @@ struct cJSON;
 enum { JOBS_KEPT = 100, JOB_TEXT_MAX = 240 };
 
 /* The states, and their words in answers. */
-#define JOB_STATES(X)   \
-    X(RUNNING, "running") \
-    X(DONE, "done")       \
+#define JOB_STATES(X)                                                                                        \
+    X(RUNNING, "running")                                                                                    \
+    X(DONE, "done")                                                                                          \
     X(FAILED, "failed")
 
 enum job_state {
@@ -30,40 +30,42 @@ extern const char *const job_state_names[];
 
 struct job {
     struct link link;
-    uint64_t id;               /* 1, 2, ... since the start of the process */
-    const char *kind;          /* "apply", "rollback", "enforce", "test": static */
-    char *model;               /* NULL: all of them */
+    uint64_t id;      /* 1, 2, ... since the start of the process */
+    const char *kind; /* "apply", "rollback", "enforce", "test": static */
+    char *model;      /* NULL: all of them */
     enum job_state state;
-    double progress;           /* 0..1 */
-    char text[JOB_TEXT_MAX];   /* what it does now; at the end: how it went, in one sentence */
-    uint64_t began, ended;     /* Unix microseconds; ended 0: it runs */
-    struct cJSON *result;      /* owned; NULL until it ended, and then possibly */
+    double progress;         /* 0..1 */
+    char text[JOB_TEXT_MAX]; /* what it does now; at the end: how it went, in one sentence */
+    uint64_t began, ended;   /* Unix microseconds; ended 0: it runs */
+    struct cJSON *result;    /* owned; NULL until it ended, and then possibly */
     struct list waiters;
 };
 
 struct jobs {
-    struct list all;           /* oldest first */
+    struct list all; /* oldest first */
     uint64_t next_id;
 };
 
 void jobs_init(struct jobs *);
 void jobs_fini(struct jobs *); /* waiters are forgotten, not called */
 
-/* Claims the model (NULL: all). NULL with a sentence that names the job in the way: it was refused (409). kind: static. */
+/* Claims the model (NULL: all). NULL with a sentence that names the job in the way: it was refused (409).
+ * kind: static. */
 struct job *jobs_begin(struct jobs *, const char *kind, const char *model, struct err *);
 
 void job_tell(struct job *, double progress, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
-/* Takes result (may be NULL), wakes the waiters. The job stays readable; its owner must not touch it any more. */
+/* Takes result (may be NULL), wakes the waiters. The job stays readable; its owner must not touch it any
+ * more. */
 void job_end(struct jobs *, struct job *, bool well, struct cJSON *result, const char *fmt, ...)
     __attribute__((format(printf, 5, 6)));
 
-struct job *jobs_find(struct jobs *, uint64_t id);                   /* NULL: no such job, or it was pushed out */
-struct job *jobs_running(struct jobs *, const char *model);          /* what claims this model (NULL: any) now */
+struct job *jobs_find(struct jobs *, uint64_t id);          /* NULL: no such job, or it was pushed out */
+struct job *jobs_running(struct jobs *, const char *model); /* what claims this model (NULL: any) now */
 
 /* {id, kind, model, state, progress, text, began, ended?, result?}. The caller's to delete. */
 struct cJSON *job_json(const struct job *);
-struct cJSON *jobs_json(const struct jobs *);                        /* {jobs: [...]}, newest first, without results */
+struct cJSON *jobs_json(const struct jobs *); /* {jobs: [...]}, newest first, without results */
 
 /* Tells when a job ends; embedded in who waits. */
 struct job_waiter {

@@ -37,7 +37,8 @@ static bool same(const struct knob *knob, const cJSON *fact, const cJSON *wished
     return equal;
 }
 
-static void compare(struct plan *p, const struct conf_model_base *wish, const struct knob *knob, struct at at, const cJSON *inherited)
+static void compare(struct plan *p, const struct conf_model_base *wish, const struct knob *knob, struct at at,
+                    const cJSON *inherited)
 {
     cJSON *fact = at_fact(&at, p->after);
     const cJSON *effective = fact ? fact : inherited;
@@ -49,7 +50,8 @@ static void compare(struct plan *p, const struct conf_model_base *wish, const st
         return;
     }
     if (!fact && !knob->fallback)
-        plan_warn(p, "%s.%s is unset: once written it can be changed, but not unset again", knob->section, knob->key);
+        plan_warn(p, "%s.%s is unset: once written it can be changed, but not unset again", knob->section,
+                  knob->key);
     plan_add(p, &at, wished, NULL);
 }
 
@@ -101,9 +103,7 @@ static cJSON *quantizer(const struct conf_model_base *wish, unsigned kind, const
     case QUANTIZATION_BINARY:
         set_text(made, "encoding", encodings[wish->quantization_encoding], "one_bit");
         break;
-    case QUANTIZATION_TURBO:
-        set_text(made, "bits", turbo_bits[wish->quantization_bits], "");
-        break;
+    case QUANTIZATION_TURBO: set_text(made, "bits", turbo_bits[wish->quantization_bits], ""); break;
     }
     return made;
 }
@@ -111,8 +111,8 @@ static cJSON *quantizer(const struct conf_model_base *wish, unsigned kind, const
 static bool wishes_quantization(const struct conf_model_base *wish)
 {
     return wish->quantization_type != QUANTIZATION_UNSET || wish->quantization_always_ram != MAYBE_UNSET ||
-           !isnan(wish->quantization_quantile) || wish->quantization_compression || wish->quantization_encoding ||
-           wish->quantization_bits;
+           !isnan(wish->quantization_quantile) || wish->quantization_compression ||
+           wish->quantization_encoding || wish->quantization_bits;
 }
 
 static unsigned kind_of(const cJSON *config)
@@ -130,7 +130,8 @@ static cJSON *quantization_wish(struct plan *p, const struct conf_model_base *wi
     if (!wishes_quantization(wish))
         return NULL;
     if (kind == QUANTIZATION_UNSET && is == QUANTIZATION_NONE) {
-        plan_warn(p, "quantization has settings but no type, and the collection is not quantized: expected a type");
+        plan_warn(
+            p, "quantization has settings but no type, and the collection is not quantized: expected a type");
         return NULL;
     }
     if (kind == QUANTIZATION_UNSET)
@@ -148,12 +149,16 @@ static cJSON *quantization_wish(struct plan *p, const struct conf_model_base *wi
     return outer;
 }
 
-static void compare_quantization(struct plan *p, const struct conf_model_base *wish, struct at at, const cJSON *inherited)
+static void compare_quantization(struct plan *p, const struct conf_model_base *wish, struct at at,
+                                 const cJSON *inherited)
 {
     const cJSON *fact = at_fact(&at, p->after);
     cJSON *wished = quantization_wish(p, wish, fact ? fact : inherited);
-    if (wished && !fact && inherited && cJSON_IsString(wished)) { /* "Disabled" there means: as the collection */
-        plan_warn(p, "vector '%s' takes the collection's quantization and cannot be without while that is there", at.key[1]);
+    if (wished && !fact && inherited &&
+        cJSON_IsString(wished)) { /* "Disabled" there means: as the collection */
+        plan_warn(p,
+                  "vector '%s' takes the collection's quantization and cannot be without while that is there",
+                  at.key[1]);
         cJSON_Delete(wished);
     } else if (wished) {
         plan_add(p, &at, wished, "reindex");
@@ -171,12 +176,14 @@ static void compare_placement(struct plan *p, const struct conf_model_base *wish
     if (wish->on_disk == MAYBE_UNSET || is == wished)
         return;
     struct at at = {{"vectors", name, memory ? "memory" : "on_disk"}, 3};
-    plan_add(p, &at, memory ? cJSON_CreateString(wished ? "cold" : "cached") : cJSON_CreateBool(wished), "reindex");
+    plan_add(p, &at, memory ? cJSON_CreateString(wished ? "cold" : "cached") : cJSON_CreateBool(wished),
+             "reindex");
 }
 
 /* ---- whole ---- */
 
-static void check_size(struct plan *p, const struct conf_model_base *wish, const char *const *names, unsigned n)
+static void check_size(struct plan *p, const struct conf_model_base *wish, const char *const *names,
+                       unsigned n)
 {
     uint64_t size = 0;
     if (!wish->vector_size)
@@ -185,8 +192,11 @@ static void check_size(struct plan *p, const struct conf_model_base *wish, const
         if (doc_u64(doc_get(info_vector(p->after, names[i]), "size"), &size) && size == wish->vector_size)
             return;
     if (n)
-        plan_warn(p, "vector_size is %llu, the collection's vectors have %llu: the model or the collection is another one; "
-                  "a size is never changed", (unsigned long long)wish->vector_size, (unsigned long long)size);
+        plan_warn(p,
+                  "vector_size is %llu, the collection's vectors have %llu: the model or the collection is "
+                  "another one; "
+                  "a size is never changed",
+                  (unsigned long long)wish->vector_size, (unsigned long long)size);
 }
 
 /* The vectors that are meant; false: the model names one that is not there. */
@@ -221,7 +231,8 @@ static void compare_index(struct plan *p, const struct conf_model_base *wish, co
             compare(p, wish, &knobs[i], at, NULL);
         for (unsigned v = 0; knobs[i].per_vector && v < n; v++)
             if (wish->vector || has_own(p->after, names[v], knobs[i].section, knobs[i].key))
-                compare(p, wish, &knobs[i], (struct at){{"vectors", names[v], knobs[i].section, knobs[i].key}, 4}, inherited);
+                compare(p, wish, &knobs[i],
+                        (struct at){{"vectors", names[v], knobs[i].section, knobs[i].key}, 4}, inherited);
     }
     if (!wish->vector)
         compare_quantization(p, wish, whole, NULL);
@@ -287,7 +298,8 @@ cJSON *plan_wishes(const struct conf_model_base *wish)
         cJSON_AddStringToObject(out, "quantization_config", "Disabled");
     } else if (wish->quantization_type != QUANTIZATION_UNSET) {
         cJSON *outer = cJSON_AddObjectToObject(out, "quantization_config");
-        cJSON_AddItemToObject(outer, kinds[wish->quantization_type], quantizer(wish, wish->quantization_type, NULL));
+        cJSON_AddItemToObject(outer, kinds[wish->quantization_type],
+                              quantizer(wish, wish->quantization_type, NULL));
     }
     if (wish->on_disk != MAYBE_UNSET)
         cJSON_AddBoolToObject(out, "on_disk", wish->on_disk == MAYBE_TRUE);
@@ -302,11 +314,11 @@ cJSON *plan_facts(const struct conf_model_base *wish, const cJSON *info)
     const char *names[VECTORS_MAX];
     unsigned n = info_vectors(info, names, VECTORS_MAX);
     const char *name = wish->vector ? wish->vector : n ? names[0] : "";
-    cJSON_ArrayForEach(one, wished)
-    {
+    cJSON_ArrayForEach(one, wished) {
         char section[64];
         const char *dot = strchr(one->string, '.');
-        snprintf(section, sizeof section, "%.*s", (int)(dot ? dot - one->string : (long)strlen(one->string)), one->string);
+        snprintf(section, sizeof section, "%.*s", (int)(dot ? dot - one->string : (long)strlen(one->string)),
+                 one->string);
         struct at own = {{"vectors", name, section, dot ? dot + 1 : NULL}, dot ? 4 : 3};
         struct at whole = {{section, dot ? dot + 1 : NULL}, dot ? 2 : 1};
         const cJSON *fact = at_fact(&own, info);

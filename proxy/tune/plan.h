@@ -1,7 +1,7 @@
-/* plan.h - what is (GET /collections/{c}) beside what is wished (a model's settings): the differences and the one PATCH that removes
- * them. And the way back: the PATCH that restores what changes of quiver's had replaced.
- * An equal PATCH is never made: it would stop index builds that run (their work is lost).
- * Pure; any thread. */
+/* plan.h - what is (GET /collections/{c}) beside what is wished (a model's settings): the differences and the
+ * one PATCH that removes them. And the way back: the PATCH that restores what changes of quiver's had
+ * replaced. An equal PATCH is never made: it would stop index builds that run (their work is lost). Pure; any
+ * thread. */
 #pragma once
 
 #include <stdbool.h>
@@ -11,12 +11,13 @@
 struct cJSON;
 
 struct plan {
-    /* [{path, at, is, wished, cost}]: path for readers; at: the keys on the way in the PATCH, ["vectors", "", "on_disk"]; is null
-     * where unset; wished as it is written: quantization that goes is "Disabled". cost: "none", "build" (of what is not indexed yet),
-     * "merge" (of segments), "reindex" (of all) */
+    /* [{path, at, is, wished, cost}]: path for readers; at: the keys on the way in the PATCH, ["vectors", "",
+     * "on_disk"]; is null where unset; wished as it is written: quantization that goes is "Disabled". cost:
+     * "none", "build" (of what is not indexed yet), "merge" (of segments), "reindex" (of all) */
     struct cJSON *changes;
     struct cJSON *patch;    /* the body; NULL: nothing differs */
-    struct cJSON *warnings; /* sentences: contradictions that no PATCH can remove, and values that cannot be unset again */
+    struct cJSON *warnings; /* sentences: contradictions that no PATCH can remove, and values that cannot be
+                               unset again */
     struct cJSON *after;    /* info as it will be */
     bool reindex;
 };
@@ -25,8 +26,8 @@ struct plan {
 void plan_make(const struct conf_model_base *wish, const struct cJSON *info, struct plan *);
 void plan_fini(struct plan *);
 
-/* Undoes changes, as plan_make made them: the first entry for a path says what was there. Where that was unset, Qdrant's default is
- * written; plan->warnings says so. */
+/* Undoes changes, as plan_make made them: the first entry for a path says what was there. Where that was
+ * unset, Qdrant's default is written; plan->warnings says so. */
 void plan_undo(const struct cJSON *changes, const struct cJSON *info, struct plan *);
 
 /* Puts one change into a PATCH. */
@@ -35,6 +36,7 @@ void plan_write(const struct cJSON *change, struct cJSON *patch);
 /* Is this change a fact in info? */
 bool plan_holds(const struct cJSON *change, const struct cJSON *info);
 
-/* What the model wishes for and what is there instead, {path: value}, without names of vectors. Never NULL. */
+/* What the model wishes for and what is there instead, {path: value}, without names of vectors. Never NULL.
+ */
 struct cJSON *plan_wishes(const struct conf_model_base *wish);
 struct cJSON *plan_facts(const struct conf_model_base *wish, const struct cJSON *info);

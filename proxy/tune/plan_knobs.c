@@ -65,7 +65,8 @@ cJSON *knob_fallback(const struct knob *knob)
 const struct knob *knob_of(const struct at *at)
 {
     for (unsigned i = 0; at->n >= 2 && i < n_knobs; i++)
-        if (strcmp(knobs[i].section, at->key[at->n - 2]) == 0 && strcmp(knobs[i].key, at->key[at->n - 1]) == 0)
+        if (strcmp(knobs[i].section, at->key[at->n - 2]) == 0 &&
+            strcmp(knobs[i].key, at->key[at->n - 1]) == 0)
             return &knobs[i];
     return NULL;
 }
@@ -93,7 +94,8 @@ cJSON *at_path(const struct at *at)
     size_t n = 0;
     path[0] = 0;
     for (unsigned i = 0; i < at->n && n < sizeof path; i++)
-        n += (size_t)snprintf(path + n, sizeof path - n, "%s%s", i ? "." : "", at->key[i][0] ? at->key[i] : "\"\"");
+        n += (size_t)snprintf(path + n, sizeof path - n, "%s%s", i ? "." : "",
+                              at->key[i][0] ? at->key[i] : "\"\"");
     return cJSON_CreateString(path);
 }
 
@@ -188,8 +190,7 @@ bool fact_equals(const cJSON *fact, const cJSON *written)
         return cJSON_Compare(fact, written, true);
     if (!cJSON_IsObject(fact))
         return false;
-    cJSON_ArrayForEach(one, written)
-    {
+    cJSON_ArrayForEach(one, written) {
         if (doc_is_set(one) && !fact_equals(doc_get(fact, one->string), one))
             return false;
     }

@@ -1,4 +1,5 @@
-/* plan_knobs.h - private to plan*.c: the table of Qdrant's settings that a model may wish for, and where they lie in documents. */
+/* plan_knobs.h - private to plan*.c: the table of Qdrant's settings that a model may wish for, and where they
+ * lie in documents. */
 #pragma once
 
 #include <cjson/cJSON.h>
@@ -16,19 +17,19 @@ struct at {
 };
 
 enum knob_kind {
-    KNOB_COUNT,       /* uint64_t, OPT_UNSET */
-    KNOB_COUNT_ZERO,  /* uint64_t, 0 is unset */
-    KNOB_REAL,        /* double, NAN */
-    KNOB_MAYBE,       /* unsigned, enum conf_maybe */
+    KNOB_COUNT,      /* uint64_t, OPT_UNSET */
+    KNOB_COUNT_ZERO, /* uint64_t, 0 is unset */
+    KNOB_REAL,       /* double, NAN */
+    KNOB_MAYBE,      /* unsigned, enum conf_maybe */
 };
 
 struct knob {
     const char *section, *key;
     enum knob_kind kind;
-    size_t offset;         /* in struct conf_model_base */
-    bool per_vector;       /* vectors may have a value of their own */
+    size_t offset;   /* in struct conf_model_base */
+    bool per_vector; /* vectors may have a value of their own */
     const char *cost;
-    const char *fallback;  /* what Qdrant takes where it is unset, as JSON; NULL: no limit */
+    const char *fallback; /* what Qdrant takes where it is unset, as JSON; NULL: no limit */
 };
 
 extern const struct knob knobs[];
@@ -40,10 +41,11 @@ const struct knob *knob_of(const struct at *);                         /* NULL: 
 
 struct at at_of_json(const cJSON *array);
 cJSON *at_json(const struct at *);
-cJSON *at_path(const struct at *);                        /* as a string */
-cJSON *at_fact(const struct at *, const cJSON *info);     /* NULL: not there */
+cJSON *at_path(const struct at *);                          /* as a string */
+cJSON *at_fact(const struct at *, const cJSON *info);       /* NULL: not there */
 void at_put(const struct at *, cJSON *patch, cJSON *value); /* takes value */
-void at_put_fact(const struct at *, cJSON *info, const cJSON *written); /* into a copy of info, as Qdrant will show it */
+/* Into a copy of info, as Qdrant will show it. */
+void at_put_fact(const struct at *, cJSON *info, const cJSON *written);
 
 /* Vectors of the collection: by name, "" for the unnamed one. */
 const cJSON *info_vector(const cJSON *info, const char *name);

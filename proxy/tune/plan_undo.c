@@ -1,5 +1,5 @@
-/* plan_undo.c - the way back. Qdrant merges a PATCH and takes no null, so that what was unset cannot be unset again: its default is
- * written instead, and the plan says so. */
+/* plan_undo.c - the way back. Qdrant merges a PATCH and takes no null, so that what was unset cannot be unset
+ * again: its default is written instead, and the plan says so. */
 #include <string.h>
 #include <unistd.h>
 
@@ -13,8 +13,7 @@
 static bool is_first(const cJSON *changes, const cJSON *change)
 {
     const cJSON *one;
-    cJSON_ArrayForEach(one, changes)
-    {
+    cJSON_ArrayForEach(one, changes) {
         if (one == change)
             return true;
         if (cJSON_Compare(doc_get(one, "at"), doc_get(change, "at"), true))
@@ -33,8 +32,7 @@ static bool stays_strict(const cJSON *changes, const cJSON *info)
 {
     static const struct at enabled = {{"strict_mode_config", "enabled"}, 2};
     const cJSON *one;
-    cJSON_ArrayForEach(one, changes)
-    {
+    cJSON_ArrayForEach(one, changes) {
         struct at at = at_of_json(doc_get(one, "at"));
         if (at.n == 2 && strcmp(at.key[0], "strict_mode_config") == 0 && ends_in(&at, "enabled"))
             return cJSON_IsTrue(doc_get(one, "is"));
@@ -65,7 +63,9 @@ static cJSON *instead_of_unset(struct plan *p, const cJSON *changes, const struc
     if (at->n == 4) { /* a vector's own value: what the collection has does the same */
         struct at whole = {{at->key[2], at->key[3]}, 2};
         const cJSON *inherited = at_fact(&whole, p->after);
-        plan_warn(p, "%s had been unset: the collection's value was written; it no longer follows the collection", path);
+        plan_warn(
+            p, "%s had been unset: the collection's value was written; it no longer follows the collection",
+            path);
         return inherited ? cJSON_Duplicate(inherited, true) : knob_fallback(knob);
     }
     if (knob->fallback) {
@@ -76,12 +76,16 @@ static cJSON *instead_of_unset(struct plan *p, const cJSON *changes, const struc
     if (ends_in(at, "max_segment_size")) {
         long threads = sysconf(_SC_NPROCESSORS_ONLN);
         double kb = SEGMENT_KB_A_THREAD * (double)(threads > 0 ? threads : 1);
-        plan_warn(p, "%s had been unset, and auto cannot be written: %.0f KB were (Qdrant's %d KB a thread, for as many as this "
-                  "machine has)", path, kb, SEGMENT_KB_A_THREAD);
+        plan_warn(p,
+                  "%s had been unset, and auto cannot be written: %.0f KB were (Qdrant's %d KB a thread, for "
+                  "as many as this "
+                  "machine has)",
+                  path, kb, SEGMENT_KB_A_THREAD);
         return cJSON_CreateNumber(kb);
     }
     if (!stays_strict(changes, p->after)) {
-        plan_warn(p, "%s had been unset and stays as it is: a limit cannot be unset, but strict mode is off", path);
+        plan_warn(p, "%s had been unset and stays as it is: a limit cannot be unset, but strict mode is off",
+                  path);
         return NULL;
     }
     plan_warn(p, "%s had been unset: no limit cannot be written, %.0f was", path, NO_LIMIT);
@@ -100,7 +104,8 @@ static void undo(struct plan *p, const cJSON *changes, const cJSON *change)
     fact = at_fact(&at, p->after);
     if (!fact && !doc_is_set(before))
         return;
-    cJSON *written = doc_is_set(before) ? cJSON_Duplicate(before, true) : instead_of_unset(p, changes, &at, path ? path : "");
+    cJSON *written = doc_is_set(before) ? cJSON_Duplicate(before, true)
+                                        : instead_of_unset(p, changes, &at, path ? path : "");
     if (!written)
         return;
     if (fact_equals(fact, written))
@@ -109,14 +114,14 @@ static void undo(struct plan *p, const cJSON *changes, const cJSON *change)
         plan_add(p, &at, written, NULL);
 }
 
-/* Qdrant replaces a quantization whole, all else is merged: so the order matters only for vectors that follow the collection. */
+/* Qdrant replaces a quantization whole, all else is merged: so the order matters only for vectors that follow
+ * the collection. */
 void plan_undo(const cJSON *changes, const cJSON *info, struct plan *p)
 {
     const cJSON *one;
     plan_begin(p, info);
     for (unsigned own = 0; own < 2; own++)
-        cJSON_ArrayForEach(one, changes)
-        {
+        cJSON_ArrayForEach(one, changes) {
             struct at at = at_of_json(doc_get(one, "at"));
             if ((at.n && strcmp(at.key[0], "vectors") == 0) == (own == 1) && is_first(changes, one))
                 undo(p, changes, one);

@@ -1,4 +1,5 @@
-/* repair.c - the steps in order: read, patch, verify, and then status and work in turn until both are at rest twice. */
+/* repair.c - the steps in order: read, patch, verify, and then status and work in turn until both are at rest
+ * twice. */
 #include "tune/repair.h"
 
 #include <stdarg.h>
@@ -12,14 +13,15 @@
 
 #define ASK_WITHIN (15 * SEC)
 #define VERIFY_AGAIN (500 * MSEC)
-#define FIRST_LOOK (400 * MSEC)  /* Qdrant answers a PATCH before its optimizers have looked at it */
+#define FIRST_LOOK (400 * MSEC) /* Qdrant answers a PATCH before its optimizers have looked at it */
 #define GREEN_APART (700 * MSEC)
 #define LOOK_MOST (2 * SEC)
 enum { ESCAPED_MAX = 800, VERIFY_TRIES = 4, GREEN_TIMES = 2 };
 
 static void ask_now(struct repair *r);
 
-static void tell(struct repair *r, double progress, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+static void tell(struct repair *r, double progress, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
 
 static void tell(struct repair *r, double progress, const char *fmt, ...)
 {
@@ -87,7 +89,8 @@ static void leave_out(struct repair *r)
 static void begin_result(struct repair *r)
 {
     cJSON_AddBoolToObject(r->result, "changed", r->plan.patch != NULL);
-    cJSON_AddItemToObject(r->result, "patch", r->plan.patch ? cJSON_Duplicate(r->plan.patch, true) : cJSON_CreateNull());
+    cJSON_AddItemToObject(r->result, "patch",
+                          r->plan.patch ? cJSON_Duplicate(r->plan.patch, true) : cJSON_CreateNull());
     cJSON_AddItemToObject(r->result, "changes", cJSON_Duplicate(r->plan.changes, true));
     cJSON_AddItemToObject(r->result, "warnings", cJSON_Duplicate(r->plan.warnings, true));
 }
@@ -99,11 +102,12 @@ static void send_patch(struct repair *r)
     char *body = cJSON_PrintUnformatted(r->plan.patch);
     struct arena a;
     arena_init(&a, NULL, 0);
-    struct str head = arena_printf(&a,
-                                   "PATCH /collections/%s HTTP/1.1\r\nHost: quiver\r\nUser-Agent: quiver/%s\r\n"
-                                   "Accept-Encoding: identity\r\nContent-Type: application/json\r\n%s%s%sContent-Length: %zu\r\n\r\n",
-                                   doc_escape(name, sizeof name, r->order.collection), QUIVER_VERSION, key ? "api-key: " : "",
-                                   key ? key : "", key ? "\r\n" : "", strlen(body));
+    struct str head = arena_printf(
+        &a,
+        "PATCH /collections/%s HTTP/1.1\r\nHost: quiver\r\nUser-Agent: quiver/%s\r\n"
+        "Accept-Encoding: identity\r\nContent-Type: application/json\r\n%s%s%sContent-Length: %zu\r\n\r\n",
+        doc_escape(name, sizeof name, r->order.collection), QUIVER_VERSION, key ? "api-key: " : "",
+        key ? key : "", key ? "\r\n" : "", strlen(body));
     r->step = REPAIR_PATCH;
     tell(r, 0.1, "PATCH %s", r->order.collection);
     tx_start_own(r->worker, &r->own, head, str_of(body));
@@ -126,7 +130,8 @@ static void planned(struct repair *r, const cJSON *info)
         finish(r, true, NULL);
         return;
     }
-    r->change = history_change(r->history, r->order.model->name, r->order.collection, r->order.why, r->plan.changes, r->plan.patch, &err);
+    r->change = history_change(r->history, r->order.model->name, r->order.collection, r->order.why,
+                               r->plan.changes, r->plan.patch, &err);
     if (!r->change)
         finish(r, false, err.text);
     else
@@ -139,8 +144,10 @@ static void patched(struct tx_own *own)
     char text[REPAIR_TEXT_MAX], why[100];
     timer_set(&r->timer, NEVER);
     if (own->status >= 400 && own->status < 500 && own->status != 408 && own->status != 499) {
-        snprintf(text, sizeof text, "Qdrant refused the PATCH with %u: %s", own->status, doc_error(own->body, why, sizeof why));
-        log_warn("tune_refused", "model=%s collection=%s status=%u", r->order.model->name, r->order.collection, own->status);
+        snprintf(text, sizeof text, "Qdrant refused the PATCH with %u: %s", own->status,
+                 doc_error(own->body, why, sizeof why));
+        log_warn("tune_refused", "model=%s collection=%s status=%u", r->order.model->name,
+                 r->order.collection, own->status);
         settle(r, OUTCOME_REFUSED, text);
         r->refused = true;
         finish(r, false, text);
@@ -182,9 +189,10 @@ static void read_back(struct repair *r, const cJSON *info)
     }
     r->verified = !not_stuck;
     cJSON_AddBoolToObject(r->result, "verified", r->verified);
-    settle(r, r->verified ? OUTCOME_VERIFIED : OUTCOME_NOT_VERIFIED, r->verified ? "" : "Qdrant shows other values than were written");
-    log_info("tuned", "model=%s collection=%s why=%s verified=%d reindex=%d", r->order.model->name, r->order.collection, r->order.why,
-             r->verified, r->plan.reindex);
+    settle(r, r->verified ? OUTCOME_VERIFIED : OUTCOME_NOT_VERIFIED,
+           r->verified ? "" : "Qdrant shows other values than were written");
+    log_info("tuned", "model=%s collection=%s why=%s verified=%d reindex=%d", r->order.model->name,
+             r->order.collection, r->order.why, r->verified, r->plan.reindex);
     r->step = REPAIR_STATUS;
     r->pause = FIRST_LOOK;
     timer_set(&r->timer, r->worker->loop.now + r->pause);
@@ -226,8 +234,8 @@ static void look_status(struct repair *r, const cJSON *info)
     }
     doc_u64(doc_get(info, "points_count"), &points);
     doc_u64(doc_get(info, "indexed_vectors_count"), &indexed);
-    tell(r, r->progress, "waits for %s to be green (it is %s, %llu of %llu points indexed)", r->order.collection, status ? status : "?",
-         (unsigned long long)indexed, (unsigned long long)points);
+    tell(r, r->progress, "waits for %s to be green (it is %s, %llu of %llu points indexed)",
+         r->order.collection, status ? status : "?", (unsigned long long)indexed, (unsigned long long)points);
     if (!status || strcmp(status, "green") != 0) {
         not_green(r);
         return;
@@ -247,7 +255,8 @@ static void look_work(struct repair *r, const cJSON *work)
     if (r->most_work)
         r->progress = 0.3 + 0.6 * (double)(r->most_work - now) / r->most_work;
     if (now) {
-        tell(r, r->progress, "waits for the index of %s (%u running, %llu queued)", r->order.collection, running, (unsigned long long)queued);
+        tell(r, r->progress, "waits for the index of %s (%u running, %llu queued)", r->order.collection,
+             running, (unsigned long long)queued);
         not_green(r);
         return;
     }
@@ -257,7 +266,8 @@ static void look_work(struct repair *r, const cJSON *work)
     }
     cJSON_AddTrueToObject(r->result, "green");
     settle(r, OUTCOME_GREEN, "");
-    const char *why = r->unanswered ? "the PATCH was not answered, and is not done" : "Qdrant shows other values than were written: see not_stuck";
+    const char *why = r->unanswered ? "the PATCH was not answered, and is not done"
+                                    : "Qdrant shows other values than were written: see not_stuck";
     finish(r, r->verified, r->verified ? NULL : why);
 }
 
@@ -266,18 +276,21 @@ static void look_work(struct repair *r, const cJSON *work)
 static void no_answer(struct repair *r)
 {
     char text[REPAIR_TEXT_MAX], why[100];
-    if (r->step == REPAIR_WORK && r->ask.status) { /* a server without that report: green is all that is known */
+    if (r->step == REPAIR_WORK &&
+        r->ask.status) { /* a server without that report: green is all that is known */
         look_work(r, NULL);
         return;
     }
     if (r->ask.status)
-        snprintf(text, sizeof text, "Qdrant answered %u: %s", r->ask.status, doc_error(r->ask.body, why, sizeof why));
+        snprintf(text, sizeof text, "Qdrant answered %u: %s", r->ask.status,
+                 doc_error(r->ask.body, why, sizeof why));
     else
         snprintf(text, sizeof text, "Qdrant did not answer: %s", ask_why(&r->ask));
     if (r->step == REPAIR_READ) {
         cJSON_AddBoolToObject(r->result, "exists", r->ask.status != 404);
         cJSON_AddFalseToObject(r->result, "changed");
-        finish(r, r->ask.status == 404, r->ask.status == 404 ? NULL : text); /* what is not there needs no change */
+        finish(r, r->ask.status == 404,
+               r->ask.status == 404 ? NULL : text); /* what is not there needs no change */
     } else if (r->ask.status == 404) {
         settle(r, OUTCOME_NOT_VERIFIED, "the collection is gone");
         finish(r, false, "the collection is gone");
@@ -330,7 +343,8 @@ static void on_time(void *arg)
     patched(&r->own);
 }
 
-void repair_init(struct repair *r, struct worker *w, struct history *h, void (*done)(struct repair *), void (*told)(struct repair *))
+void repair_init(struct repair *r, struct worker *w, struct history *h, void (*done)(struct repair *),
+                 void (*told)(struct repair *))
 {
     *r = (struct repair){.worker = w, .history = h, .done = done, .told = told, .own = {.done = patched}};
     ask_init(&r->ask, w, answered);

@@ -1,7 +1,7 @@
-/* repair.h - makes one collection what it should be, or what it was: read, plan, record, one PATCH, read back, wait until the index is
- * built. Nothing is sent when nothing differs. The PATCH goes through the pipeline as a client's would, so that what was cached of
- * the collection is given up.
- * Owner: the control thread; embedded in who wants it done. */
+/* repair.h - makes one collection what it should be, or what it was: read, plan, record, one PATCH, read
+ * back, wait until the index is built. Nothing is sent when nothing differs. The PATCH goes through the
+ * pipeline as a client's would, so that what was cached of the collection is given up. Owner: the control
+ * thread; embedded in who wants it done. */
 #pragma once
 
 #include <stdbool.h>
@@ -32,15 +32,15 @@ struct repair {
     struct history *history;
     struct repair_order order;
     bool running;
-    double progress;             /* 0..1 */
-    char text[REPAIR_TEXT_MAX];  /* what it does now */
+    double progress;               /* 0..1 */
+    char text[REPAIR_TEXT_MAX];    /* what it does now */
     void (*told)(struct repair *); /* progress or text changed; may be NULL */
     void (*done)(struct repair *); /* from the loop; result is valid until the next start */
     /* {collection, changed, patch, changes, verified, green, not_stuck: [path], warnings, error?} */
     struct cJSON *result;
-    bool refused;                /* Qdrant said no to the PATCH: the same would be refused again */
-    bool unanswered;             /* it was not answered with 200: what does not stick was perhaps never written */
-    bool well;                   /* nothing to do, or done, verified and green in time */
+    bool refused;    /* Qdrant said no to the PATCH: the same would be refused again */
+    bool unanswered; /* it was not answered with 200: what does not stick was perhaps never written */
+    bool well;       /* nothing to do, or done, verified and green in time */
     /* private */
     struct ask ask;
     struct tx_own own;
@@ -49,9 +49,10 @@ struct repair {
     uint64_t change, green_until, pause;
     unsigned tries, n_green, most_work;
     enum { REPAIR_READ, REPAIR_PATCH, REPAIR_VERIFY, REPAIR_STATUS, REPAIR_WORK } step;
-    bool verified, settled;      /* the last outcome is in the history */
+    bool verified, settled; /* the last outcome is in the history */
 };
 
-void repair_init(struct repair *, struct worker *, struct history *, void (*done)(struct repair *), void (*told)(struct repair *));
+void repair_init(struct repair *, struct worker *, struct history *, void (*done)(struct repair *),
+                 void (*told)(struct repair *));
 void repair_fini(struct repair *); /* also while it runs: the history says that it was interrupted */
 void repair_start(struct repair *, const struct repair_order *);

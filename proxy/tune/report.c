@@ -10,9 +10,10 @@
 /* What Qdrant makes of a new collection; the forecast for one that is not there yet. */
 static cJSON *new_collection(const struct conf_model_base *wish)
 {
-    cJSON *info = cJSON_Parse("{\"points_count\": 0, \"indexed_vectors_count\": 0, \"segments_count\": 2, \"config\": {\"params\": "
-                              "{\"vectors\": {}, \"on_disk_payload\": true}, \"hnsw_config\": {\"m\": 16, \"ef_construct\": 100, "
-                              "\"full_scan_threshold\": 10000}, \"optimizer_config\": {}, \"quantization_config\": null}}");
+    cJSON *info = cJSON_Parse(
+        "{\"points_count\": 0, \"indexed_vectors_count\": 0, \"segments_count\": 2, \"config\": {\"params\": "
+        "{\"vectors\": {}, \"on_disk_payload\": true}, \"hnsw_config\": {\"m\": 16, \"ef_construct\": 100, "
+        "\"full_scan_threshold\": 10000}, \"optimizer_config\": {}, \"quantization_config\": null}}");
     cJSON *vectors = doc_at(info, "config.params.vectors");
     if (wish->vector)
         vectors = cJSON_AddObjectToObject(vectors, wish->vector);
@@ -87,7 +88,8 @@ static void plan_not_there(cJSON *one, const struct survey_entry *e, uint64_t po
 }
 
 /* Every chosen model is there, also without collections; entries come in their order. */
-static cJSON *by_model(const struct survey *s, void (*entry)(cJSON *one, const struct survey_entry *, uint64_t), uint64_t points)
+static cJSON *by_model(const struct survey *s,
+                       void (*entry)(cJSON *one, const struct survey_entry *, uint64_t), uint64_t points)
 {
     cJSON *doc = cJSON_CreateObject(), *models = cJSON_AddArrayToObject(doc, "models");
     for (unsigned m = 0; m < s->snapshot->conf->n_models; m++) {

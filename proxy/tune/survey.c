@@ -1,5 +1,5 @@
-/* survey.c - a round: GET /collections of each group that a chosen model uses, the names that these models claim, then the details of
- * each collection. */
+/* survey.c - a round: GET /collections of each group that a chosen model uses, the names that these models
+ * claim, then the details of each collection. */
 #include "tune/survey.h"
 
 #include <stdio.h>
@@ -22,7 +22,8 @@ static void add_entry(struct survey *s, const struct conf_model *model, const ch
         if (s->entry[i].model == model && strcmp(s->entry[i].collection, collection) == 0)
             return;
     if (s->n == SURVEY_MAX) {
-        log_limited(LOG_LEVEL_WARN, s->worker->loop.now, "survey_full", "at_most=%d why=\"more collections are not looked at\"", SURVEY_MAX);
+        log_limited(LOG_LEVEL_WARN, s->worker->loop.now, "survey_full",
+                    "at_most=%d why=\"more collections are not looked at\"", SURVEY_MAX);
         return;
     }
     if (s->n == s->cap) {
@@ -56,8 +57,7 @@ static void take_list(struct survey *s)
 {
     cJSON *doc, *one;
     cJSON *list = doc_get(doc_result(s->ask.body, &doc), "collections");
-    cJSON_ArrayForEach(one, list)
-    {
+    cJSON_ArrayForEach(one, list) {
         const char *name = doc_text(doc_get(one, "name"));
         const struct conf_model *model = name ? conf_model_of(s->snapshot->conf, str_of(name)) : NULL;
         if (model && s->chosen[model->index] && model->group == s->group)
@@ -74,7 +74,8 @@ static void no_answer(struct survey *s, char *error, size_t n)
         s->n_unanswered++;
         snprintf(error, n, "Qdrant did not answer: %s", ask_why(&s->ask));
     } else {
-        snprintf(error, n, "Qdrant answered %u: %s", s->ask.status, doc_error(s->ask.body, text, sizeof text));
+        snprintf(error, n, "Qdrant answered %u: %s", s->ask.status,
+                 doc_error(s->ask.body, text, sizeof text));
     }
 }
 

@@ -1,5 +1,5 @@
-/* survey.h - one look at the collections of some models: which there are, and what Qdrant says of each. One question after the other.
- * Owner: the control thread; embedded in who wants to know. */
+/* survey.h - one look at the collections of some models: which there are, and what Qdrant says of each. One
+ * question after the other. Owner: the control thread; embedded in who wants to know. */
 #pragma once
 
 #include <stdbool.h>
@@ -17,18 +17,18 @@ struct survey_entry {
     const struct conf_model *model; /* of the survey's snapshot */
     char *collection;
     bool exists;
-    struct cJSON *info, *memory;    /* "result" of the answers; NULL: not asked, or see error */
-    char error[240];                /* why it could not be read; "": it could, or is not there */
+    struct cJSON *info, *memory; /* "result" of the answers; NULL: not asked, or see error */
+    char error[240];             /* why it could not be read; "": it could, or is not there */
 };
 
 struct survey {
     struct worker *worker;
-    struct snapshot *snapshot;      /* pinned from start to clear */
+    struct snapshot *snapshot; /* pinned from start to clear */
     struct survey_entry *entry;
     unsigned n, cap;
-    unsigned n_unanswered;          /* questions without an answer */
+    unsigned n_unanswered; /* questions without an answer */
     bool running;
-    void (*done)(struct survey *);  /* from the loop; the entries are the owner's to read until survey_clear */
+    void (*done)(struct survey *); /* from the loop; the entries are the owner's to read until survey_clear */
     /* private */
     struct ask ask;
     bool *chosen, with_info, with_memory;
@@ -43,5 +43,6 @@ void survey_fini(struct survey *); /* also while it runs */
 void survey_start(struct survey *, const bool *chosen, bool with_info, bool with_memory);
 void survey_clear(struct survey *);
 
-/* Is this one of "all models"? The default model only if it wishes for something: else it stands for what nobody named. */
+/* Is this one of "all models"? The default model only if it wishes for something: else it stands for what
+ * nobody named. */
 bool survey_is_meant(const struct conf_model *);

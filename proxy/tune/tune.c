@@ -20,7 +20,7 @@ struct tune {
     struct history *history;
     struct jobs jobs;
     struct watch *watch;
-    struct list questions, deeds;   /* that run */
+    struct list questions, deeds;         /* that run */
     struct list old_questions, old_deeds; /* ended; freed by the sweep, outside of their callbacks */
     struct task sweep;
 };
@@ -30,7 +30,7 @@ struct question {
     struct link link;
     struct tune *tune;
     struct survey survey;
-    struct tune_answer *answer;     /* NULL: forgotten */
+    struct tune_answer *answer; /* NULL: forgotten */
     bool memory;
     uint64_t points;
 };
@@ -127,7 +127,8 @@ static void surveyed(struct survey *s)
     answer->done(answer, 502, doc);
 }
 
-/* By model index; all that are meant if n is 0. false: one has no such name, the others are chosen all the same. */
+/* By model index; all that are meant if n is 0. false: one has no such name, the others are chosen all the
+ * same. */
 static bool choose(struct tune *t, const char *const *models, unsigned n, bool *chosen, struct err *err)
 {
     const struct conf *conf = t->worker->snapshot->conf;
@@ -144,7 +145,8 @@ static bool choose(struct tune *t, const char *const *models, unsigned n, bool *
     return known;
 }
 
-static void ask_all(struct tune *t, const char *const *models, unsigned n, bool memory, uint64_t points, struct tune_answer *answer)
+static void ask_all(struct tune *t, const char *const *models, unsigned n, bool memory, uint64_t points,
+                    struct tune_answer *answer)
 {
     struct question *q = mem_zalloc(sizeof *q);
     bool *chosen = mem_zalloc(t->worker->snapshot->conf->n_models * sizeof *chosen);
@@ -160,7 +162,8 @@ static void ask_all(struct tune *t, const char *const *models, unsigned n, bool 
     free(chosen);
 }
 
-void tune_plan(struct tune *t, const char *const *models, unsigned n, uint64_t points, struct tune_answer *answer)
+void tune_plan(struct tune *t, const char *const *models, unsigned n, uint64_t points,
+               struct tune_answer *answer)
 {
     ask_all(t, models, n, false, points, answer);
 }
@@ -188,8 +191,8 @@ static void deed_ended(struct deed *d, void *arg)
     watch_soon(t->watch);
 }
 
-static bool begin_deed(struct tune *t, bool rollback, const char *const *models, unsigned n, uint64_t *id, uint64_t *busy,
-                       struct err *err)
+static bool begin_deed(struct tune *t, bool rollback, const char *const *models, unsigned n, uint64_t *id,
+                       uint64_t *busy, struct err *err)
 {
     const char *claim = n == 1 ? models[0] : NULL;
     bool *chosen = mem_zalloc(t->worker->snapshot->conf->n_models * sizeof *chosen);
@@ -199,7 +202,8 @@ static bool begin_deed(struct tune *t, bool rollback, const char *const *models,
         job = jobs_begin(&t->jobs, rollback ? "rollback" : "apply", claim, err);
     if (job) {
         *id = job->id;
-        struct deed *d = deed_start(t->worker, t->history, &t->jobs, job, &(struct deed_order){rollback, chosen}, deed_ended, t);
+        struct deed *d = deed_start(t->worker, t->history, &t->jobs, job,
+                                    &(struct deed_order){rollback, chosen}, deed_ended, t);
         list_push(&t->deeds, deed_link(d));
         const struct conf *conf = t->worker->snapshot->conf;
         for (unsigned m = 0; m < conf->n_models; m++)
@@ -210,7 +214,8 @@ static bool begin_deed(struct tune *t, bool rollback, const char *const *models,
     return job != NULL;
 }
 
-bool tune_apply(struct tune *t, const char *const *models, unsigned n, uint64_t *job, uint64_t *busy, struct err *err)
+bool tune_apply(struct tune *t, const char *const *models, unsigned n, uint64_t *job, uint64_t *busy,
+                struct err *err)
 {
     return begin_deed(t, false, models, n, job, busy, err);
 }

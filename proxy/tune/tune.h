@@ -1,11 +1,13 @@
-/* tune.h - the models' wishes and Qdrant's facts: plans, applying them, taking them back, watching for drift, memory.
+/* tune.h - the models' wishes and Qdrant's facts: plans, applying them, taking them back, watching for drift,
+ * memory.
  *
- * Everything runs on the control thread's loop and nothing waits: what needs Qdrant answers through a struct tune_answer that is
- * embedded in who asks, or is a job (jobs.h) whose id is known at once. Documents are cJSON objects; who gets one deletes it.
+ * Everything runs on the control thread's loop and nothing waits: what needs Qdrant answers through a struct
+ * tune_answer that is embedded in who asks, or is a job (jobs.h) whose id is known at once. Documents are
+ * cJSON objects; who gets one deletes it.
  *
- * A model stands for the collections it claims: those of the lists that match its patterns, and the plain names among the patterns.
- * The history of all that was done lies in state_dir (history.h).
- * Owner: the control thread. */
+ * A model stands for the collections it claims: those of the lists that match its patterns, and the plain
+ * names among the patterns. The history of all that was done lies in state_dir (history.h). Owner: the
+ * control thread. */
 #pragma once
 
 #include <stdbool.h>
@@ -18,7 +20,8 @@ struct cJSON;
 struct tune;
 struct worker;
 
-/* After the worker has its snapshot and runs. Never fails: without a writable state_dir nothing can be applied, and says so. */
+/* After the worker has its snapshot and runs. Never fails: without a writable state_dir nothing can be
+ * applied, and says so. */
 struct tune *tune_open(struct worker *control);
 void tune_close(struct tune **); /* cancels what runs; its record is in the history */
 
@@ -30,46 +33,53 @@ struct jobs *tune_jobs(struct tune *); /* for lookup, waiting, and for jobs of o
  * status: 200; 502 when Qdrant did not answer, and doc is {error: sentence}. */
 struct tune_answer {
     void (*done)(struct tune_answer *, unsigned status, struct cJSON *doc);
-    struct link link;        /* private */
-    void *running;           /* private */
+    void *running; /* private */
 };
 void tune_forget(struct tune_answer *); /* done() will not come; no-op when nothing runs */
 
-/* models: names; n 0: all. Those that the configuration does not have are passed over. points: forecast of memory for so many; 0: as
- * many as there are. Document:
- * {models: [{model, collections: [{collection, exists, status, points,
- *            changes: [{path, is, wished, cost: "none"|"build"|"merge"|"reindex"}], patch: {} | null, reindex: bool,
- *            warnings: ["..."],
- *            memory: {points, needed, good, limit|null, within_limit|null, parts: {vectors, index, quantized, payload, ids}},
- *            error?: "why it could not be read"}]}]}
- * is and wished are null where unset; sizes in bytes. */
+/* models: names; n 0: all. Those that the configuration does not have are passed over. points: forecast of
+ * memory for so many; 0: as many as there are. Document:
+ * {models: [{model, collections: [
+ *   {collection, exists, status, points,
+ *    changes: [{path, at, is, wished, cost: "none"|"build"|"merge"|"reindex"}],
+ *    patch: {}|null, reindex: bool, warnings: ["..."],
+ *    memory: {points, needed, good, building, limit|null, within_limit|null,
+ *             parts: {vectors, index, quantized, payload, ids}},
+ *    error?: "why it could not be read"}]}]}
+ * is and wished are null where unset; sizes in bytes. A collection that is not there has a memory only if
+ * points are given. */
 void tune_plan(struct tune *, const char *const *models, unsigned n, uint64_t points, struct tune_answer *);
 
-/* {models: [{model, limit|null, collections: [{collection, points, measured: {needed, good, disk}|null, estimated: {needed, good},
- *   within_limit|null}]}]} */
+/* {models: [{model, limit|null, collections: [
+ *   {collection, exists, points, measured: {needed, good, disk, cached}|null, estimated: {needed, good},
+ *    limit|null, within_limit|null}]}]} */
 void tune_memory(struct tune *, const char *const *models, unsigned n, struct tune_answer *);
 
 /* ---- deeds: jobs ---- */
 
-/* models: names, n 0: all. false with err and *busy = the id of the job in the way (409), or 0: another reason (503, no state_dir).
- * The job's result: {models: [{model, collections: [{collection, changed: bool, patch, verified, green, not_stuck: [path],
- *   warnings, error?}]}]} */
-bool tune_apply(struct tune *, const char *const *models, unsigned n, uint64_t *job, uint64_t *busy, struct err *);
+/* models: names, n 0: all. false with err and *busy = the id of the job in the way (409), or 0: another
+ * reason (503, no state_dir). The job's result:
+ * {models: [{model, collections: [
+ *   {collection, changed: bool, patch, changes, verified, green, not_stuck: [path], warnings, error?}]}]} */
+bool tune_apply(struct tune *, const char *const *models, unsigned n, uint64_t *job, uint64_t *busy,
+                struct err *);
 
-/* Back to what was before quiver's first change since the last rollback; NULL: all models. Enforcement of the model rests until the
- * next apply. Result as above, with notes: ["m had been unset: the default 16 was written", ...]. */
+/* Back to what was before quiver's first change since the last rollback; NULL: all models. Enforcement of the
+ * model rests until the next apply. Result as above; warnings say what was written for values that had been
+ * unset. */
 bool tune_rollback(struct tune *, const char *model, uint64_t *job, uint64_t *busy, struct err *);
 
 /* ---- what is known now ---- */
 
 /* As of the last look (every tune.interval), no question to Qdrant. NULL model: all.
  * {models: [{model, mode: "off"|"observe"|"enforce", resting: bool, wish: {path: value},
- *            collections: [{collection, status, points, seen: seconds ago, fact: {path: value}, drift: [{path, is, wished, cost}],
- *                           gave_up: [path], repairs, warnings}],
- *            targets: {p50_us, ops, hit_rate, recall}, last_test: {...}|null}]} */
+ *   collections: [{collection, exists, status, points, seen: seconds ago, fact: {path: value},
+ *                  drift: [as changes of a plan], gave_up: [path], repairs, warnings, error?}],
+ *   targets: {p50_us, ops, hit_rate, recall}, last_test: {...}|null}]} */
 struct cJSON *tune_status(struct tune *, const char *model);
 
-/* What the last test of a model found; shown by tune_status, kept in the history, read back at start. Takes doc. */
+/* What the last test of a model found; shown by tune_status, kept in the history, read back at start. Takes
+ * doc. */
 void tune_set_test(struct tune *, const char *model, struct cJSON *doc);
 /* Owned by tune; NULL: none. first: the first that was ever recorded, else the last. */
 const struct cJSON *tune_get_test(const struct tune *, const char *model, bool first);

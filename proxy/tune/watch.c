@@ -19,8 +19,8 @@
 struct watched {
     struct watched *next;
     char *model, *collection, *status, *error;
-    bool met, exists;             /* met: in this round's survey */
-    uint64_t points, seen;        /* seen: monotonic */
+    bool met, exists;      /* met: in this round's survey */
+    uint64_t points, seen; /* seen: monotonic */
     cJSON *fact, *drift, *warnings;
     cJSON *gave_up;               /* paths */
     unsigned n_failed, n_repairs; /* failed: one after the other */
@@ -34,10 +34,11 @@ struct watch {
     struct survey survey;
     struct repair repair;
     struct timer timer;
-    struct watched *first, *next, *repairing; /* next: which is looked at for a repair after the running one */
+    struct watched *first, *next,
+        *repairing; /* next: which is looked at for a repair after the running one */
     struct job *job;
-    struct snapshot *snapshot;                /* pinned while a repair runs */
-    unsigned generation;                      /* of the configuration that gave_up was found under */
+    struct snapshot *snapshot; /* pinned while a repair runs */
+    unsigned generation;       /* of the configuration that gave_up was found under */
     bool again;
 };
 
@@ -90,7 +91,8 @@ static void say_drift(const struct watched *k, const cJSON *before)
     if (!cJSON_GetArraySize(k->drift) || cJSON_Compare(before, k->drift, true))
         return;
     char *text = cJSON_PrintUnformatted(doc_get(cJSON_GetArrayItem(k->drift, 0), "path"));
-    log_info("drift", "model=%s collection=%s n=%d first=%s", k->model, k->collection, cJSON_GetArraySize(k->drift), text ? text : "");
+    log_info("drift", "model=%s collection=%s n=%d first=%s", k->model, k->collection,
+             cJSON_GetArraySize(k->drift), text ? text : "");
     free(text);
 }
 
@@ -161,9 +163,11 @@ static bool has_repairable_drift(const struct watched *k)
 static const struct conf_model *to_repair(const struct watch *w, const struct watched *k)
 {
     const struct conf_model *model = conf_model_named(w->worker->snapshot->conf, str_of(k->model));
-    if (!model || model->base.enforce != ENFORCE_ENFORCE || !k->exists || k->error || !has_repairable_drift(k))
+    if (!model || model->base.enforce != ENFORCE_ENFORCE || !k->exists || k->error ||
+        !has_repairable_drift(k))
         return NULL;
-    if (clock_usec() < k->not_before || history_rests(w->history, k->model) || jobs_running(w->jobs, k->model))
+    if (clock_usec() < k->not_before || history_rests(w->history, k->model) ||
+        jobs_running(w->jobs, k->model))
         return NULL;
     /* A PATCH while an index is being built would throw that work away. */
     return k->status && strcmp(k->status, "yellow") == 0 ? NULL : model;
@@ -172,14 +176,16 @@ static const struct conf_model *to_repair(const struct watch *w, const struct wa
 static void give_up(struct watched *k, const cJSON *paths)
 {
     const cJSON *one;
-    cJSON_ArrayForEach(one, paths)
-    {
+    cJSON_ArrayForEach(one, paths) {
         const cJSON *path = cJSON_IsObject(one) ? doc_get(one, "path") : one;
         if (is_given_up(k, path))
             continue;
         cJSON_AddItemToArray(k->gave_up, cJSON_Duplicate(path, true));
-        log_warn("drift_given_up", "model=%s collection=%s path=%s why=\"after %d times Qdrant still shows another value; the server's own "
-                 "configuration may overwrite it\"", k->model, k->collection, doc_text(path), WATCH_TRIES);
+        log_warn("drift_given_up",
+                 "model=%s collection=%s path=%s why=\"after %d times Qdrant still shows another value; the "
+                 "server's own "
+                 "configuration may overwrite it\"",
+                 k->model, k->collection, doc_text(path), WATCH_TRIES);
     }
 }
 
@@ -201,7 +207,8 @@ static void repaired(struct repair *r)
     for (unsigned i = 0; i < k->n_failed && pause < BACK_OFF_MOST; i++)
         pause *= 2;
     k->not_before = r->well ? 0 : clock_usec() + (pause < BACK_OFF_MOST ? pause : BACK_OFF_MOST);
-    job_end(w->jobs, w->job, r->well, cJSON_Duplicate(r->result, true), "%s: %s", k->collection, error ? error : "as it should be");
+    job_end(w->jobs, w->job, r->well, cJSON_Duplicate(r->result, true), "%s: %s", k->collection,
+            error ? error : "as it should be");
     w->job = NULL;
     w->repairing = NULL;
     w->again = true; /* the round showed what was before */
@@ -226,9 +233,12 @@ static void repair_next(struct watch *w)
         w->repairing = k;
         w->next = k->next;
         w->snapshot = snapshot_get(w->worker->snapshot);
-        repair_start(&w->repair, &(struct repair_order){
-                                     .model = model, .collection = k->collection, .why = "enforce", .without = k->gave_up,
-                                     .green_within = w->snapshot->conf->process.tune_green_timeout});
+        repair_start(&w->repair,
+                     &(struct repair_order){.model = model,
+                                            .collection = k->collection,
+                                            .why = "enforce",
+                                            .without = k->gave_up,
+                                            .green_within = w->snapshot->conf->process.tune_green_timeout});
         return;
     }
     end_round(w);
@@ -258,7 +268,8 @@ static void begin_round(void *arg)
     bool *chosen = mem_zalloc(conf->n_models * sizeof *chosen), any = false;
     loop_touch(&w->worker->loop);
     for (unsigned m = 0; m < conf->n_models; m++)
-        any = (chosen[m] = conf->model[m].base.enforce != ENFORCE_OFF && survey_is_meant(&conf->model[m])) || any;
+        any = (chosen[m] = conf->model[m].base.enforce != ENFORCE_OFF && survey_is_meant(&conf->model[m])) ||
+              any;
     if (any) {
         survey_start(&w->survey, chosen, true, false);
     } else {

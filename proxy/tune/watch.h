@@ -1,7 +1,7 @@
-/* watch.h - keeps looking whether Qdrant still is what each model wishes: every tune.interval one GET a collection. Drift is kept and
- * shown; where the model says `enforce: enforce` it is repaired: one PATCH for what drifted, not while an index is being built, not while
- * a job works on the model, later and later when it fails, and never again for a value that Qdrant does not keep.
- * Owner: the control thread. */
+/* watch.h - keeps looking whether Qdrant still is what each model wishes: every tune.interval one GET a
+ * collection. Drift is kept and shown; where the model says `enforce: enforce` it is repaired: one PATCH for
+ * what drifted, not while an index is being built, not while a job works on the model, later and later when
+ * it fails, and never again for a value that Qdrant does not keep. Owner: the control thread. */
 #pragma once
 
 #include <stdbool.h>
@@ -15,13 +15,15 @@ struct jobs;
 struct watch;
 struct worker;
 
-enum { WATCH_TRIES = 3 }; /* then a value that does not stick is given up, until the configuration changes or the next apply */
+enum {
+    WATCH_TRIES = 3
+}; /* then a value that does not stick is given up, until the configuration changes or the next apply */
 
 struct watch *watch_open(struct worker *, struct history *, struct jobs *);
 void watch_close(struct watch **);
 
-void watch_soon(struct watch *);                        /* something was changed: look again now */
-void watch_forgive(struct watch *, const char *model);  /* what was given up is tried again */
+void watch_soon(struct watch *);                       /* something was changed: look again now */
+void watch_forgive(struct watch *, const char *model); /* what was given up is tried again */
 
 /* [{collection, status, points, seen, fact, drift, gave_up, repairs, warnings, error?}], the caller's. */
 struct cJSON *watch_json(const struct watch *, const char *model);

@@ -27,7 +27,9 @@ class Engine:
         self.url = f"http://127.0.0.1:{self.port}"
         command = [sys.executable, str(ROOT / "docker/edge/serve.py"), "--port", str(self.port)]
         self.process = subprocess.Popen(
-            [*command, "--data", str(folder / "data"), "--log", str(self.log)], stdout=subprocess.PIPE, text=True
+            [*command, "--data", str(folder / "data"), "--log", str(self.log)],
+            stdout=subprocess.PIPE,
+            text=True,
         )
         line = self.process.stdout.readline() if self.process.stdout else ""
         assert line.startswith("edge ready"), f"the engine did not start: {line!r}"
@@ -44,7 +46,11 @@ class Engine:
 
     def create(self, name: str, points: int = POINTS, **more: Any) -> None:
         rng = random.Random(7)
-        doc = {"vectors": {"size": DIM, "distance": "Cosine"}, "optimizers_config": {"indexing_threshold": 100}, **more}
+        doc = {
+            "vectors": {"size": DIM, "distance": "Cosine"},
+            "optimizers_config": {"indexing_threshold": 100},
+            **more,
+        }
         self.call("PUT", f"/collections/{name}", doc)
         for first in range(0, points, 200):
             batch = [
@@ -111,7 +117,10 @@ class Tuned(Quiver):
     def command_line(self, *words: str) -> subprocess.CompletedProcess:
         return subprocess.run(
             [quiver_binary(), words[0], "--api", f"127.0.0.1:{self.api}", *words[1:]],
-            capture_output=True, text=True, timeout=110, cwd=self.folder,
+            capture_output=True,
+            text=True,
+            timeout=110,
+            cwd=self.folder,
         )
 
 
@@ -121,7 +130,9 @@ def start(engine: Engine, tmp_path: Path) -> Iterator[Callable[..., Tuned]]:
 
     def run(**parts: Any) -> Tuned:
         state = parts.pop("state", str(tmp_path / "state"))
-        q = Tuned(engine.url, quiver={"tune": {"interval": "300ms"}}, env={"QUIVER_STATE_DIR": state}, **parts)
+        q = Tuned(
+            engine.url, quiver={"tune": {"interval": "300ms"}}, env={"QUIVER_STATE_DIR": state}, **parts
+        )
         running.append(q)
         return q
 

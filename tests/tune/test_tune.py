@@ -23,7 +23,11 @@ def result(job: dict) -> dict:
 
 def wished(config: dict) -> bool:
     scalar = (config["quantization_config"] or {}).get("scalar") or {}
-    return config["hnsw_config"]["m"] == 24 and config["hnsw_config"]["ef_construct"] == 64 and scalar.get("always_ram") is True
+    return (
+        config["hnsw_config"]["m"] == 24
+        and config["hnsw_config"]["ef_construct"] == 64
+        and scalar.get("always_ram") is True
+    )
 
 
 def test_plan_apply_verify_rollback(engine: Engine, start: Callable[..., Tuned]) -> None:
@@ -31,7 +35,11 @@ def test_plan_apply_verify_rollback(engine: Engine, start: Callable[..., Tuned])
     before = engine.config("plain")
     q = start(indexing={"plain": WISH}, optimizations={"plain": {"vector_size": DIM}})
     plan = q.plan("plain")
-    assert [c["path"] for c in plan["changes"]] == ["hnsw_config.m", "hnsw_config.ef_construct", "quantization_config"]
+    assert [c["path"] for c in plan["changes"]] == [
+        "hnsw_config.m",
+        "hnsw_config.ef_construct",
+        "quantization_config",
+    ]
     assert plan["reindex"] is True and engine.patches("plain") == 0
     done = q.apply("plain")
     assert done["state"] == "done", done
@@ -57,9 +65,13 @@ def test_rollback_after_a_restart(engine: Engine, start: Callable[..., Tuned]) -
     assert engine.config("again") == before
 
 
-def test_what_was_unset_is_written_at_its_default_and_said(engine: Engine, start: Callable[..., Tuned]) -> None:
+def test_what_was_unset_is_written_at_its_default_and_said(
+    engine: Engine, start: Callable[..., Tuned]
+) -> None:
     engine.create("unset")
-    q = start(indexing={"unset": {"max_segment_size": 50000, "on_disk": True, "strict_mode": {"enabled": True}}})
+    q = start(
+        indexing={"unset": {"max_segment_size": 50000, "on_disk": True, "strict_mode": {"enabled": True}}}
+    )
     q.apply("unset")
     done = q.rollback("unset")
     notes = " ".join(result(done)["warnings"])
@@ -101,12 +113,17 @@ DRIFTS: list[dict[str, Any]] = [
     {"hnsw_config": {"m": 8}},
     {"quantization_config": "Disabled"},
     {"quantization_config": {"binary": {"always_ram": True}}},
-    {"hnsw_config": {"ef_construct": 128}, "quantization_config": {"scalar": {"type": "int8", "always_ram": False}}},
+    {
+        "hnsw_config": {"ef_construct": 128},
+        "quantization_config": {"scalar": {"type": "int8", "always_ram": False}},
+    },
     {"optimizers_config": {"indexing_threshold": 20000}},
 ]
 
 
-def test_drift_is_repaired_by_one_patch_each(engine: Engine, start: Callable[..., Tuned], request: Any) -> None:
+def test_drift_is_repaired_by_one_patch_each(
+    engine: Engine, start: Callable[..., Tuned], request: Any
+) -> None:
     engine.create("kept")
     q = start(indexing={"kept": {**WISH, "indexing_threshold": 100}}, tuning={"kept": {"enforce": "enforce"}})
     wait_until(lambda: wished(engine.config("kept")), 30, "the first repair")
@@ -130,7 +147,9 @@ def test_observing_only_shows(engine: Engine, start: Callable[..., Tuned]) -> No
     assert engine.patches("watched") == 0
 
 
-def test_without_a_place_for_the_history_nothing_is_applied(engine: Engine, start: Callable[..., Tuned]) -> None:
+def test_without_a_place_for_the_history_nothing_is_applied(
+    engine: Engine, start: Callable[..., Tuned]
+) -> None:
     engine.create("unkept", points=10)
     before = engine.config("unkept")
     q = start(indexing={"unkept": WISH}, state="/proc/nowhere")
@@ -156,7 +175,9 @@ def test_requests_go_on_and_cached_answers_end(engine: Engine, start: Callable[.
     assert "hit" in (again.get("cache-status") or ""), again.headers
     q.apply("live")
     again = q.post("/collections/live/points/search", search)
-    assert again.status == 200 and "hit" not in (again.get("cache-status") or "")  # the PATCH gave up what was cached
+    assert again.status == 200 and "hit" not in (
+        again.get("cache-status") or ""
+    )  # the PATCH gave up what was cached
 
 
 def test_the_commands(engine: Engine, start: Callable[..., Tuned], tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
-/* fake_qdrant.h - a server that keeps collections' configurations as Qdrant does, in threads of its own, and a control worker that the
- * test turns by hand. One of each for the whole test program: slots live as long as the process. */
+/* fake_qdrant.h - a server that keeps collections' configurations as Qdrant does, in threads of its own, and
+ * a control worker that the test turns by hand. One of each for the whole test program: slots live as long as
+ * the process. */
 #pragma once
 
 #include <setjmp.h>
@@ -29,22 +30,22 @@ static struct {
     int listener;
     unsigned port;
     /* guarded by lock */
-    cJSON *collections;    /* name -> info */
-    cJSON *patches;        /* bodies, in order */
-    const char *deaf_to;   /* a key that is answered with 200 and not kept, as under an overwrite of the server */
-    unsigned refuse;       /* PATCH: this status */
-    bool dead;             /* closes every connection unanswered */
-    bool cut_patch;        /* does it and closes unanswered */
-    bool lose_patch;       /* closes unanswered, and does nothing */
-    unsigned busy_after;   /* looks at its work until a PATCH's index is built */
+    cJSON *collections; /* name -> info */
+    cJSON *patches;     /* bodies, in order */
+    const char
+        *deaf_to;    /* a key that is answered with 200 and not kept, as under an overwrite of the server */
+    unsigned refuse; /* PATCH: this status */
+    bool dead;       /* closes every connection unanswered */
+    bool cut_patch;  /* does it and closes unanswered */
+    bool lose_patch; /* closes unanswered, and does nothing */
+    unsigned busy_after; /* looks at its work until a PATCH's index is built */
     unsigned busy;
 } fake = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 static inline void fake_merge(cJSON *into, const cJSON *from)
 {
     const cJSON *one;
-    cJSON_ArrayForEach(one, from)
-    {
+    cJSON_ArrayForEach(one, from) {
         if (cJSON_IsNull(one) || (fake.deaf_to && strcmp(one->string, fake.deaf_to) == 0))
             continue;
         cJSON *there = doc_get(into, one->string);
@@ -68,11 +69,13 @@ static inline void fake_patch(cJSON *info, const cJSON *body)
         cJSON_AddObjectToObject(config, "strict_mode_config");
     }
     fake_merge(doc_get(config, "strict_mode_config"), doc_get(body, "strict_mode_config"));
-    cJSON_ArrayForEach(one, doc_get(body, "vectors")) fake_merge(doc_at(config, "params.vectors"), one);
+    cJSON_ArrayForEach(one, doc_get(body, "vectors"))
+        fake_merge(doc_at(config, "params.vectors"), one);
     if (doc_is_set(quantization)) {
         cJSON_DeleteItemFromObjectCaseSensitive(config, "quantization_config");
         cJSON_AddItemToObject(config, "quantization_config",
-                              cJSON_IsString(quantization) ? cJSON_CreateNull() : cJSON_Duplicate(quantization, true));
+                              cJSON_IsString(quantization) ? cJSON_CreateNull()
+                                                           : cJSON_Duplicate(quantization, true));
     }
 }
 
@@ -84,8 +87,7 @@ static inline cJSON *fake_answer(const char *method, char *path, const char *bod
     *status = 200;
     if (*name == 0) {
         cJSON *list = cJSON_AddArrayToObject(out, "collections");
-        cJSON_ArrayForEach(one, fake.collections)
-        {
+        cJSON_ArrayForEach(one, fake.collections) {
             cJSON *each = cJSON_CreateObject();
             cJSON_AddStringToObject(each, "name", one->string);
             cJSON_AddItemToArray(list, each);
@@ -134,7 +136,8 @@ static inline void *fake_serve(void *arg)
             continue;
         }
         char *length = strcasestr(in, "content-length:");
-        size_t body = length && length < end ? strtoul(length + 15, NULL, 10) : 0, whole = (size_t)(end + 4 - in) + body;
+        size_t body = length && length < end ? strtoul(length + 15, NULL, 10) : 0,
+               whole = (size_t)(end + 4 - in) + body;
         while (n < whole) {
             ssize_t got = recv(fd, in + n, sizeof in - 1 - n, 0);
             if (got <= 0)
@@ -156,7 +159,9 @@ static inline void *fake_serve(void *arg)
             cJSON_AddStringToObject(cJSON_AddObjectToObject(doc, "status"), "error", "the fake says no");
         }
         char *text = cJSON_PrintUnformatted(doc);
-        int m = snprintf(out, sizeof out, "HTTP/1.1 %u X\r\ncontent-type: application/json\r\ncontent-length: %zu\r\n\r\n%s", status, strlen(text), text);
+        int m = snprintf(out, sizeof out,
+                         "HTTP/1.1 %u X\r\ncontent-type: application/json\r\ncontent-length: %zu\r\n\r\n%s",
+                         status, strlen(text), text);
         free(text);
         cJSON_Delete(doc);
         if (cut || send(fd, out, (size_t)m, MSG_NOSIGNAL) != m)
@@ -238,7 +243,12 @@ static inline void stage_start(void)
     stage.upstream[0] = stage.url;
     chain_init(none);
     stage.sources = (struct conf_sources){
-        .flags = {.path = stage.file, .upstream = stage.upstream, .n_upstream = 1, .cache = -1, .rewrite = -1, .workers = -1},
+        .flags = {.path = stage.file,
+                  .upstream = stage.upstream,
+                  .n_upstream = 1,
+                  .cache = -1,
+                  .rewrite = -1,
+                  .workers = -1},
         .environment = nothing,
     };
     w->n_workers = 1;
@@ -287,14 +297,14 @@ static inline void stage_turn(void)
         LIST_OF(task, link, k)->run(LIST_OF(task, link, k));
 }
 
-#define turn_until(condition)                                              \
-    do {                                                                   \
-        for (uint64_t end_ = clock_usec() + 15 * SEC; !(condition);) {     \
-            if (clock_usec() > end_)                                       \
-                fail_msg("after 15 s it is still not so: %s", #condition); \
-            stage_turn();                                                  \
-            usleep(200);                                                   \
-        }                                                                  \
+#define turn_until(condition)                                                                                \
+    do {                                                                                                     \
+        for (uint64_t end_ = clock_usec() + 15 * SEC; !(condition);) {                                       \
+            if (clock_usec() > end_)                                                                         \
+                fail_msg("after 15 s it is still not so: %s", #condition);                                   \
+            stage_turn();                                                                                    \
+            usleep(200);                                                                                     \
+        }                                                                                                    \
     } while (0)
 
 static inline void turn_for(uint64_t usec)
@@ -307,12 +317,15 @@ static inline void turn_for(uint64_t usec)
 
 static inline void fake_add(const char *name)
 {
-    cJSON *info = cJSON_Parse(
-        "{\"status\": \"green\", \"optimizer_status\": \"ok\", \"points_count\": 1000, \"indexed_vectors_count\": 1000, \"segments_count\": 2,"
-        " \"config\": {\"params\": {\"vectors\": {\"size\": 8, \"distance\": \"Cosine\"}, \"on_disk_payload\": true},"
-        " \"hnsw_config\": {\"m\": 16, \"ef_construct\": 100, \"full_scan_threshold\": 10000, \"on_disk\": false},"
-        " \"optimizer_config\": {\"default_segment_number\": 0, \"max_segment_size\": null, \"indexing_threshold\": 10000,"
-        " \"max_optimization_threads\": null}, \"quantization_config\": null}}");
+    cJSON *info = cJSON_Parse("{\"status\": \"green\", \"optimizer_status\": \"ok\", \"points_count\": 1000, "
+                              "\"indexed_vectors_count\": 1000, \"segments_count\": 2,"
+                              " \"config\": {\"params\": {\"vectors\": {\"size\": 8, \"distance\": "
+                              "\"Cosine\"}, \"on_disk_payload\": true},"
+                              " \"hnsw_config\": {\"m\": 16, \"ef_construct\": 100, \"full_scan_threshold\": "
+                              "10000, \"on_disk\": false},"
+                              " \"optimizer_config\": {\"default_segment_number\": 0, \"max_segment_size\": "
+                              "null, \"indexing_threshold\": 10000,"
+                              " \"max_optimization_threads\": null}, \"quantization_config\": null}}");
     pthread_mutex_lock(&fake.lock);
     cJSON_AddItemToObject(fake.collections, name, info);
     pthread_mutex_unlock(&fake.lock);

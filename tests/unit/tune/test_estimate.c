@@ -1,4 +1,5 @@
-/* Memory: computed figures beside recorded reports of a real Qdrant, and what a forecast must do at any size. */
+/* Memory: computed figures beside recorded reports of a real Qdrant, and what a forecast must do at any size.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -17,8 +18,8 @@ static void within(const char *what, const char *name, uint64_t estimated, uint6
 {
     double off = ((double)estimated - (double)reported) / (double)reported;
     if (off > WITHIN || off < -WITHIN)
-        fail_msg("%s of %s: estimated %llu, reported %llu (%+.0f %%)", what, name, (unsigned long long)estimated,
-                 (unsigned long long)reported, off * 100);
+        fail_msg("%s of %s: estimated %llu, reported %llu (%+.0f %%)", what, name,
+                 (unsigned long long)estimated, (unsigned long long)reported, off * 100);
 }
 
 static void nine_recorded_reports_are_met_within_30_percent(void **state)
@@ -53,7 +54,8 @@ static struct estimate of(const char *vectors, const char *more, uint64_t points
     struct estimate e;
     snprintf(text, sizeof text,
              "{\"points_count\": 10, \"indexed_vectors_count\": 10, \"segments_count\": 2, \"config\": "
-             "{\"params\": {\"vectors\": %s, \"on_disk_payload\": true}, \"hnsw_config\": {\"m\": 16, \"on_disk\": false}%s}}",
+             "{\"params\": {\"vectors\": %s, \"on_disk_payload\": true}, \"hnsw_config\": {\"m\": 16, "
+             "\"on_disk\": false}%s}}",
              vectors, more);
     cJSON *info = cJSON_Parse(text);
     assert_non_null(info);
@@ -64,7 +66,8 @@ static struct estimate of(const char *vectors, const char *more, uint64_t points
 
 static void a_hundred_million_points_need_64_bits(void **state)
 {
-    struct estimate e = of("{\"size\": 4096}", ", \"quantization_config\": {\"scalar\": {\"always_ram\": true}}", 100000000);
+    struct estimate e =
+        of("{\"size\": 4096}", ", \"quantization_config\": {\"scalar\": {\"always_ram\": true}}", 100000000);
     assert_true(e.vectors >= UINT64_C(1638400000000) && e.vectors < UINT64_C(1640000000000));
     assert_true(e.quantized == UINT64_C(410000000000));
     assert_true(e.needed > e.quantized && e.needed < UINT64_C(420000000000));
@@ -102,7 +105,8 @@ static void quantization_kinds_take_what_they_say(void **state)
 
 static void placement_on_disk_needs_nothing_in_memory(void **state)
 {
-    struct estimate warm = of("{\"size\": 1024}", "", 1000000), cold = of("{\"size\": 1024, \"on_disk\": true}", "", 1000000);
+    struct estimate warm = of("{\"size\": 1024}", "", 1000000),
+                    cold = of("{\"size\": 1024, \"on_disk\": true}", "", 1000000);
     struct estimate half = of("{\"size\": 1024, \"datatype\": \"float16\"}", "", 1000000);
     assert_true(warm.vectors > UINT64_C(4096000000));
     assert_int_equal(cold.vectors, 0);
@@ -115,7 +119,8 @@ static void placement_on_disk_needs_nothing_in_memory(void **state)
 
 static void named_vectors_are_added_up_and_their_own_settings_win(void **state)
 {
-    struct estimate e = of("{\"a\": {\"size\": 1024}, \"b\": {\"size\": 512, \"quantization_config\": {\"binary\": {\"always_ram\": true}}}}",
+    struct estimate e = of("{\"a\": {\"size\": 1024}, \"b\": {\"size\": 512, \"quantization_config\": "
+                           "{\"binary\": {\"always_ram\": true}}}}",
                            ", \"quantization_config\": {\"scalar\": {}}", 1000000);
     assert_int_equal(e.quantized, (1028 + 64) * UINT64_C(1000000));
     assert_int_equal(e.needed, e.ids + 64000000);

@@ -30,7 +30,8 @@ static int clean(void **state)
     return 0;
 }
 
-static uint64_t change(struct history *h, const char *model, const char *collection, const char *why, const char *changes)
+static uint64_t change(struct history *h, const char *model, const char *collection, const char *why,
+                       const char *changes)
 {
     cJSON *list = cJSON_Parse(changes), *patch = cJSON_Parse("{\"hnsw_config\": {\"m\": 1}}");
     struct err err;
@@ -61,7 +62,8 @@ static void nothing_is_written_before_the_first_record(void **state)
 static void changes_survive_and_refused_ones_do_not_count(void **state)
 {
     struct history *h = history_open(dir);
-    uint64_t a = change(h, "m", "c", "apply", "[{\"is\": 16}]"), b = change(h, "m", "c", "enforce", "[{\"is\": 1}, {\"is\": 2}]");
+    uint64_t a = change(h, "m", "c", "apply", "[{\"is\": 16}]"),
+             b = change(h, "m", "c", "enforce", "[{\"is\": 1}, {\"is\": 2}]");
     change(h, "m", "d", "apply", "[{\"is\": 3}]");
     change(h, "other", "c", "apply", "[{\"is\": 4}]");
     assert_int_equal(a, 1);

@@ -20,16 +20,21 @@ struct shape {
 static cJSON *collection(struct shape s)
 {
     char text[4000];
-    snprintf(text, sizeof text,
-             "{\"status\": \"green\", \"points_count\": 1000, \"indexed_vectors_count\": 1000, \"segments_count\": 2, \"config\": "
-             "{\"params\": {\"vectors\": %s, \"on_disk_payload\": true}, \"hnsw_config\": %s, \"optimizer_config\": %s, "
-             "\"quantization_config\": %s, \"strict_mode_config\": %s}}",
-             s.vectors ? s.vectors : "{\"size\": 4096, \"distance\": \"Cosine\"}",
-             s.hnsw ? s.hnsw : "{\"m\": 16, \"ef_construct\": 100, \"full_scan_threshold\": 10000, \"on_disk\": false}",
-             s.optimizer ? s.optimizer
-                         : "{\"default_segment_number\": 0, \"max_segment_size\": null, \"indexing_threshold\": 10000, "
-                           "\"max_optimization_threads\": null}",
-             s.quantization ? s.quantization : "null", s.strict ? s.strict : "null");
+    snprintf(
+        text, sizeof text,
+        "{\"status\": \"green\", \"points_count\": 1000, \"indexed_vectors_count\": 1000, "
+        "\"segments_count\": 2, \"config\": "
+        "{\"params\": {\"vectors\": %s, \"on_disk_payload\": true}, \"hnsw_config\": %s, "
+        "\"optimizer_config\": %s, "
+        "\"quantization_config\": %s, \"strict_mode_config\": %s}}",
+        s.vectors ? s.vectors : "{\"size\": 4096, \"distance\": \"Cosine\"}",
+        s.hnsw ? s.hnsw
+               : "{\"m\": 16, \"ef_construct\": 100, \"full_scan_threshold\": 10000, \"on_disk\": false}",
+        s.optimizer
+            ? s.optimizer
+            : "{\"default_segment_number\": 0, \"max_segment_size\": null, \"indexing_threshold\": 10000, "
+              "\"max_optimization_threads\": null}",
+        s.quantization ? s.quantization : "null", s.strict ? s.strict : "null");
     cJSON *doc = cJSON_Parse(text);
     assert_non_null(doc);
     return doc;
@@ -38,9 +43,15 @@ static cJSON *collection(struct shape s)
 static struct conf_model_base nothing(void)
 {
     return (struct conf_model_base){
-        .index_m = OPT_UNSET, .index_ef_construct = OPT_UNSET, .full_scan_threshold = OPT_UNSET, .indexing_threshold = OPT_UNSET,
-        .segment_number = OPT_UNSET, .max_segment_size = OPT_UNSET, .optimizer_threads = OPT_UNSET,
-        .quantization_quantile = NAN, .strict_max_oversampling = NAN,
+        .index_m = OPT_UNSET,
+        .index_ef_construct = OPT_UNSET,
+        .full_scan_threshold = OPT_UNSET,
+        .indexing_threshold = OPT_UNSET,
+        .segment_number = OPT_UNSET,
+        .max_segment_size = OPT_UNSET,
+        .optimizer_threads = OPT_UNSET,
+        .quantization_quantile = NAN,
+        .strict_max_oversampling = NAN,
     };
 }
 
@@ -63,8 +74,7 @@ static void plans(struct conf_model_base wish, struct shape s, const char *patch
     plan_make(&wish, info, &p);
     patch_is(&p, patch);
     assert_int_equal(cJSON_GetArraySize(p.warnings), warnings);
-    cJSON_ArrayForEach(change, p.changes)
-    {
+    cJSON_ArrayForEach(change, p.changes) {
         assert_false(plan_holds(change, info));
         assert_true(plan_holds(change, p.after));
     }
@@ -104,11 +114,14 @@ static void only_what_differs_is_written(void **state)
     w.index_m = 16;
     w.index_ef_construct = 200;
     w.indexing_threshold = 1000;
-    plans(w, (struct shape){0}, "{\"hnsw_config\": {\"ef_construct\": 200}, \"optimizers_config\": {\"indexing_threshold\": 1000}}", 0);
+    plans(w, (struct shape){0},
+          "{\"hnsw_config\": {\"ef_construct\": 200}, \"optimizers_config\": {\"indexing_threshold\": 1000}}",
+          0);
     w = nothing();
     w.optimizer_threads = 2;
     w.segment_number = 4;
-    plans(w, (struct shape){0}, "{\"optimizers_config\": {\"max_optimization_threads\": 2, \"default_segment_number\": 4}}", 0);
+    plans(w, (struct shape){0},
+          "{\"optimizers_config\": {\"max_optimization_threads\": 2, \"default_segment_number\": 4}}", 0);
     w = nothing();
     w.max_segment_size = 50000; /* unset until now: said */
     plans(w, (struct shape){0}, "{\"optimizers_config\": {\"max_segment_size\": 50000}}", 1);
@@ -122,25 +135,34 @@ static void quantizations_are_merged_with_what_is_there(void **state)
         const char *is, *patch;
         unsigned warnings;
     } cases[] = {
-        {QUANTIZATION_SCALAR, MAYBE_TRUE, 0, 0, 0, NAN, "null", "{\"scalar\": {\"type\": \"int8\", \"always_ram\": true}}", 0},
-        {QUANTIZATION_SCALAR, MAYBE_TRUE, 0, 0, 0, NAN, "{\"scalar\": {\"type\": \"int8\", \"quantile\": 0.99, \"always_ram\": true}}", NULL, 0},
-        {QUANTIZATION_SCALAR, MAYBE_TRUE, 0, 0, 0, NAN, "{\"scalar\": {\"type\": \"int8\", \"quantile\": 0.99}}",
+        {QUANTIZATION_SCALAR, MAYBE_TRUE, 0, 0, 0, NAN, "null",
+         "{\"scalar\": {\"type\": \"int8\", \"always_ram\": true}}", 0},
+        {QUANTIZATION_SCALAR, MAYBE_TRUE, 0, 0, 0, NAN,
+         "{\"scalar\": {\"type\": \"int8\", \"quantile\": 0.99, \"always_ram\": true}}", NULL, 0},
+        {QUANTIZATION_SCALAR, MAYBE_TRUE, 0, 0, 0, NAN,
+         "{\"scalar\": {\"type\": \"int8\", \"quantile\": 0.99}}",
          "{\"scalar\": {\"type\": \"int8\", \"quantile\": 0.99, \"always_ram\": true}}", 0},
-        {QUANTIZATION_SCALAR, 0, 0, 0, 0, 0.95, "{\"scalar\": {\"type\": \"int8\", \"quantile\": 0.99, \"always_ram\": true}}",
+        {QUANTIZATION_SCALAR, 0, 0, 0, 0, 0.95,
+         "{\"scalar\": {\"type\": \"int8\", \"quantile\": 0.99, \"always_ram\": true}}",
          "{\"scalar\": {\"type\": \"int8\", \"quantile\": 0.95, \"always_ram\": true}}", 0},
         {QUANTIZATION_SCALAR, MAYBE_FALSE, 0, 0, 0, NAN, "{\"scalar\": {\"type\": \"int8\"}}", NULL, 0},
-        {QUANTIZATION_SCALAR, MAYBE_TRUE, 0, 0, 0, NAN, "{\"scalar\": {\"type\": \"int8\", \"memory\": \"cached\"}}",
+        {QUANTIZATION_SCALAR, MAYBE_TRUE, 0, 0, 0, NAN,
+         "{\"scalar\": {\"type\": \"int8\", \"memory\": \"cached\"}}",
          "{\"scalar\": {\"type\": \"int8\", \"memory\": \"pinned\"}}", 0},
         {QUANTIZATION_PRODUCT, 0, 0, 0, 0, NAN, "null", "{\"product\": {\"compression\": \"x16\"}}", 0},
-        {QUANTIZATION_PRODUCT, 0, COMPRESSION_X32, 0, 0, NAN, "{\"product\": {\"compression\": \"x8\"}}", "{\"product\": {\"compression\": \"x32\"}}", 0},
+        {QUANTIZATION_PRODUCT, 0, COMPRESSION_X32, 0, 0, NAN, "{\"product\": {\"compression\": \"x8\"}}",
+         "{\"product\": {\"compression\": \"x32\"}}", 0},
         {QUANTIZATION_PRODUCT, 0, 0, 0, 0, NAN, "{\"product\": {\"compression\": \"x8\"}}", NULL, 0},
-        {QUANTIZATION_BINARY, MAYBE_TRUE, 0, 0, 0, NAN, "{\"scalar\": {\"type\": \"int8\"}}", "{\"binary\": {\"always_ram\": true}}", 0},
+        {QUANTIZATION_BINARY, MAYBE_TRUE, 0, 0, 0, NAN, "{\"scalar\": {\"type\": \"int8\"}}",
+         "{\"binary\": {\"always_ram\": true}}", 0},
         {QUANTIZATION_BINARY, 0, 0, ENCODING_ONE_BIT, 0, NAN, "{\"binary\": {}}", NULL, 0},
-        {QUANTIZATION_BINARY, 0, 0, ENCODING_TWO_BITS, 0, NAN, "{\"binary\": {}}", "{\"binary\": {\"encoding\": \"two_bits\"}}", 0},
+        {QUANTIZATION_BINARY, 0, 0, ENCODING_TWO_BITS, 0, NAN, "{\"binary\": {}}",
+         "{\"binary\": {\"encoding\": \"two_bits\"}}", 0},
         {QUANTIZATION_TURBO, 0, 0, 0, TURBO_BITS2, NAN, "null", "{\"turbo\": {\"bits\": \"bits2\"}}", 0},
         {QUANTIZATION_NONE, 0, 0, 0, 0, NAN, "{\"turbo\": {}}", "\"Disabled\"", 0},
         {QUANTIZATION_NONE, MAYBE_TRUE, 0, 0, 0, NAN, "null", NULL, 0},
-        {QUANTIZATION_UNSET, MAYBE_TRUE, 0, 0, 0, NAN, "{\"binary\": {}}", "{\"binary\": {\"always_ram\": true}}", 0},
+        {QUANTIZATION_UNSET, MAYBE_TRUE, 0, 0, 0, NAN, "{\"binary\": {}}",
+         "{\"binary\": {\"always_ram\": true}}", 0},
     };
     for (unsigned i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct conf_model_base w = nothing();
@@ -152,7 +174,8 @@ static void quantizations_are_merged_with_what_is_there(void **state)
         w.quantization_bits = cases[i].bits;
         w.quantization_quantile = cases[i].quantile;
         snprintf(patch, sizeof patch, "{\"quantization_config\": %s}", cases[i].patch ? cases[i].patch : "");
-        plans(w, (struct shape){.quantization = cases[i].is}, cases[i].patch ? patch : NULL, cases[i].warnings);
+        plans(w, (struct shape){.quantization = cases[i].is}, cases[i].patch ? patch : NULL,
+              cases[i].warnings);
     }
 }
 
@@ -173,11 +196,15 @@ static void vectors_lie_where_they_should(void **state)
     struct conf_model_base w = nothing();
     w.on_disk = MAYBE_TRUE;
     plans(w, (struct shape){0}, "{\"vectors\": {\"\": {\"on_disk\": true}}}", 0);
-    plans(w, (struct shape){.vectors = "{\"size\": 4, \"memory\": \"cached\"}"}, "{\"vectors\": {\"\": {\"memory\": \"cold\"}}}", 0);
-    plans(w, (struct shape){.vectors = "{\"a\": {\"size\": 4}, \"b.c\": {\"size\": 4, \"on_disk\": true}}"}, "{\"vectors\": {\"a\": {\"on_disk\": true}}}", 0);
+    plans(w, (struct shape){.vectors = "{\"size\": 4, \"memory\": \"cached\"}"},
+          "{\"vectors\": {\"\": {\"memory\": \"cold\"}}}", 0);
+    plans(w, (struct shape){.vectors = "{\"a\": {\"size\": 4}, \"b.c\": {\"size\": 4, \"on_disk\": true}}"},
+          "{\"vectors\": {\"a\": {\"on_disk\": true}}}", 0);
 }
 
-#define NAMED "{\"a\": {\"size\": 4, \"hnsw_config\": {\"m\": 8}}, \"b.c\": {\"size\": 8, \"quantization_config\": {\"binary\": {}}}}"
+#define NAMED                                                                                                \
+    "{\"a\": {\"size\": 4, \"hnsw_config\": {\"m\": 8}}, \"b.c\": {\"size\": 8, \"quantization_config\": "   \
+    "{\"binary\": {}}}}"
 
 static void a_named_vector_gets_its_own_settings(void **state)
 {
@@ -187,7 +214,9 @@ static void a_named_vector_gets_its_own_settings(void **state)
     w.index_m = 32;
     w.quantization_type = QUANTIZATION_SCALAR;
     plans(w, (struct shape){.vectors = NAMED},
-          "{\"vectors\": {\"b.c\": {\"hnsw_config\": {\"m\": 32}, \"quantization_config\": {\"scalar\": {\"type\": \"int8\"}}}}}", 0);
+          "{\"vectors\": {\"b.c\": {\"hnsw_config\": {\"m\": 32}, \"quantization_config\": {\"scalar\": "
+          "{\"type\": \"int8\"}}}}}",
+          0);
     w.index_m = 16; /* the collection's: inherited */
     w.quantization_type = QUANTIZATION_BINARY;
     plans(w, (struct shape){.vectors = NAMED}, NULL, 0);
@@ -201,7 +230,9 @@ static void overrides_of_vectors_are_brought_into_line(void **state)
     w.index_m = 32;
     w.quantization_type = QUANTIZATION_BINARY;
     plans(w, (struct shape){.vectors = NAMED},
-          "{\"hnsw_config\": {\"m\": 32}, \"vectors\": {\"a\": {\"hnsw_config\": {\"m\": 32}}}, \"quantization_config\": {\"binary\": {}}}", 0);
+          "{\"hnsw_config\": {\"m\": 32}, \"vectors\": {\"a\": {\"hnsw_config\": {\"m\": 32}}}, "
+          "\"quantization_config\": {\"binary\": {}}}",
+          0);
 }
 
 static void another_vector_size_is_told_and_nothing_else(void **state)
@@ -219,7 +250,10 @@ static void strict_mode_limits_are_written(void **state)
     w.strict_max_hnsw_ef = 512;
     w.strict_allow_exact = MAYBE_TRUE; /* the default: nothing to write */
     w.strict_max_oversampling = 2.5;
-    plans(w, (struct shape){0}, "{\"strict_mode_config\": {\"enabled\": true, \"search_max_hnsw_ef\": 512, \"search_max_oversampling\": 2.5}}", 2);
+    plans(w, (struct shape){0},
+          "{\"strict_mode_config\": {\"enabled\": true, \"search_max_hnsw_ef\": 512, "
+          "\"search_max_oversampling\": 2.5}}",
+          2);
 }
 
 static void costs_are_told(void **state)
@@ -268,10 +302,15 @@ static void undoing_restores_what_was(void **state)
     w.quantization_type = QUANTIZATION_SCALAR;
     w.indexing_threshold = 500;
     undoes(w, (struct shape){0},
-           "{\"hnsw_config\": {\"m\": 16}, \"optimizers_config\": {\"indexing_threshold\": 10000}, \"quantization_config\": \"Disabled\"}", 0);
-    undoes(w, (struct shape){.hnsw = "{\"ef_construct\": 64}", .quantization = "{\"product\": {\"compression\": \"x4\", \"always_ram\": null}}"},
            "{\"hnsw_config\": {\"m\": 16}, \"optimizers_config\": {\"indexing_threshold\": 10000}, "
-           "\"quantization_config\": {\"product\": {\"compression\": \"x4\", \"always_ram\": null}}}", 1);
+           "\"quantization_config\": \"Disabled\"}",
+           0);
+    undoes(w,
+           (struct shape){.hnsw = "{\"ef_construct\": 64}",
+                          .quantization = "{\"product\": {\"compression\": \"x4\", \"always_ram\": null}}"},
+           "{\"hnsw_config\": {\"m\": 16}, \"optimizers_config\": {\"indexing_threshold\": 10000}, "
+           "\"quantization_config\": {\"product\": {\"compression\": \"x4\", \"always_ram\": null}}}",
+           1);
     w = nothing();
     w.on_disk = MAYBE_TRUE;
     undoes(w, (struct shape){0}, "{\"vectors\": {\"\": {\"on_disk\": false}}}", 1);
@@ -286,8 +325,10 @@ static void undoing_a_limit_follows_strict_mode(void **state)
     w.strict_enabled = MAYBE_TRUE;
     w.strict_max_hnsw_ef = 512;
     undoes(w, (struct shape){0}, "{\"strict_mode_config\": {\"enabled\": false}}", 2);
-    undoes(w, (struct shape){.strict = "{\"enabled\": true}"}, "{\"strict_mode_config\": {\"search_max_hnsw_ef\": 4294967295}}", 1);
-    undoes(w, (struct shape){.strict = "{\"enabled\": true, \"search_max_hnsw_ef\": 64}"}, "{\"strict_mode_config\": {\"search_max_hnsw_ef\": 64}}", 0);
+    undoes(w, (struct shape){.strict = "{\"enabled\": true}"},
+           "{\"strict_mode_config\": {\"search_max_hnsw_ef\": 4294967295}}", 1);
+    undoes(w, (struct shape){.strict = "{\"enabled\": true, \"search_max_hnsw_ef\": 64}"},
+           "{\"strict_mode_config\": {\"search_max_hnsw_ef\": 64}}", 0);
 }
 
 static void undoing_a_vectors_own_value_writes_the_collections(void **state)
@@ -295,13 +336,15 @@ static void undoing_a_vectors_own_value_writes_the_collections(void **state)
     struct conf_model_base w = nothing();
     w.vector = "b.c";
     w.index_m = 32;
-    undoes(w, (struct shape){.vectors = NAMED}, "{\"vectors\": {\"b.c\": {\"hnsw_config\": {\"m\": 16}}}}", 1);
+    undoes(w, (struct shape){.vectors = NAMED}, "{\"vectors\": {\"b.c\": {\"hnsw_config\": {\"m\": 16}}}}",
+           1);
 }
 
 static void the_first_of_several_changes_says_what_was(void **state)
 {
-    cJSON *changes = cJSON_Parse("[{\"path\": \"hnsw_config.m\", \"at\": [\"hnsw_config\", \"m\"], \"is\": 16, \"wished\": 32},"
-                                 " {\"path\": \"hnsw_config.m\", \"at\": [\"hnsw_config\", \"m\"], \"is\": 32, \"wished\": 48}]");
+    cJSON *changes = cJSON_Parse(
+        "[{\"path\": \"hnsw_config.m\", \"at\": [\"hnsw_config\", \"m\"], \"is\": 16, \"wished\": 32},"
+        " {\"path\": \"hnsw_config.m\", \"at\": [\"hnsw_config\", \"m\"], \"is\": 32, \"wished\": 48}]");
     cJSON *info = collection((struct shape){.hnsw = "{\"m\": 48}"});
     struct plan p;
     plan_undo(changes, info, &p);

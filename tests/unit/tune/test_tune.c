@@ -160,7 +160,8 @@ static void rollback_survives_a_restart_and_restores_everything(void **state)
 
 static void what_was_unset_is_written_at_its_default_and_said(void **state)
 {
-    stage_begin("indexing:\n  one: {max_segment_size: 5000, strict_mode: {enabled: true, search_max_hnsw_ef: 99}}\n");
+    stage_begin(
+        "indexing:\n  one: {max_segment_size: 5000, strict_mode: {enabled: true, search_max_hnsw_ef: 99}}\n");
     fake_add("one");
     apply();
     const struct job *j = rollback();
@@ -318,7 +319,8 @@ static void enforcing_repairs_each_drift_with_one_patch(void **state)
         "{\"hnsw_config\": {\"m\": 8}}",
         "{\"quantization_config\": \"Disabled\"}",
         "{\"quantization_config\": {\"binary\": {\"always_ram\": true}}}",
-        "{\"quantization_config\": {\"scalar\": {\"type\": \"int8\", \"always_ram\": false}}, \"hnsw_config\": {\"m\": 64}}",
+        "{\"quantization_config\": {\"scalar\": {\"type\": \"int8\", \"always_ram\": false}}, "
+        "\"hnsw_config\": {\"m\": 64}}",
         "{\"hnsw_config\": {\"m\": 0}}",
     };
     stage_begin(ENFORCED);
