@@ -80,7 +80,7 @@ static const struct opt options[] = {
              "connections of clients, whole process"),
     OPT_TEXT(P, state_dir, "state_dir", Q, NULL,
              "where the history of settings is kept; default: /var/lib/quiver, else $XDG_STATE_HOME/quiver, else "
-             "~/.local/state/quiver"),
+             "~/.local/state/quiver; a change needs a restart"),
     OPT_USEC(P, tune_interval, "tune.interval", Q, "10s", "100ms", "1d",
              "how often collections are compared with what is wished for them"),
     OPT_USEC(P, tune_green_timeout, "tune.green_timeout", Q, "1h", "1s", "30d",

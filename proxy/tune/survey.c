@@ -130,6 +130,15 @@ static bool group_is_used(const struct survey *s)
     return false;
 }
 
+/* In the order of the models: lists of several groups and plain names came as they came. */
+static int by_model(const void *a, const void *b)
+{
+    const struct survey_entry *x = a, *y = b;
+    if (x->model != y->model)
+        return x->model->index < y->model->index ? -1 : 1;
+    return strcmp(x->collection, y->collection);
+}
+
 static void ask_details(struct survey *s)
 {
     char path[ESCAPED_MAX + 40], name[ESCAPED_MAX];
@@ -147,8 +156,11 @@ static void go_on(struct survey *s)
         ask_send(&s->ask, ask_slots(s->worker, s->group), "GET", "/collections", STR_NONE, SURVEY_TIMEOUT);
         return;
     }
-    if (s->question == SURVEY_LIST)
+    if (s->question == SURVEY_LIST) {
         s->question = SURVEY_INFO;
+        if (s->n)
+            qsort(s->entry, s->n, sizeof *s->entry, by_model);
+    }
     while (s->at < s->n && s->entry[s->at].error[0])
         s->at++;
     if (s->with_info && s->at < s->n) {
