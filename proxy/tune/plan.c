@@ -248,6 +248,10 @@ void plan_make(const struct conf_model_base *wish, const cJSON *info, struct pla
     unsigned n = 0;
     const cJSON *said;
     plan_begin(p, info);
+    if (!cJSON_IsObject(doc_get(info, "config"))) {
+        plan_warn(p, "Qdrant's answer has no config: nothing can be compared");
+        return;
+    }
     if (meant_vectors(p, wish, names, &n))
         check_size(p, wish, names, n);
     compare_index(p, wish, names, n);

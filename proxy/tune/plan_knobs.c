@@ -109,7 +109,8 @@ const cJSON *info_vector(const cJSON *info, const char *name)
     const cJSON *vectors = doc_at(info, "config.params.vectors");
     if (is_unnamed(vectors))
         return name[0] ? NULL : vectors;
-    return doc_get(vectors, name);
+    const cJSON *vector = doc_get(vectors, name);
+    return cJSON_IsObject(vector) ? vector : NULL;
 }
 
 unsigned info_vectors(const cJSON *info, const char **names, unsigned max)
@@ -121,7 +122,7 @@ unsigned info_vectors(const cJSON *info, const char **names, unsigned max)
         return 1;
     }
     cJSON_ArrayForEach(one, vectors)
-        if (n < max)
+        if (n < max && one->string && cJSON_IsObject(one))
             names[n++] = one->string;
     return n;
 }

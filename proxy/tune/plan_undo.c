@@ -120,6 +120,10 @@ void plan_undo(const cJSON *changes, const cJSON *info, struct plan *p)
 {
     const cJSON *one;
     plan_begin(p, info);
+    if (!cJSON_IsObject(doc_get(info, "config"))) {
+        plan_warn(p, "Qdrant's answer has no config: nothing can be taken back");
+        return;
+    }
     for (unsigned own = 0; own < 2; own++)
         cJSON_ArrayForEach(one, changes) {
             struct at at = at_of_json(doc_get(one, "at"));

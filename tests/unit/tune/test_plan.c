@@ -372,6 +372,41 @@ static void wishes_and_facts_lie_side_by_side(void **state)
     cJSON_Delete(info);
 }
 
+static void odd_answers_break_nothing(void **state)
+{
+    static const char *const odd[] = {
+        "{}",
+        "{\"config\": null}",
+        "{\"config\": {}}",
+        "{\"config\": {\"params\": {\"vectors\": [1, null]}}}",
+        "{\"config\": {\"params\": {\"vectors\": {\"a\": null, \"b\": 7}}, \"hnsw_config\": 5, "
+        "\"quantization_config\": \"x\"}}",
+        "{\"config\": {\"params\": {\"vectors\": {\"size\": 4, \"hnsw_config\": []}}, \"optimizer_config\": "
+        "null}, \"warnings\": 3}",
+    };
+    struct conf_model_base w = nothing();
+    w.index_m = 32;
+    w.indexing_threshold = 5;
+    w.on_disk = MAYBE_TRUE;
+    w.quantization_type = QUANTIZATION_SCALAR;
+    w.strict_enabled = MAYBE_TRUE;
+    w.vector_size = 4;
+    for (unsigned named = 0; named < 2; named++)
+        for (unsigned i = 0; i < sizeof odd / sizeof *odd; i++) {
+            cJSON *info = cJSON_Parse(odd[i]);
+            struct plan p, back;
+            assert_non_null(info);
+            w.vector = named ? "b" : NULL;
+            plan_make(&w, info, &p);
+            assert_true(i > 1 || !p.patch);
+            plan_undo(p.changes, info, &back);
+            plan_fini(&back);
+            plan_fini(&p);
+            cJSON_Delete(plan_facts(&w, info));
+            cJSON_Delete(info);
+        }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -391,6 +426,7 @@ int main(void)
         cmocka_unit_test(undoing_a_vectors_own_value_writes_the_collections),
         cmocka_unit_test(the_first_of_several_changes_says_what_was),
         cmocka_unit_test(wishes_and_facts_lie_side_by_side),
+        cmocka_unit_test(odd_answers_break_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
