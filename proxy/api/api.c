@@ -58,8 +58,8 @@ static void not_found(struct call *call)
     for (unsigned i = 0; i < api_n_routes; i++)
         if (i == 0 || strcmp(api_routes[i].path, api_routes[i - 1].path) != 0)
             paths = arena_printf(&call->arena, "%.*s%s%s", STR_ARG(paths), i ? ", " : "", api_routes[i].path);
-    call_error(call, 404, "the control port has no path '%.*s', it has: %.*s", (int)(path.n < 200 ? path.n : 200), path.p,
-               STR_ARG(paths));
+    call_error(call, 404, "the control port has no path '%.*s', it has: %.*s",
+               (int)(path.n < 200 ? path.n : 200), path.p, STR_ARG(paths));
 }
 
 static void not_allowed(struct call *call, const struct api_route *route)
@@ -67,8 +67,9 @@ static void not_allowed(struct call *call, const struct api_route *route)
     struct str methods = STR(""), param;
     for (unsigned i = 0; i < api_n_routes; i++)
         if (route_fits(&api_routes[i], call->request->path, &param))
-            methods = arena_printf(&call->arena, "%.*s%s%s%s", STR_ARG(methods), methods.n ? ", " : "", api_routes[i].method,
-                                   strcmp(api_routes[i].method, "GET") == 0 ? ", HEAD" : "");
+            methods =
+                arena_printf(&call->arena, "%.*s%s%s%s", STR_ARG(methods), methods.n ? ", " : "",
+                             api_routes[i].method, strcmp(api_routes[i].method, "GET") == 0 ? ", HEAD" : "");
     struct str text = arena_printf(&call->arena, "%s does not take %.*s, it takes: %.*s", route->path,
                                    STR_ARG(call->request->method), STR_ARG(methods));
     struct node *error = node_object(&call->arena), *status = node_object(&call->arena);
@@ -96,7 +97,8 @@ static bool find_model(struct call *call)
     if (call->model)
         return true;
     call_error(call, 404, "there is no model '%.*s', the configuration has: %.*s",
-               (int)(call->param.n < 100 ? call->param.n : 100), call->param.p, STR_ARG(model_names(&call->arena, call->conf)));
+               (int)(call->param.n < 100 ? call->param.n : 100), call->param.p,
+               STR_ARG(model_names(&call->arena, call->conf)));
     return false;
 }
 
@@ -168,8 +170,8 @@ static void sweep(struct task *task)
     calls_sweep(LIST_OF(api, sweep, task));
 }
 
-struct api *api_open(struct event_base *base, const int *listen_fds, unsigned n_fds, const struct api_hooks *hooks,
-                     struct err *err)
+struct api *api_open(struct event_base *base, const int *listen_fds, unsigned n_fds,
+                     const struct api_hooks *hooks, struct err *err)
 {
     struct api *api = mem_zalloc(sizeof *api + n_fds * sizeof *api->listener);
     api->hooks = *hooks;

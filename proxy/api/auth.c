@@ -41,17 +41,20 @@ static struct str own_token(const struct http_head *h)
 
 enum api_right auth_right(const struct conf_process *p, const struct http_head *h, bool is_local)
 {
-    enum api_right by_header = right_of(p, own_token(h)), by_bearer = right_of(p, bearer(http_value(h, HF_AUTHORIZATION)));
+    enum api_right by_header = right_of(p, own_token(h)),
+                   by_bearer = right_of(p, bearer(http_value(h, HF_AUTHORIZATION)));
     enum api_right right = by_header > by_bearer ? by_header : by_bearer;
     if (right != RIGHT_NONE)
         return right;
     return is_local && !p->api_token && !p->api_read_token ? RIGHT_LOCAL : RIGHT_NONE;
 }
 
-unsigned auth_refusal(enum api_right right, enum api_access access, const struct conf_process *p, const char **why)
+unsigned auth_refusal(enum api_right right, enum api_access access, const struct conf_process *p,
+                      const char **why)
 {
     bool has_tokens = p->api_token || p->api_read_token;
-    if (access == ACCESS_HEALTH || right == RIGHT_ALL || right == RIGHT_LOCAL || (right == RIGHT_READ && access == ACCESS_READ))
+    if (access == ACCESS_HEALTH || right == RIGHT_ALL || right == RIGHT_LOCAL ||
+        (right == RIGHT_READ && access == ACCESS_READ))
         return 0;
     if (right == RIGHT_READ) {
         *why = "the read token may not change anything: this needs the one of api.token";
@@ -73,7 +76,8 @@ static struct str host_name(struct str host)
     return colon ? str_slice(host.p, (size_t)(colon - host.p)) : host;
 }
 
-/* Names that no stranger can point at this host: an address, localhost, and those that the configuration knows. */
+/* Names that no stranger can point at this host: an address, localhost, and those that the configuration
+ * knows. */
 static bool is_own_name(const struct conf_process *p, struct str host)
 {
     char text[64];
@@ -114,7 +118,8 @@ const char *auth_foreign(const struct conf_process *p, const struct http_head *h
     return NULL;
 }
 
-struct str auth_upstream_lines(struct arena *a, const struct conf_process *p, const struct http_head *h, enum api_right right)
+struct str auth_upstream_lines(struct arena *a, const struct conf_process *p, const struct http_head *h,
+                               enum api_right right)
 {
     struct str lines = STR("");
     bool any = false;

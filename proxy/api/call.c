@@ -7,7 +7,8 @@
 #include "base/mem.h"
 #include "qdrant/reply.h"
 
-void call_reply(struct call *call, unsigned status, const char *content_type, struct str body, struct str headers)
+void call_reply(struct call *call, unsigned status, const char *content_type, struct str body,
+                struct str headers)
 {
     struct api *api = call->api;
     list_remove(&api->running, &call->link);

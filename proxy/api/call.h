@@ -1,6 +1,6 @@
 /* call.h - one request to the control API from its head to its answer: what the handlers share.
- * Owner: the control thread. A call ends with exactly one of call_reply, call_error and their like, at once or at a later event;
- * all that was derived for it lies in its arena and goes with it. */
+ * Owner: the control thread. A call ends with exactly one of call_reply, call_error and their like, at once
+ * or at a later event; all that was derived for it lies in its arena and goes with it. */
 #pragma once
 
 #include "api/api.h"
@@ -18,7 +18,7 @@ struct metrics_history;
 struct api {
     struct api_hooks hooks;
     struct list running;              /* calls that are not answered yet */
-    struct list ended;                /* freed by sweep: those who called back may look at them until they return */
+    struct list ended; /* freed by sweep: those who called back may look at them until they return */
     struct task sweep;
     struct metrics_history *history;  /* models.h; NULL without a worker */
     struct gql_schema *schema;
@@ -45,13 +45,16 @@ struct call {
     const struct conf_model *model;   /* paths with {model}: it is one of conf's */
     struct snapshot *snapshot;        /* pinned: conf and model live as long as the call */
     enum api_right right;
-    void (*abandon)(struct call *);   /* the client has left, or the API ends: stop what runs, nothing calls back any more.
-                                         Must be set by a handler that does not answer at once */
+    /* The client has left, or the API ends: stop what runs, nothing calls back any more. Must be set by a
+     * handler that does not answer at once. */
+    void (*abandon)(struct call *);
     void *work;                       /* the handler's own */
 };
 
-/* Answers; the call's memory stays until the loop's callbacks and tasks that run now have returned. body is copied. */
-void call_reply(struct call *, unsigned status, const char *content_type, struct str body, struct str headers);
+/* Answers; the call's memory stays until the loop's callbacks and tasks that run now have returned. body is
+ * copied. */
+void call_reply(struct call *, unsigned status, const char *content_type, struct str body,
+                struct str headers);
 void call_reply_node(struct call *, unsigned status, const struct node *, struct str headers);
 void call_reply_doc(struct call *, unsigned status, struct cJSON *doc); /* takes doc */
 struct node *node_doc(struct arena *, struct cJSON *doc); /* takes doc; null for NULL */
@@ -60,10 +63,12 @@ void call_error(struct call *, unsigned status, const char *fmt, ...) __attribut
 
 void calls_sweep(struct api *); /* frees the calls that have ended */
 
-/* The value of a query parameter, decoded; false if it is not there. Given twice: the call has been answered with 400 and *bad is set. */
+/* The value of a query parameter, decoded; false if it is not there. Given twice: the call has been answered
+ * with 400 and *bad is set. */
 bool call_query(struct call *, const char *name, struct str *value, bool *bad);
 
-/* The body as a JSON object; NULL when it is empty (*bad false) or when the call has been answered with 400 (*bad true). */
+/* The body as a JSON object; NULL when it is empty (*bad false) or when the call has been answered with 400
+ * (*bad true). */
 struct node *call_body(struct call *, bool *bad);
 
 /* The collection that stands for a model: its first pattern that is a plain name, else its own name. */

@@ -6,7 +6,8 @@
 struct graphql_call {
     struct gql_run run;
     struct call *call;
-    bool legacy;       /* the client takes application/json and no other: a request that is not right is answered with 200 */
+    bool legacy; /* the client takes application/json and no other: a request that is not right is answered
+                    with 200 */
     bool may_mutate;   /* POST with application/json */
 };
 
@@ -35,7 +36,9 @@ static void answer(struct graphql_call *g, unsigned status, struct node *data)
         node_add(out, STR("data"), data);
     node_write(&text, out);
     bool modern = accepts(g->call->request->head, STR("application/graphql-response+json"));
-    call_reply(g->call, status, modern ? "application/graphql-response+json; charset=utf-8" : "application/json; charset=utf-8",
+    call_reply(g->call, status,
+               modern ? "application/graphql-response+json; charset=utf-8"
+                      : "application/json; charset=utf-8",
                (struct str){text.p, text.n}, status == 405 ? STR("Allow: POST\r\n") : STR_NONE);
     text_free(&text);
 }
@@ -46,7 +49,8 @@ static void refuse(struct graphql_call *g, unsigned status)
     answer(g, g->legacy && status == 400 ? 200 : status, NULL);
 }
 
-#define REFUSE(g, status, ...) (gql_error(&(g)->run.request, 0, 0, NULL, 0, __VA_ARGS__), answer(g, status, NULL))
+#define REFUSE(g, status, ...) \
+    (gql_error(&(g)->run.request, 0, 0, NULL, 0, __VA_ARGS__), answer(g, status, NULL))
 
 /* What an error of a field says about the status, where nothing else is answered. */
 static unsigned status_of_errors(const struct node *errors)
@@ -124,14 +128,15 @@ static void run(struct graphql_call *g, struct str query, struct str operation, 
 }
 
 /* Members of the request that are not what they should be are named. */
-static bool is_member(struct graphql_call *g, const struct node *body, const char *name, enum node_kind kind, const struct node **out)
+static bool is_member(struct graphql_call *g, const struct node *body, const char *name, enum node_kind kind,
+                      const struct node **out)
 {
     const struct node *m = node_get(body, str_of(name));
     *out = m && m->kind != NODE_NULL ? m : NULL;
     if (!*out || m->kind == kind)
         return true;
-    gql_error(&g->run.request, 0, 0, NULL, 0, "line %u, column %u: \"%s\" is %s, expected %s", m->line, m->column, name,
-              node_kind_name(m->kind), node_kind_name(kind));
+    gql_error(&g->run.request, 0, 0, NULL, 0, "line %u, column %u: \"%s\" is %s, expected %s", m->line,
+              m->column, name, node_kind_name(m->kind), node_kind_name(kind));
     answer(g, 400, NULL);
     return false;
 }
@@ -152,12 +157,16 @@ void api_graphql_post(struct call *call)
     if (!body)
         return REFUSE(g, 400, "the body is not JSON: %s", err.text);
     if (body->kind != NODE_OBJECT)
-        return REFUSE(g, 400, "line 1, column 1: the body is %s, expected an object with \"query\"", node_kind_name(body->kind));
-    if (!is_member(g, body, "query", NODE_STRING, &query) || !is_member(g, body, "operationName", NODE_STRING, &operation) ||
-        !is_member(g, body, "variables", NODE_OBJECT, &variables) || !is_member(g, body, "extensions", NODE_OBJECT, &extensions))
+        return REFUSE(g, 400, "line 1, column 1: the body is %s, expected an object with \"query\"",
+                      node_kind_name(body->kind));
+    if (!is_member(g, body, "query", NODE_STRING, &query) ||
+        !is_member(g, body, "operationName", NODE_STRING, &operation) ||
+        !is_member(g, body, "variables", NODE_OBJECT, &variables) ||
+        !is_member(g, body, "extensions", NODE_OBJECT, &extensions))
         return;
     if (!query)
-        return REFUSE(g, 400, "the body has no \"query\", expected one such as {\"query\":\"{models{name}}\"}");
+        return REFUSE(g, 400,
+                      "the body has no \"query\", expected one such as {\"query\":\"{models{name}}\"}");
     run(g, query->text, operation ? operation->text : STR_NONE, variables);
 }
 

@@ -11,8 +11,8 @@ struct check {
 
 /* ---- errors ---- */
 
-static void add_error(struct gql_request *r, unsigned line, unsigned column, const struct node *path, unsigned status,
-                      struct str message)
+static void add_error(struct gql_request *r, unsigned line, unsigned column, const struct node *path,
+                      unsigned status, struct str message)
 {
     struct arena *a = r->arena;
     if (r->n_faults++ >= GQL_FAULTS_MAX)
@@ -20,7 +20,8 @@ static void add_error(struct gql_request *r, unsigned line, unsigned column, con
     struct node *error = node_add(r->errors, STR_NONE, node_object(a));
     node_add(error, STR("message"), node_text(a, message));
     if (line) {
-        struct node *list = node_add(error, STR("locations"), node_list(a)), *one = node_add(list, STR_NONE, node_object(a));
+        struct node *list = node_add(error, STR("locations"), node_list(a)),
+                    *one = node_add(list, STR_NONE, node_object(a));
         node_add(one, STR("line"), node_uint(a, line));
         node_add(one, STR("column"), node_uint(a, column));
     }
@@ -33,7 +34,8 @@ static void add_error(struct gql_request *r, unsigned line, unsigned column, con
         node_add(node_add(error, STR("extensions"), node_object(a)), STR("status"), node_uint(a, status));
 }
 
-void gql_error(struct gql_request *r, unsigned line, unsigned column, const struct node *path, unsigned status, const char *fmt, ...)
+void gql_error(struct gql_request *r, unsigned line, unsigned column, const struct node *path,
+               unsigned status, const char *fmt, ...)
 {
     char text[800];
     va_list args;
@@ -96,9 +98,10 @@ static struct node *wrong(const struct coercion *c, const struct node *value, st
     bool named = value->kind == NODE_NUMBER || value->kind == NODE_STRING || value->kind == NODE_ENUM;
     unsigned line = c->from_json || !value->line ? c->line : value->line;
     unsigned column = c->from_json || !value->line ? c->column : value->column;
-    gql_error(c->r, line, column, c->path, c->path ? 400 : 0, "%.*s: found %s%s%.*s%s, expected %.*s", STR_ARG(c->what),
-              node_kind_name(value->kind), named ? " '" : "", named ? (int)(value->text.n < 60 ? value->text.n : 60) : 0,
-              named ? value->text.p : "", named ? "'" : "", STR_ARG(type));
+    gql_error(c->r, line, column, c->path, c->path ? 400 : 0, "%.*s: found %s%s%.*s%s, expected %.*s",
+              STR_ARG(c->what), node_kind_name(value->kind), named ? " '" : "",
+              named ? (int)(value->text.n < 60 ? value->text.n : 60) : 0, named ? value->text.p : "",
+              named ? "'" : "", STR_ARG(type));
     return NULL;
 }
 
@@ -120,8 +123,9 @@ static bool is_int(struct str number)
 
 static bool scalar_takes(const struct coercion *c, struct str name, const struct node *v)
 {
-    bool fraction = v->kind == NODE_NUMBER && (memchr(v->text.p, '.', v->text.n) || memchr(v->text.p, 'e', v->text.n) ||
-                                               memchr(v->text.p, 'E', v->text.n));
+    bool fraction =
+        v->kind == NODE_NUMBER && (memchr(v->text.p, '.', v->text.n) || memchr(v->text.p, 'e', v->text.n) ||
+                                   memchr(v->text.p, 'E', v->text.n));
     if (str_eq(name, STR("JSON")))
         return true;
     if (str_eq(name, STR("Int")))
@@ -176,7 +180,8 @@ static struct node *coerce_variable(const struct coercion *c, struct str type, c
     v->used = true;
     bool has_default = (v->fallback && v->fallback->kind != NODE_NULL) || c->has_default;
     if (!str_eq(gql_named(type), STR("JSON")) && !type_fits(v->type, type, has_default)) {
-        FAULT(r, in, "the variable $%.*s is of type %.*s, expected %.*s", STR_ARG(in->text), STR_ARG(v->type), STR_ARG(type));
+        FAULT(r, in, "the variable $%.*s is of type %.*s, expected %.*s", STR_ARG(in->text), STR_ARG(v->type),
+              STR_ARG(type));
         return NULL;
     }
     return node_new(r->arena, NODE_NULL, STR_NONE);
@@ -224,8 +229,8 @@ static struct node *coerce(const struct coercion *c, struct str type, const stru
 
 /* ---- arguments ---- */
 
-struct node *gql_arguments(struct gql_request *r, struct gql_input_def *defs, const struct gql_selection *at, const struct node *given,
-                           const struct node *path)
+struct node *gql_arguments(struct gql_request *r, struct gql_input_def *defs, const struct gql_selection *at,
+                           const struct node *given, const struct node *path)
 {
     struct node *out = node_object(r->arena);
     for (struct gql_input_def *def = defs; def; def = def->next) {
@@ -247,8 +252,8 @@ struct node *gql_arguments(struct gql_request *r, struct gql_input_def *defs, co
     return out;
 }
 
-static void check_arguments(struct check *c, struct gql_input_def *defs, const struct node *given, const char *of, struct str name,
-                            unsigned line, unsigned column)
+static void check_arguments(struct check *c, struct gql_input_def *defs, const struct node *given,
+                            const char *of, struct str name, unsigned line, unsigned column)
 {
     struct gql_request *r = c->r;
     for (const struct node *m = given ? given->first : NULL; m; m = m->next) {
@@ -268,8 +273,8 @@ static void check_arguments(struct check *c, struct gql_input_def *defs, const s
     }
     for (struct gql_input_def *def = defs; def; def = def->next)
         if (gql_is_required(def->type) && !def->fallback && !node_get(given, def->name))
-            gql_error(r, line, column, NULL, 0, "%s '%.*s' needs the argument '%.*s' of type %.*s", of, STR_ARG(name),
-                      STR_ARG(def->name), STR_ARG(def->type));
+            gql_error(r, line, column, NULL, 0, "%s '%.*s' needs the argument '%.*s' of type %.*s", of,
+                      STR_ARG(name), STR_ARG(def->name), STR_ARG(def->type));
 }
 
 static void check_directives(struct check *c, const struct gql_directive *d, bool allowed)
@@ -277,7 +282,8 @@ static void check_directives(struct check *c, const struct gql_directive *d, boo
     for (const struct gql_directive *one = d; one; one = one->next) {
         struct gql_input_def *args = gql_directive_args(c->r->schema, one->name);
         if (!args) {
-            FAULT(c->r, one, "there is no directive '@%.*s', there are @skip and @include", STR_ARG(one->name));
+            FAULT(c->r, one, "there is no directive '@%.*s', there are @skip and @include",
+                  STR_ARG(one->name));
             continue;
         }
         if (!allowed)
@@ -316,6 +322,7 @@ struct collector {
     const struct gql_type_def *type;
     struct gql_collected *first, **end;
     unsigned n_keys;
+    bool full;                    /* more keys than may be: the rest is not looked at */
     struct visited {
         struct visited *next;
         const struct gql_definition *fragment;
@@ -365,22 +372,27 @@ static void collect_field(struct collector *k, const struct gql_selection *s)
     while (same && !str_eq(same->first->key, s->key))
         same = same->next;
     if (same && k->check && !same_field(same->first, s))
-        FAULT(r, s, "'%.*s' stands for two different fields or arguments here: use an alias", STR_ARG(s->key));
-    if (!same && k->n_keys++ >= GQL_KEYS_MAX)
-        return k->n_keys > GQL_KEYS_MAX + 1 ? (void)0 : (void)FAULT(r, s, "more than %d fields in one place", GQL_KEYS_MAX);
+        FAULT(r, s, "'%.*s' stands for two different fields or arguments here: use an alias",
+              STR_ARG(s->key));
+    if (!same && k->n_keys == GQL_KEYS_MAX) {
+        FAULT(r, s, "more than %d fields in one place", GQL_KEYS_MAX);
+        k->full = true;
+        return;
+    }
     if (!same) {
+        k->n_keys++;
         same = arena_zalloc(r->arena, sizeof *same);
         same->field = field;
         same->first = s;
+        same->last_set = &same->sets;
         *k->end = same;
         k->end = &same->next;
     }
     if (s->selections) {
-        struct gql_sets **last = &same->sets;
-        while (*last)
-            last = &(*last)->next;
-        *last = arena_zalloc(r->arena, sizeof **last);
-        (*last)->selections = s->selections;
+        struct gql_sets *set = arena_zalloc(r->arena, sizeof *set);
+        set->selections = s->selections;
+        *same->last_set = set;
+        same->last_set = &set->next;
     }
 }
 
@@ -392,7 +404,8 @@ static bool fits_type(struct collector *k, struct str on, const struct gql_selec
     if (k->check && (!type || type->kind != GQL_OBJECT))
         FAULT(k->r, at, "a fragment cannot be on '%.*s', which is no type with fields", STR_ARG(on));
     else if (k->check && type != k->type)
-        FAULT(k->r, at, "a fragment on %.*s never fits here, where a %.*s is", STR_ARG(on), STR_ARG(k->type->name));
+        FAULT(k->r, at, "a fragment on %.*s never fits here, where a %.*s is", STR_ARG(on),
+              STR_ARG(k->type->name));
     return type == k->type;
 }
 
@@ -418,7 +431,7 @@ static void collect_set(struct collector *k, const struct gql_selection *s, unsi
 {
     if (s && depth > GQL_SPREADS_MAX)
         FAULT(k->r, s, "fragments inside each other more than %d deep", GQL_SPREADS_MAX);
-    for (; s && depth <= GQL_SPREADS_MAX && step(k->r, s); s = s->next) {
+    for (; s && depth <= GQL_SPREADS_MAX && !k->full && step(k->r, s); s = s->next) {
         if (k->check)
             check_directives(k->check, s->directives, true);
         else if (gql_skipped(k->r, s->directives))
@@ -432,8 +445,8 @@ static void collect_set(struct collector *k, const struct gql_selection *s, unsi
     }
 }
 
-static struct gql_collected *collect(struct gql_request *r, struct check *check, const struct gql_type_def *type,
-                                     const struct gql_sets *sets)
+static struct gql_collected *collect(struct gql_request *r, struct check *check,
+                                     const struct gql_type_def *type, const struct gql_sets *sets)
 {
     struct collector k = {.r = r, .check = check, .type = type};
     k.end = &k.first;
@@ -442,24 +455,28 @@ static struct gql_collected *collect(struct gql_request *r, struct check *check,
     return k.first;
 }
 
-struct gql_collected *gql_collect(struct gql_request *r, const struct gql_type_def *type, const struct gql_sets *sets)
+struct gql_collected *gql_collect(struct gql_request *r, const struct gql_type_def *type,
+                                  const struct gql_sets *sets)
 {
     return collect(r, NULL, type, sets);
 }
 
 /* ---- whole requests ---- */
 
-static void check_fields(struct check *c, const struct gql_type_def *type, const struct gql_sets *sets, unsigned depth)
+static void check_fields(struct check *c, const struct gql_type_def *type, const struct gql_sets *sets,
+                         unsigned depth)
 {
     struct gql_request *r = c->r;
-    for (struct gql_collected *f = collect(r, c, type, sets); f && r->n_faults < GQL_FAULTS_MAX; f = f->next) {
+    for (struct gql_collected *f = collect(r, c, type, sets); f && r->n_faults < GQL_FAULTS_MAX;
+         f = f->next) {
         const struct gql_type_def *inner = gql_type(r->schema, gql_named(f->field->type));
         if (inner->kind == GQL_OBJECT && !f->sets)
-            FAULT(r, f->first, "field '%.*s' is a %.*s: say which of its fields, as in %.*s { %.*s }", STR_ARG(f->first->name),
-                  STR_ARG(inner->name), STR_ARG(f->first->name), STR_ARG(inner->fields->name));
+            FAULT(r, f->first, "field '%.*s' is a %.*s: say which of its fields, as in %.*s { %.*s }",
+                  STR_ARG(f->first->name), STR_ARG(inner->name), STR_ARG(f->first->name),
+                  STR_ARG(inner->fields->name));
         else if (inner->kind != GQL_OBJECT && f->sets)
-            FAULT(r, f->first, "field '%.*s' is a %.*s, which has no fields of its own", STR_ARG(f->first->name),
-                  STR_ARG(inner->name));
+            FAULT(r, f->first, "field '%.*s' is a %.*s, which has no fields of its own",
+                  STR_ARG(f->first->name), STR_ARG(inner->name));
         else if (f->sets && depth == GQL_DEPTH_MAX)
             FAULT(r, f->first, "fields inside each other more than %d deep", GQL_DEPTH_MAX);
         else if (f->sets)
@@ -468,7 +485,8 @@ static void check_fields(struct check *c, const struct gql_type_def *type, const
 }
 
 /* Follows spreads; mark 1: on the way here, 2: seen. */
-static void check_cycles(struct gql_request *r, struct gql_definition *fragment, const struct gql_selection *s)
+static void check_cycles(struct gql_request *r, struct gql_definition *fragment,
+                         const struct gql_selection *s)
 {
     for (; s; s = s->next) {
         struct gql_definition *to = s->kind == GQL_SPREAD ? fragment_of(r, s->name) : NULL;
@@ -489,8 +507,10 @@ static void check_names(struct gql_request *r)
     for (struct gql_definition *d = r->document; d; d = d->next) {
         n_operations += d->kind != GQL_FRAGMENT;
         for (struct gql_definition *b = r->document; b != d; b = b->next)
-            if (d->name.p && b->name.p && (b->kind == GQL_FRAGMENT) == (d->kind == GQL_FRAGMENT) && str_eq(b->name, d->name))
-                FAULT(r, d, "there are two %s '%.*s'", d->kind == GQL_FRAGMENT ? "fragments" : "operations", STR_ARG(d->name));
+            if (d->name.p && b->name.p && (b->kind == GQL_FRAGMENT) == (d->kind == GQL_FRAGMENT) &&
+                str_eq(b->name, d->name))
+                FAULT(r, d, "there are two %s '%.*s'", d->kind == GQL_FRAGMENT ? "fragments" : "operations",
+                      STR_ARG(d->name));
         if (++n_definitions > 200) {
             FAULT(r, d, "more than 200 operations and fragments");
             return;
@@ -517,7 +537,8 @@ static void check_variables(struct check *c)
             FAULT(r, v, "the variable $%.*s is defined twice", STR_ARG(v->name));
         check_directives(c, v->directives, false);
         if (!is_input_type(r->schema, v->type)) {
-            FAULT(r, v, "the variable $%.*s is of type '%.*s', which no input has", STR_ARG(v->name), STR_ARG(v->type));
+            FAULT(r, v, "the variable $%.*s is of type '%.*s', which no input has", STR_ARG(v->name),
+                  STR_ARG(v->type));
             v->type = STR("JSON");
             continue;
         }

@@ -1,4 +1,5 @@
-/* graphql_check.h - is a request right by the schema, and what do its arguments and variables mean? Pure. Any thread. */
+/* graphql_check.h - is a request right by the schema, and what do its arguments and variables mean? Pure. Any
+ * thread. */
 #pragma once
 
 #include "api/graphql_schema.h"
@@ -21,22 +22,25 @@ struct gql_request {
     struct node *errors;       /* a list, as it goes into the answer */
 };
 
-/* All rules of the specification that our schema can break (no interfaces, no unions, no subscriptions). False: errors has them. */
+/* All rules of the specification that our schema can break (no interfaces, no unions, no subscriptions).
+ * False: errors has them. */
 bool gql_check(struct gql_request *);
 
-/* Chooses the operation (name STR_NONE: the only one) and coerces its variables (NULL: none were given). False: errors has why. */
+/* Chooses the operation (name STR_NONE: the only one) and coerces its variables (NULL: none were given).
+ * False: errors has why. */
 bool gql_choose(struct gql_request *, struct str name, const struct node *variables);
 
-/* The arguments of a field or directive as an object, variables put in, defaults too. NULL after an error (path NULL: none). */
-struct node *gql_arguments(struct gql_request *, struct gql_input_def *, const struct gql_selection *, const struct node *given,
-                           const struct node *path);
+/* The arguments of a field or directive as an object, variables put in, defaults too. NULL after an error
+ * (path NULL: none). */
+struct node *gql_arguments(struct gql_request *, struct gql_input_def *, const struct gql_selection *,
+                           const struct node *given, const struct node *path);
 
 /* Is it left out by @skip or @include? */
 bool gql_skipped(struct gql_request *, const struct gql_directive *);
 
 /* Adds {message, locations, path, extensions: {status}}; status 0: no extensions. */
-void gql_error(struct gql_request *, unsigned line, unsigned column, const struct node *path, unsigned status, const char *fmt, ...)
-    __attribute__((format(printf, 6, 7)));
+void gql_error(struct gql_request *, unsigned line, unsigned column, const struct node *path, unsigned status,
+               const char *fmt, ...) __attribute__((format(printf, 6, 7)));
 
 /* The fields of selection sets for one type, those under one key together. */
 struct gql_collected {
@@ -46,7 +50,7 @@ struct gql_collected {
     struct gql_sets {          /* the selections below, of all fields with this key */
         struct gql_sets *next;
         const struct gql_selection *selections;
-    } *sets;
+    } *sets, **last_set;
 };
 /* For running: skipped ones are left out. */
 struct gql_collected *gql_collect(struct gql_request *, const struct gql_type_def *, const struct gql_sets *);

@@ -48,8 +48,9 @@ static bool model_of(struct gql_root *root, const char *argument, const struct c
     *model = conf_model_named(conf, name->text);
     if (*model)
         return true;
-    gql_root_error(root, 404, "there is no model '%.*s', the configuration has: %.*s", (int)(name->text.n < 100 ? name->text.n : 100),
-                   name->text.p, STR_ARG(model_names(&call_of(root)->arena, conf)));
+    gql_root_error(root, 404, "there is no model '%.*s', the configuration has: %.*s",
+                   (int)(name->text.n < 100 ? name->text.n : 100), name->text.p,
+                   STR_ARG(model_names(&call_of(root)->arena, conf)));
     gql_resolved(root, NULL);
     return false;
 }
@@ -61,8 +62,12 @@ static struct node *model_value(struct call *call, const struct conf_model *m)
     struct arena *a = &call->arena;
     struct node *out = camel_object(a, model_node(a, call->conf, m));
     struct node *targets = node_get(out, STR("targets"));
-    *targets = (struct node){.kind = NODE_OBJECT, .key = targets->key, .next = targets->next, .first = targets->first,
-                             .last = targets->last, .n = targets->n};
+    *targets = (struct node){.kind = NODE_OBJECT,
+                             .key = targets->key,
+                             .next = targets->next,
+                             .first = targets->first,
+                             .last = targets->last,
+                             .n = targets->n};
     for (struct node *t = targets->first; t; t = t->next)
         t->key = camel(a, t->key);
     node_add(out, STR("name"), node_text(a, str_of(m->name)));
@@ -126,10 +131,14 @@ static struct node *search_parts(struct field_search *f, struct str body)
     struct err err;
     struct node *doc = tree_read(a, body, &err), *out = node_object(a);
     if (!doc) {
-        gql_root_error(root, 502, "the upstream's answer cannot be taken apart (%s): ask for less, or use optimizedSearch", err.text);
+        gql_root_error(root, 502,
+                       "the upstream's answer cannot be taken apart (%s): ask for less, or use "
+                       "optimizedSearch",
+                       err.text);
         return NULL;
     }
-    struct node *result = node_get(doc, STR("result")), *status = node_get(doc, STR("status")), *time = node_get(doc, STR("time"));
+    struct node *result = node_get(doc, STR("result")), *status = node_get(doc, STR("status")),
+                *time = node_get(doc, STR("time"));
     struct text raw = {0};
     if (result)
         node_write(&raw, result);
@@ -233,7 +242,8 @@ static void begin_search(struct gql_root *root, bool in_parts)
     f->search.done = searched;
     if (vector)
         node_write(&written, vector);
-    struct str text = vector ? arena_copy(&call->arena, (struct str){written.p, written.n}) : search_probe(&call->arena, f->model);
+    struct str text = vector ? arena_copy(&call->arena, (struct str){written.p, written.n})
+                             : search_probe(&call->arena, f->model);
     text_free(&written);
     if (!text.n) {
         gql_root_error(root, 400, SEARCH_NO_PROBE, f->model->name);
@@ -349,8 +359,8 @@ static void resolve_status(struct gql_root *root)
     gql_resolved(root, models);
 }
 
-static void resolve_deed(struct gql_root *root, const struct api_tuning *t, bool begun, uint64_t id, uint64_t busy,
-                         const struct err *err)
+static void resolve_deed(struct gql_root *root, const struct api_tuning *t, bool begun, uint64_t id,
+                         uint64_t busy, const struct err *err)
 {
     if (begun)
         return gql_resolved(root, tree_of(&call_of(root)->arena, t->job(t->arg, id)));
@@ -368,17 +378,20 @@ static void resolve_apply(struct gql_root *root)
     unsigned n = 0;
     if (!t)
         return;
-    for (const struct node *m = given_models ? given_models->first : NULL; m && n < CONF_MODELS_MAX; m = m->next) {
+    for (const struct node *m = given_models ? given_models->first : NULL; m && n < CONF_MODELS_MAX;
+         m = m->next) {
         const struct conf_model *model = conf_model_named(call_of(root)->conf, m->text);
         if (!model) {
-            gql_root_error(root, 404, "there is no model '%.*s', the configuration has: %.*s", (int)(m->text.n < 100 ? m->text.n : 100),
-                           m->text.p, STR_ARG(model_names(&call_of(root)->arena, call_of(root)->conf)));
+            gql_root_error(root, 404, "there is no model '%.*s', the configuration has: %.*s",
+                           (int)(m->text.n < 100 ? m->text.n : 100), m->text.p,
+                           STR_ARG(model_names(&call_of(root)->arena, call_of(root)->conf)));
             return gql_resolved(root, NULL);
         }
         names[n++] = model->name;
     }
     if (given_models && !n) {
-        gql_root_error(root, 400, "argument 'models': an empty list, expected names, or nothing for all models");
+        gql_root_error(root, 400,
+                       "argument 'models': an empty list, expected names, or nothing for all models");
         return gql_resolved(root, NULL);
     }
     bool begun = t->apply(t->arg, names, n, &id, &busy, &err);

@@ -108,14 +108,18 @@ static void read_number(struct parser *p)
         p->at++;
     p->token.kind = TOKEN_NUMBER;
     p->token.text = str_slice(from, (size_t)(p->at - from));
-    p->token.is_float = memchr(from, '.', p->token.text.n) || memchr(from, 'e', p->token.text.n) || memchr(from, 'E', p->token.text.n);
+    p->token.is_float = memchr(from, '.', p->token.text.n) || memchr(from, 'e', p->token.text.n) ||
+                        memchr(from, 'E', p->token.text.n);
     if (!json_is_number(p->token.text) || (p->at < p->end && is_name_start(*p->at)))
         bad(p, from, "'%.*s' is not a number", (int)(p->token.text.n < 40 ? p->token.text.n : 40), from);
 }
 
 static int hex_digit(char c)
 {
-    return is_digit(c) ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+    return is_digit(c)            ? c - '0'
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                  : -1;
 }
 
 static size_t put_utf8(char *out, unsigned code)
@@ -191,7 +195,8 @@ static void read_string(struct parser *p)
                 return bad(p, p->at, "a string has an escape that GraphQL does not know");
             n += put;
         } else if (!length || (c < ' ' && c != '\t')) {
-            return bad(p, p->at, "a string holds %s", length ? "a line end or a control character" : "bytes that are not UTF-8");
+            return bad(p, p->at, "a string holds %s",
+                       length ? "a line end or a control character" : "bytes that are not UTF-8");
         } else {
             memcpy(out + n, p->at, length);
             n += length;
@@ -284,11 +289,13 @@ static void advance(struct parser *p)
     if (p->failed)
         return;
     skip_ignored(p);
-    p->token = (struct token){.kind = TOKEN_END, .line = p->line, .column = column_of(p, p->at), .text = str_slice(p->at, 0)};
+    p->token = (struct token){
+        .kind = TOKEN_END, .line = p->line, .column = column_of(p, p->at), .text = str_slice(p->at, 0)};
     if (p->at == p->end)
         return;
     if (++p->n_tokens > GQL_TOKENS_MAX)
-        return bad(p, p->at, "the document is too long, at most %d words and marks are taken", GQL_TOKENS_MAX);
+        return bad(p, p->at, "the document is too long, at most %d words and marks are taken",
+                   GQL_TOKENS_MAX);
     const char *from = p->at;
     size_t left = (size_t)(p->end - from);
     if (is_name_start(*from)) {
@@ -338,13 +345,15 @@ static void unexpected(struct parser *p, const char *expected)
     if (p->failed)
         return;
     p->line = p->token.line; /* a fault is where the token begins, not behind it */
-    const char *found = p->token.kind == TOKEN_END ? "the end" : p->token.kind == TOKEN_STRING ? "a string" : NULL;
+    const char *found = p->token.kind == TOKEN_END      ? "the end"
+                        : p->token.kind == TOKEN_STRING ? "a string"
+                                                        : NULL;
     char text[240];
     if (found)
         snprintf(text, sizeof text, "found %s, expected %s", found, expected);
     else
-        snprintf(text, sizeof text, "found '%.*s', expected %s", (int)(p->token.text.n < 40 ? p->token.text.n : 40), p->token.text.p,
-                 expected);
+        snprintf(text, sizeof text, "found '%.*s', expected %s",
+                 (int)(p->token.text.n < 40 ? p->token.text.n : 40), p->token.text.p, expected);
     gql_fail(p->fault, p->token.line, p->token.column, "Syntax error: %s", text);
     p->failed = true;
     p->token.kind = TOKEN_BAD;
@@ -376,7 +385,8 @@ static bool enter(struct parser *p)
     if (p->depth++ < GQL_NEST_MAX)
         return true;
     if (!p->failed)
-        gql_fail(p->fault, p->token.line, p->token.column, "Syntax error: nested deeper than %d", GQL_NEST_MAX);
+        gql_fail(p->fault, p->token.line, p->token.column, "Syntax error: nested deeper than %d",
+                 GQL_NEST_MAX);
     p->failed = true;
     p->at = p->end;
     return false;
@@ -644,7 +654,8 @@ static void parse_definition(struct parser *p, struct gql_definition *d)
 
 static void parser_init(struct parser *p, struct arena *arena, struct str text, struct gql_fault *fault)
 {
-    *p = (struct parser){.arena = arena, .at = text.p, .end = text.p + text.n, .line_at = text.p, .line = 1, .fault = fault};
+    *p = (struct parser){
+        .arena = arena, .at = text.p, .end = text.p + text.n, .line_at = text.p, .line = 1, .fault = fault};
     advance(p);
 }
 

@@ -1,6 +1,6 @@
-/* graphql_parse.h - GraphQL texts as trees: requests, and the schema in its own language. Pure, fuzzed; follows the specification's
- * grammar (October 2021). Any thread. Trees lie in the arena; names are slices of the text.
- * Types are kept as they are written, without blanks: "[Float!]!". */
+/* graphql_parse.h - GraphQL texts as trees: requests, and the schema in its own language. Pure, fuzzed;
+ * follows the specification's grammar (October 2021). Any thread. Trees lie in the arena; names are slices of
+ * the text. Types are kept as they are written, without blanks: "[Float!]!". */
 #pragma once
 
 #include "api/tree.h"
@@ -30,7 +30,8 @@ struct gql_selection {
     struct gql_selection *next;
     enum gql_selection_kind kind;
     unsigned line, column;
-    struct str key, name; /* field: alias or name, and name; spread: name of the fragment; inline: name is its type, p NULL: none */
+    struct str key, name; /* field: alias or name, and name; spread: name of the fragment; inline: name is its
+                             type, p NULL: none */
     struct node *args;    /* an object; names may stand there twice: the checker says so */
     struct gql_directive *directives;
     struct gql_selection *selections; /* NULL: none */
@@ -61,7 +62,8 @@ struct gql_definition {
 /* A request: operations and fragments. NULL with the fault. */
 struct gql_definition *gql_parse(struct arena *, struct str text, struct gql_fault *);
 
-/* ---- the schema's language, as far as ours needs it: scalar, enum, type, input; descriptions; no directives, no extensions ---- */
+/* ---- the schema's language, as far as ours needs it: scalar, enum, type, input; descriptions; no
+ * directives, no extensions ---- */
 
 enum gql_kind { GQL_SCALAR, GQL_OBJECT, GQL_ENUM, GQL_INPUT };
 
@@ -111,4 +113,5 @@ static inline struct str gql_item(struct str list) /* of a nullable list */
 
 struct str gql_named(struct str type); /* the name inside all brackets */
 
-bool gql_fail(struct gql_fault *, unsigned line, unsigned column, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+bool gql_fail(struct gql_fault *, unsigned line, unsigned column, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));

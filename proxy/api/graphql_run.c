@@ -49,7 +49,8 @@ void gql_run_start(struct gql_run *run)
 {
     struct gql_request *r = &run->request;
     struct gql_sets sets = {NULL, r->operation->selections};
-    const struct gql_type_def *type = gql_type(r->schema, r->operation->kind == GQL_MUTATION ? STR("Mutation") : STR("Query"));
+    const struct gql_type_def *type =
+        gql_type(r->schema, r->operation->kind == GQL_MUTATION ? STR("Mutation") : STR("Query"));
     r->n_steps = 0;
     struct gql_collected *fields = gql_collect(r, type, &sets);
     for (struct gql_collected *f = fields; f; f = f->next)
@@ -89,15 +90,17 @@ static struct node *path_of(struct gql_request *r, const struct place *place)
     for (; place && n < sizeof at / sizeof *at; place = place->up)
         at[n++] = place;
     while (n-- > 0)
-        node_add(path, STR_NONE, at[n]->key.p ? node_text(r->arena, at[n]->key) : node_uint(r->arena, at[n]->index));
+        node_add(path, STR_NONE,
+                 at[n]->key.p ? node_text(r->arena, at[n]->key) : node_uint(r->arena, at[n]->index));
     return path;
 }
 
-static struct node *complete(struct gql_request *r, struct str type, struct node *value, const struct gql_collected *f,
-                             const struct place *place);
+static struct node *complete(struct gql_request *r, struct str type, struct node *value,
+                             const struct gql_collected *f, const struct place *place);
 
 /* The member of a source that a field means. */
-static struct node *member(struct gql_request *r, const struct gql_type_def *type, const struct node *source, const struct gql_collected *f)
+static struct node *member(struct gql_request *r, const struct gql_type_def *type, const struct node *source,
+                           const struct gql_collected *f)
 {
     if (str_eq(f->field->name, STR("__typename")))
         return node_text(r->arena, type->name);
@@ -106,15 +109,17 @@ static struct node *member(struct gql_request *r, const struct gql_type_def *typ
     struct node *found = node_get(source, f->field->name);
     if (!found)
         return node_text(r->arena, STR_NONE);
-    struct node *own = node_new(r->arena, found->kind, found->text); /* it may go into the answer more than once */
+    struct node *own =
+        node_new(r->arena, found->kind, found->text); /* it may go into the answer more than once */
     own->first = found->first;
     own->last = found->last;
     own->n = found->n;
     return own;
 }
 
-static struct node *complete_object(struct gql_request *r, const struct gql_type_def *type, const struct node *source,
-                                    const struct gql_collected *f, const struct place *place)
+static struct node *complete_object(struct gql_request *r, const struct gql_type_def *type,
+                                    const struct node *source, const struct gql_collected *f,
+                                    const struct place *place)
 {
     struct node *out = node_object(r->arena);
     for (struct gql_collected *in = gql_collect(r, type, f->sets); in; in = in->next) {
@@ -127,8 +132,8 @@ static struct node *complete_object(struct gql_request *r, const struct gql_type
     return out;
 }
 
-static struct node *complete_list(struct gql_request *r, struct str item_type, const struct node *list, const struct gql_collected *f,
-                                  const struct place *place)
+static struct node *complete_list(struct gql_request *r, struct str item_type, const struct node *list,
+                                  const struct gql_collected *f, const struct place *place)
 {
     struct node *out = node_list(r->arena);
     unsigned index = 0;
@@ -147,8 +152,8 @@ static struct node *complete_list(struct gql_request *r, struct str item_type, c
 }
 
 /* NULL: a null where none may be; the error is in the list, and what holds it becomes null. */
-static struct node *complete(struct gql_request *r, struct str type, struct node *value, const struct gql_collected *f,
-                             const struct place *place)
+static struct node *complete(struct gql_request *r, struct str type, struct node *value,
+                             const struct gql_collected *f, const struct place *place)
 {
     struct str nullable = gql_nullable(type);
     const struct gql_type_def *def = gql_type(r->schema, gql_named(type));
@@ -162,7 +167,8 @@ static struct node *complete(struct gql_request *r, struct str type, struct node
     if (!gql_is_required(type))
         return node_new(r->arena, NODE_NULL, STR_NONE);
     if (out)
-        gql_error(r, f->first->line, f->first->column, path_of(r, place), 0, "field '%.*s' has no value", STR_ARG(f->first->name));
+        gql_error(r, f->first->line, f->first->column, path_of(r, place), 0, "field '%.*s' has no value",
+                  STR_ARG(f->first->name));
     return NULL;
 }
 

@@ -1,6 +1,6 @@
-/* graphql_run.h - a request being executed. Only the fields of Query and Mutation do anything; they are resolved into JSON trees, at once or
- * later, queries all together, mutations one after the other. What lies below them is picked from the trees.
- * Owner: the control thread; everything lies in the call's arena. */
+/* graphql_run.h - a request being executed. Only the fields of Query and Mutation do anything; they are
+ * resolved into JSON trees, at once or later, queries all together, mutations one after the other. What lies
+ * below them is picked from the trees. Owner: the control thread; everything lies in the call's arena. */
 #pragma once
 
 #include "api/call.h"
@@ -26,17 +26,19 @@ struct gql_run {
     unsigned n_roots, n_waiting;
     struct gql_root *root;
     void (*done)(struct gql_run *);  /* all are resolved */
-    bool running;                    /* fields are being begun: what resolves at once does not go on by itself */
+    bool running; /* fields are being begun: what resolves at once does not go on by itself */
 };
 
 /* Begins; done() comes from within or later. */
 void gql_run_start(struct gql_run *);
 void gql_run_stop(struct gql_run *);
-struct node *gql_run_data(struct gql_run *); /* after done(): the answer's data; null when an error went all the way up */
+struct node *
+gql_run_data(struct gql_run *); /* after done(): the answer's data; null when an error went all the way up */
 
 /* For resolvers: the field has its value (NULL after gql_root_error). Once. */
 void gql_resolved(struct gql_root *, struct node *value);
-void gql_root_error(struct gql_root *, unsigned status, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+void gql_root_error(struct gql_root *, unsigned status, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
 
 /* graphql_fields.c: begins a field of Query or Mutation. */
 void gql_resolve(struct gql_root *);

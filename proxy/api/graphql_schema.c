@@ -5,15 +5,16 @@
 #include "base/ensure.h"
 #include "base/mem.h"
 
-/* A field whose type is an object takes its members from a JSON object under the same names; graphql_fields.c makes those of Query and
- * Mutation. */
+/* A field whose type is an object takes its members from a JSON object under the same names; graphql_fields.c
+ * makes those of Query and Mutation. */
 static const char schema_text[] =
     "\"any JSON value\" scalar JSON scalar String scalar Int scalar Float scalar Boolean scalar ID\n"
     "type Query {\n"
     "  \"a search with the model's settings, and what was done; without a vector a probe with a fixed one\"\n"
     "  optimizedSearch(model: String!, vector: [Float!], limit: Int = 10): JSON!\n"
     "  \"the same, part by part\"\n"
-    "  search(model: String!, vector: [Float!], limit: Int = 10, filter: JSON, params: JSON, withPayload: JSON, withVector: JSON,\n"
+    "  search(model: String!, vector: [Float!], limit: Int = 10, filter: JSON, params: JSON, withPayload: "
+    "JSON, withVector: JSON,\n"
     "         scoreThreshold: Float, using: String): SearchResult!\n"
     "  models: [Model!]!\n"
     "  model(name: String!): Model\n"
@@ -28,43 +29,61 @@ static const char schema_text[] =
     "  \"begins to take back what was applied: of this model, or of all\"\n"
     "  rollbackOptimizations(model: String): Job!\n"
     "}\n"
-    "type SearchResult { model: String! status: String! \"seconds\" time: Float! points: [Point!]! \"Qdrant's own\" result: JSON!\n"
+    "type SearchResult { model: String! status: String! \"seconds\" time: Float! points: [Point!]! "
+    "\"Qdrant's own\" result: JSON!\n"
     "  optimization: SearchOptimization! }\n"
-    "type Point { id: JSON! version: Int score: Float payload: JSON vector: JSON shardKey: JSON orderValue: JSON }\n"
-    "type SearchOptimization { operation: String! collection: String! params: ParamsChange! parametersChanged: Int!\n"
-    "  \"hit, miss or why not\" cache: String! cacheStatus: String coalesced: Boolean! upstream: String \"microseconds\" stepsUs: JSON! }\n"
+    "type Point { id: JSON! version: Int score: Float payload: JSON vector: JSON shardKey: JSON orderValue: "
+    "JSON }\n"
+    "type SearchOptimization { operation: String! collection: String! params: ParamsChange! "
+    "parametersChanged: Int!\n"
+    "  \"hit, miss or why not\" cache: String! cacheStatus: String coalesced: Boolean! upstream: String "
+    "\"microseconds\" stepsUs: JSON! }\n"
     "type ParamsChange { before: JSON after: JSON }\n"
-    "type Model { name: String! collection: String! collections: [String!]! vectorSize: Int upstream: String! targets: Targets!\n"
+    "type Model { name: String! collection: String! collections: [String!]! vectorSize: Int upstream: "
+    "String! targets: Targets!\n"
     "  metrics: JSON! }\n"
     "type Targets { p50Us: Float ops: Float hitRate: Float recall: Float }\n"
-    "type OptimizationStatus { model: String! \"off, observe or enforce\" mode: String resting: Boolean wish: JSON\n"
+    "type OptimizationStatus { model: String! \"off, observe or enforce\" mode: String resting: Boolean "
+    "wish: JSON\n"
     "  collections: [CollectionStatus!]! targets: Targets lastTest: JSON }\n"
-    "type CollectionStatus { collection: String! status: String points: Float seen: Float fact: JSON drift: [Drift!] gaveUp: [String!]\n"
+    "type CollectionStatus { collection: String! status: String points: Float seen: Float fact: JSON drift: "
+    "[Drift!] gaveUp: [String!]\n"
     "  repairs: Int warnings: [String!] }\n"
     "type Drift { path: String! is: JSON wished: JSON cost: String }\n"
-    "type Purge { models: [String!]! \"names whose answers went; everything, where patterns name them\" purged: [String!]! }\n"
-    "type Job { id: Int! kind: String! model: String state: String! progress: Float! text: String! result: JSON }\n"
-    "type __Schema { description: String types: [__Type!]! queryType: __Type! mutationType: __Type subscriptionType: __Type\n"
+    "type Purge { models: [String!]! \"names whose answers went; everything, where patterns name them\" "
+    "purged: [String!]! }\n"
+    "type Job { id: Int! kind: String! model: String state: String! progress: Float! text: String! result: "
+    "JSON }\n"
+    "type __Schema { description: String types: [__Type!]! queryType: __Type! mutationType: __Type "
+    "subscriptionType: __Type\n"
     "  directives: [__Directive!]! }\n"
     "type __Type { kind: __TypeKind! name: String description: String specifiedByURL: String\n"
-    "  fields(includeDeprecated: Boolean = false): [__Field!] interfaces: [__Type!] possibleTypes: [__Type!]\n"
+    "  fields(includeDeprecated: Boolean = false): [__Field!] interfaces: [__Type!] possibleTypes: "
+    "[__Type!]\n"
     "  enumValues(includeDeprecated: Boolean = false): [__EnumValue!]\n"
     "  inputFields(includeDeprecated: Boolean = false): [__InputValue!] ofType: __Type isOneOf: Boolean }\n"
     "enum __TypeKind { SCALAR OBJECT INTERFACE UNION ENUM INPUT_OBJECT LIST NON_NULL }\n"
-    "type __Field { name: String! description: String args(includeDeprecated: Boolean = false): [__InputValue!]! type: __Type!\n"
+    "type __Field { name: String! description: String args(includeDeprecated: Boolean = false): "
+    "[__InputValue!]! type: __Type!\n"
     "  isDeprecated: Boolean! deprecationReason: String }\n"
-    "type __InputValue { name: String! description: String type: __Type! defaultValue: String isDeprecated: Boolean!\n"
+    "type __InputValue { name: String! description: String type: __Type! defaultValue: String isDeprecated: "
+    "Boolean!\n"
     "  deprecationReason: String }\n"
-    "type __EnumValue { name: String! description: String isDeprecated: Boolean! deprecationReason: String }\n"
+    "type __EnumValue { name: String! description: String isDeprecated: Boolean! deprecationReason: String "
+    "}\n"
     "type __Directive { name: String! description: String locations: [__DirectiveLocation!]!\n"
     "  args(includeDeprecated: Boolean = false): [__InputValue!]! isRepeatable: Boolean! }\n"
-    "enum __DirectiveLocation { QUERY MUTATION SUBSCRIPTION FIELD FRAGMENT_DEFINITION FRAGMENT_SPREAD INLINE_FRAGMENT\n"
-    "  VARIABLE_DEFINITION SCHEMA SCALAR OBJECT FIELD_DEFINITION ARGUMENT_DEFINITION INTERFACE UNION ENUM ENUM_VALUE INPUT_OBJECT\n"
+    "enum __DirectiveLocation { QUERY MUTATION SUBSCRIPTION FIELD FRAGMENT_DEFINITION FRAGMENT_SPREAD "
+    "INLINE_FRAGMENT\n"
+    "  VARIABLE_DEFINITION SCHEMA SCALAR OBJECT FIELD_DEFINITION ARGUMENT_DEFINITION INTERFACE UNION ENUM "
+    "ENUM_VALUE INPUT_OBJECT\n"
     "  INPUT_FIELD_DEFINITION }\n"
-    "type __Meta { skip(if: Boolean!): JSON include(if: Boolean!): JSON __schema: __Schema! __type(name: String!): __Type\n"
+    "type __Meta { skip(if: Boolean!): JSON include(if: Boolean!): JSON __schema: __Schema! __type(name: "
+    "String!): __Type\n"
     "  __typename: String! }";
 
-/* Not a type that anybody sees: its fields are the directives of requests, and what every operation has besides its own. */
+/* Not a type that anybody sees: its fields are the directives of requests, and what every operation has
+ * besides its own. */
 static const struct str meta = {"__Meta", 6};
 
 struct gql_schema *gql_schema_new(void)
@@ -218,7 +237,8 @@ struct node *gql_type_member(const struct gql_schema *s, struct arena *a, struct
     return node_text(a, STR_NONE);
 }
 
-static struct node *directive_node(const struct gql_schema *s, struct arena *a, struct str name, struct str help)
+static struct node *directive_node(const struct gql_schema *s, struct arena *a, struct str name,
+                                   struct str help)
 {
     static const char *const places[] = {"FIELD", "FRAGMENT_SPREAD", "INLINE_FRAGMENT"};
     struct node *out = node_object(a), *locations = node_list(a);
@@ -238,9 +258,12 @@ struct node *gql_schema_node(const struct gql_schema *s, struct arena *a)
     for (const struct gql_type_def *t = s->types; t; t = t->next)
         if (!str_eq(t->name, meta))
             node_add(types, STR_NONE, node_text(a, t->name));
-    node_add(directives, STR_NONE, directive_node(s, a, STR("include"), STR("this part only if the argument is true")));
-    node_add(directives, STR_NONE, directive_node(s, a, STR("skip"), STR("this part only if the argument is false")));
-    node_add(out, STR("description"), node_text(a, STR("Searches through quiver, its models and what is done to them.")));
+    node_add(directives, STR_NONE,
+             directive_node(s, a, STR("include"), STR("this part only if the argument is true")));
+    node_add(directives, STR_NONE,
+             directive_node(s, a, STR("skip"), STR("this part only if the argument is false")));
+    node_add(out, STR("description"),
+             node_text(a, STR("Searches through quiver, its models and what is done to them.")));
     node_add(out, STR("types"), types);
     node_add(out, STR("queryType"), node_text(a, STR("Query")));
     node_add(out, STR("mutationType"), node_text(a, STR("Mutation")));

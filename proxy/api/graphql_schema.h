@@ -1,4 +1,5 @@
-/* graphql_schema.h - the schema: its text, types by name, and what introspection tells of it. Read only once made; owner: the API. */
+/* graphql_schema.h - the schema: its text, types by name, and what introspection tells of it. Read only once
+ * made; owner: the API. */
 #pragma once
 
 #include "api/graphql_parse.h"

@@ -37,7 +37,8 @@ static struct history_sums sums_of(unsigned metrics_id)
     return (struct history_sums){
         .requests = total.n,
         .lookups = metrics_model_sum(metrics_id, MM_CACHE_LOOKUPS),
-        .hits = metrics_model_sum(metrics_id, MM_CACHE_HITS_MEMORY) + metrics_model_sum(metrics_id, MM_CACHE_HITS_REDIS),
+        .hits = metrics_model_sum(metrics_id, MM_CACHE_HITS_MEMORY) +
+                metrics_model_sum(metrics_id, MM_CACHE_HITS_REDIS),
     };
 }
 
@@ -81,7 +82,8 @@ static double rate(const struct metrics_history *h, unsigned metrics_id, uint64_
     for (unsigned back = 1; back < h->n && now - from->at < usec; back++)
         from = &h->row[(h->newest + HISTORY_ROWS - back) % HISTORY_ROWS];
     uint64_t n = sums_of(metrics_id).requests, before = from->model[metrics_id].requests;
-    uint64_t span = now > from->at + HISTORY_EVERY ? now - from->at : HISTORY_EVERY; /* a short past is no base for a rate */
+    uint64_t span = now > from->at + HISTORY_EVERY ? now - from->at
+                                                   : HISTORY_EVERY; /* a short past is no base for a rate */
     return n < before ? 0 : round((double)(n - before) * 100 * (double)SEC / (double)span) / 100;
 }
 
@@ -134,7 +136,8 @@ static struct node *latency_node(struct arena *a, unsigned metrics_id, enum metr
 }
 
 /* Statuses that quiver or Qdrant give; others count in the total only. */
-static const unsigned statuses[] = {200, 202, 400, 401, 403, 404, 408, 409, 413, 422, 429, 499, 500, 501, 502, 503, 504, 507};
+static const unsigned statuses[] = {200, 202, 400, 401, 403, 404, 408, 409, 413,
+                                    422, 429, 499, 500, 501, 502, 503, 504, 507};
 
 static struct node *requests_node(struct arena *a, unsigned metrics_id)
 {
@@ -201,7 +204,8 @@ static struct node *queue_node(struct arena *a, const struct conf_model *m)
 struct node *model_metrics_node(struct arena *a, const struct metrics_history *h, const struct conf *conf,
                                 const struct conf_model *m)
 {
-    struct node *out = node_object(a), *rates = node_object(a), *latency = node_object(a), *rewrites = node_object(a);
+    struct node *out = node_object(a), *rates = node_object(a), *latency = node_object(a),
+                *rewrites = node_object(a);
     node_add(out, STR("model"), node_text(a, str_of(m->name)));
     node_add(out, STR("requests"), requests_node(a, m->metrics_id));
     if (h) {

@@ -13,4 +13,5 @@ void metrics_history_close(struct metrics_history **); /* NULL is fine */
 
 /* {model, collections, collection, vector_size, upstream, targets}; model_metrics has counts and the like. */
 struct node *model_node(struct arena *, const struct conf *, const struct conf_model *);
-struct node *model_metrics_node(struct arena *, const struct metrics_history *, const struct conf *, const struct conf_model *);
+struct node *model_metrics_node(struct arena *, const struct metrics_history *, const struct conf *,
+                                const struct conf_model *);

@@ -34,7 +34,8 @@ static bool add_name(struct call *call, struct named *out, struct str name)
 {
     const struct conf_model *model = conf_model_named(call->conf, name);
     if (!model) {
-        call_error(call, 404, "there is no model '%.*s', the configuration has: %.*s", (int)(name.n < 100 ? name.n : 100), name.p,
+        call_error(call, 404, "there is no model '%.*s', the configuration has: %.*s",
+                   (int)(name.n < 100 ? name.n : 100), name.p,
                    STR_ARG(model_names(&call->arena, call->conf)));
         return false;
     }
@@ -51,31 +52,34 @@ static bool names_of_body(struct call *call, const struct node *body, struct nam
     for (const struct node *m = body->first; m; m = m->next) {
         bool one = str_eq(m->key, STR("model")), many = str_eq(m->key, STR("models"));
         if (!one && !many) {
-            call_error(call, 400, "line %u, column %u: the body has \"%.*s\", expected \"model\" or \"models\"", m->line, m->column,
-                       (int)(m->key.n < 60 ? m->key.n : 60), m->key.p);
+            call_error(call, 400,
+                       "line %u, column %u: the body has \"%.*s\", expected \"model\" or \"models\"", m->line,
+                       m->column, (int)(m->key.n < 60 ? m->key.n : 60), m->key.p);
             return false;
         }
         if (m->kind == NODE_NULL)
             continue;
         if (m->kind != (one ? NODE_STRING : NODE_LIST)) {
-            call_error(call, 400, "line %u, column %u: \"%.*s\" is %s, expected %s", m->line, m->column, STR_ARG(m->key),
-                       node_kind_name(m->kind), one ? "a model's name" : "a list of models' names");
+            call_error(call, 400, "line %u, column %u: \"%.*s\" is %s, expected %s", m->line, m->column,
+                       STR_ARG(m->key), node_kind_name(m->kind),
+                       one ? "a model's name" : "a list of models' names");
             return false;
         }
         if (one && !add_name(call, out, m->text))
             return false;
         for (const struct node *item = m->first; item; item = item->next) {
             if (item->kind != NODE_STRING) {
-                call_error(call, 400, "line %u, column %u: %s in \"models\", expected a model's name", item->line, item->column,
-                           node_kind_name(item->kind));
+                call_error(call, 400, "line %u, column %u: %s in \"models\", expected a model's name",
+                           item->line, item->column, node_kind_name(item->kind));
                 return false;
             }
             if (!add_name(call, out, item->text))
                 return false;
         }
         if (many && !m->n) {
-            call_error(call, 400, "line %u, column %u: \"models\" is empty, expected names, or nothing for all models", m->line,
-                       m->column);
+            call_error(call, 400,
+                       "line %u, column %u: \"models\" is empty, expected names, or nothing for all models",
+                       m->line, m->column);
             return false;
         }
     }
@@ -90,7 +94,9 @@ static bool names_of(struct call *call, struct named *out, bool with_body)
     out->n = 0;
     if (call_query(call, "model", &list, &bad)) {
         if (!list.n)
-            return call_error(call, 400, "model: found nothing, expected a model's name, or several with commas"), false;
+            return call_error(call, 400,
+                              "model: found nothing, expected a model's name, or several with commas"),
+                   false;
         while (list.p)
             if (!add_name(call, out, str_trim(str_split(&list, ','), " ")))
                 return false;
@@ -112,7 +118,8 @@ static bool flag_of(struct call *call, const char *name, bool *out)
     *out = str_eq(text, STR("true")) || str_eq(text, STR("1"));
     if (*out || str_eq(text, STR("false")) || str_eq(text, STR("0")))
         return true;
-    call_error(call, 400, "%s: found '%.*s', expected true or false", name, (int)(text.n < 40 ? text.n : 40), text.n ? text.p : "");
+    call_error(call, 400, "%s: found '%.*s', expected true or false", name, (int)(text.n < 40 ? text.n : 40),
+               text.n ? text.p : "");
     return false;
 }
 
@@ -124,7 +131,8 @@ static void stop(struct call *call)
     call->api->hooks.tuning->forget(call->api->hooks.tuning->arg, &t->question);
 }
 
-/* Who waited for a job that failed hears so: the job's document becomes an error in Qdrant's shape as well. */
+/* Who waited for a job that failed hears so: the job's document becomes an error in Qdrant's shape as well.
+ */
 static unsigned status_of_job(cJSON *job)
 {
     const char *state = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(job, "state"));
@@ -188,7 +196,8 @@ void api_plan(struct call *call)
     if (!t || !names_of(call, &named, false))
         return;
     if (call_query(call, "points", &text, &bad) && (!str_u64(text, INT64_MAX, &points) || !points))
-        return call_error(call, 400, "points: found '%.*s', expected a whole number of points such as 100000000",
+        return call_error(call, 400,
+                          "points: found '%.*s', expected a whole number of points such as 100000000",
                           (int)(text.n < 40 ? text.n : 40), text.n ? text.p : "");
     if (!bad)
         t->plan(t->arg, named.n == 1 ? named.name[0] : NULL, points, question_of(call, false, &named));
@@ -222,13 +231,14 @@ static void reply_job(struct call *call, const struct api_tuning *t, uint64_t id
         return;
     cJSON *doc = t->job(t->arg, id);
     if (!doc)
-        return call_error(call, 404, "job %llu has ended and was pushed out by newer ones", (unsigned long long)id);
+        return call_error(call, 404, "job %llu has ended and was pushed out by newer ones",
+                          (unsigned long long)id);
     unsigned status = wait ? status_of_job(doc) : 202;
     call_reply_doc(call, status, doc);
 }
 
-static void reply_deed(struct call *call, const struct api_tuning *t, bool begun, uint64_t id, uint64_t busy, const struct err *err,
-                       bool wait)
+static void reply_deed(struct call *call, const struct api_tuning *t, bool begun, uint64_t id, uint64_t busy,
+                       const struct err *err, bool wait)
 {
     if (begun)
         reply_job(call, t, id, wait);
@@ -251,7 +261,8 @@ void api_apply(struct call *call)
     reply_deed(call, t, begun, id, busy, &err, wait);
 }
 
-static void one_or_all(struct call *call, bool (*deed)(void *, const char *, uint64_t *, uint64_t *, struct err *))
+static void one_or_all(struct call *call,
+                       bool (*deed)(void *, const char *, uint64_t *, uint64_t *, struct err *))
 {
     const struct api_tuning *t = call->api->hooks.tuning;
     struct named named;
@@ -302,13 +313,14 @@ void api_job(struct call *call)
     if (!t || !flag_of(call, "wait", &wait))
         return;
     if (!str_u64(call->param, UINT64_MAX, &id))
-        return call_error(call, 400, "found '%.*s', expected a job's number", (int)(call->param.n < 40 ? call->param.n : 40),
-                          call->param.p);
+        return call_error(call, 400, "found '%.*s', expected a job's number",
+                          (int)(call->param.n < 40 ? call->param.n : 40), call->param.p);
     if (wait && t->wait(t->arg, id, question_of(call, true, NULL)))
         return;
     cJSON *doc = t->job(t->arg, id);
     if (!doc)
-        return call_error(call, 404, "there is no job %llu: it was never begun here, or newer ones have pushed it out",
+        return call_error(call, 404,
+                          "there is no job %llu: it was never begun here, or newer ones have pushed it out",
                           (unsigned long long)id);
     unsigned status = wait ? status_of_job(doc) : 200;
     call_reply_doc(call, status, doc);

@@ -63,7 +63,8 @@ static struct str path_segment(struct arena *a, const char *name)
     char *out = arena_alloc(a, 3 * strlen(name) + 1), *at = out;
     for (; *name; name++) {
         unsigned char c = (unsigned char)*name;
-        bool plain = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || strchr("-_.~", c);
+        bool plain =
+            (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || strchr("-_.~", c);
         if (plain) {
             *at++ = (char)c;
             continue;
@@ -101,10 +102,11 @@ void search_start(struct search *s, struct call *call, const struct conf_model *
     struct str credentials = auth_upstream_lines(a, &call->conf->process, call->request->head, call->right);
     struct str wishes = own_wishes(a, call->request->head);
     struct str head = arena_printf(a,
-                                   "POST /collections/%.*s/points/%s HTTP/1.1\r\nHost: %s\r\nUser-Agent: quiver-control/%s\r\n"
+                                   "POST /collections/%.*s/points/%s HTTP/1.1\r\nHost: %s\r\nUser-Agent: "
+                                   "quiver-control/%s\r\n"
                                    "Content-Type: application/json\r\nContent-Length: %zu\r\n%.*s%.*s\r\n",
-                                   STR_ARG(path_segment(a, model_collection(model))), operation_of(body), host, QUIVER_VERSION, body.n,
-                                   STR_ARG(wishes), STR_ARG(credentials));
+                                   STR_ARG(path_segment(a, model_collection(model))), operation_of(body),
+                                   host, QUIVER_VERSION, body.n, STR_ARG(wishes), STR_ARG(credentials));
     tx_start_own(call->api->hooks.worker, &s->own, head, body);
 }
 
@@ -192,14 +194,17 @@ struct node *search_what_was_done(struct search *s, struct arena *a)
     node_add(out, STR("operation"), node_text(a, str_of(tx->route.op->name)));
     node_add(out, STR("collection"), node_text(a, arena_copy(a, tx->resolved)));
     node_add(params, STR("before"), params_text(a, tx->query.params_before));
-    node_add(params, STR("after"), params_text(a, tx->query.params_after.n ? tx->query.params_after : tx->query.params_before));
+    node_add(params, STR("after"),
+             params_text(a, tx->query.params_after.n ? tx->query.params_after : tx->query.params_before));
     node_add(out, STR("params"), params);
     node_add(out, STR("parameters_changed"), node_uint(a, tx->query.n_changed));
     node_add(out, STR("cache"), node_text(a, str_of(tx->cache_word)));
-    node_add(out, STR("cache_status"), status.n ? node_text(a, arena_copy(a, status)) : node_text(a, STR_NONE));
+    node_add(out, STR("cache_status"),
+             status.n ? node_text(a, arena_copy(a, status)) : node_text(a, STR_NONE));
     node_add(out, STR("coalesced"), node_bool(a, tx->collapsed));
-    node_add(out, STR("upstream"),
-             node_text(a, tx->fetch.started && tx->fetch.chosen ? str_of(tx->fetch.chosen->peer->url) : STR_NONE));
+    node_add(
+        out, STR("upstream"),
+        node_text(a, tx->fetch.started && tx->fetch.chosen ? str_of(tx->fetch.chosen->peer->url) : STR_NONE));
     node_add(out, STR("steps_us"), steps_node(a, tx));
     return out;
 }
@@ -220,7 +225,8 @@ static void stop(struct call *call)
 
 static struct str cache_lines(struct search *s, struct arena *a)
 {
-    struct str status = extra_value(s->own.tx, STR("cache-status")), after = extra_value(s->own.tx, STR("retry-after"));
+    struct str status = extra_value(s->own.tx, STR("cache-status")),
+               after = extra_value(s->own.tx, STR("retry-after"));
     struct str lines = STR("");
     if (status.n)
         lines = arena_printf(a, "Cache-Status: %.*s\r\n", STR_ARG(status));
@@ -265,7 +271,10 @@ static void begin_probe(struct call *call, uint64_t limit, bool explain)
     struct str vector = search_probe(&call->arena, call->model);
     if (!vector.n)
         return call_error(call, 400, SEARCH_NO_PROBE, call->model->name);
-    begin(call, arena_printf(&call->arena, "{\"vector\":%.*s,\"limit\":%llu}", STR_ARG(vector), (unsigned long long)limit), explain);
+    begin(call,
+          arena_printf(&call->arena, "{\"vector\":%.*s,\"limit\":%llu}", STR_ARG(vector),
+                       (unsigned long long)limit),
+          explain);
 }
 
 /* "0.1, 0.2" or "[0.1,0.2]" -> "0.1,0.2"; false when the call has been answered. */
@@ -301,7 +310,8 @@ void api_search_get(struct call *call)
         return;
     if (has_limit && (!str_u64(limit_text, LIMIT_MAX, &limit) || !limit))
         return call_error(call, 400, "limit: found '%.*s', expected a whole number from 1 to %d",
-                          (int)(limit_text.n < 40 ? limit_text.n : 40), limit_text.n ? limit_text.p : "", LIMIT_MAX);
+                          (int)(limit_text.n < 40 ? limit_text.n : 40), limit_text.n ? limit_text.p : "",
+                          LIMIT_MAX);
     bool has_using = call_query(call, "using", &using, &bad);
     if (bad)
         return;
@@ -319,8 +329,8 @@ void api_search_get(struct call *call)
         text_quote(&body, using);
         text_add(&body, STR(",\"vector\":"));
     }
-    text_add(&body, arena_printf(&call->arena, "[%.*s]%s,\"limit\":%llu}", STR_ARG(vector), has_using ? "}" : "",
-                                 (unsigned long long)limit));
+    text_add(&body, arena_printf(&call->arena, "[%.*s]%s,\"limit\":%llu}", STR_ARG(vector),
+                                 has_using ? "}" : "", (unsigned long long)limit));
     begin(call, (struct str){body.p, body.n}, false);
     text_free(&body);
 }
@@ -340,7 +350,9 @@ static void search_with_body(struct call *call, bool explain)
     if (!read)
         call_error(call, 400, "the body is not JSON: %s", err.text);
     else if (kind != NODE_OBJECT)
-        call_error(call, 400, "line 1, column 1: the body is %s, expected an object such as {\"vector\":[0.1,0.2],\"limit\":10}",
+        call_error(call, 400,
+                   "line 1, column 1: the body is %s, expected an object such as "
+                   "{\"vector\":[0.1,0.2],\"limit\":10}",
                    node_kind_name(kind));
     else
         begin(call, body, explain);

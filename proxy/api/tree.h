@@ -1,6 +1,7 @@
-/* tree.h - small JSON documents of the control API as trees: strict reading with the place of a fault, building, writing.
- * Numbers keep the text they came with, so nothing that passes through is changed. Pure: no I/O. Any thread.
- * Nodes and their texts lie in an arena (or in the text that was read) and die with it. */
+/* tree.h - small JSON documents of the control API as trees: strict reading with the place of a fault,
+ * building, writing. Numbers keep the text they came with, so nothing that passes through is changed. Pure:
+ * no I/O. Any thread. Nodes and their texts lie in an arena (or in the text that was read) and die with it.
+ */
 #pragma once
 
 #include <stdbool.h>
@@ -37,8 +38,9 @@ struct node {
     struct node *first, *last, *next;
 };
 
-/* The whole text must be one JSON value (RFC 8259: no trailing commas, comments, NaN, lone surrogates, bytes that are not UTF-8), without
- * the same key twice in an object, within the limits above. NULL with "line 2, column 7: found ..., expected ..." */
+/* The whole text must be one JSON value (RFC 8259: no trailing commas, comments, NaN, lone surrogates, bytes
+ * that are not UTF-8), without the same key twice in an object, within the limits above. NULL with "line 2,
+ * column 7: found ..., expected ..." */
 struct node *tree_read(struct arena *, struct str text, struct err *);
 
 const char *node_kind_name(enum node_kind); /* "a string" */
@@ -52,7 +54,8 @@ struct node *node_list(struct arena *);
 struct node *node_text(struct arena *, struct str);   /* p NULL: null */
 struct node *node_bool(struct arena *, bool);
 struct node *node_uint(struct arena *, uint64_t);
-struct node *node_real(struct arena *, double);       /* shortest text that reads back the same; null unless finite */
+struct node *node_real(struct arena *,
+                       double); /* shortest text that reads back the same; null unless finite */
 struct node *node_raw(struct arena *, struct str);
 /* Appends (key STR_NONE for lists) and returns the child. */
 struct node *node_add(struct node *parent, struct str key, struct node *child);

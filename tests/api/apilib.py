@@ -21,7 +21,12 @@ class Api(Quiver):
     """A quiver and plain calls to its control API."""
 
     def ask(
-        self, method: str, path: str, doc: Any = None, headers: dict[str, str] | None = None, timeout: float = 60
+        self,
+        method: str,
+        path: str,
+        doc: Any = None,
+        headers: dict[str, str] | None = None,
+        timeout: float = 60,
     ) -> Response:
         body = doc if doc is None or isinstance(doc, bytes) else json.dumps(doc).encode()
         head = {"Host": "localhost", "Content-Type": "application/json", **(headers or {})}
@@ -40,7 +45,10 @@ def error_of(answer: Response) -> str:
 
 def found(x: Any) -> None:
     """Qdrant's answer to a search: always the same result, never the same time."""
-    body = {"result": [{"id": 2**64 - 1, "version": 3, "score": 0.5123456789012345, "payload": {"a_b": 1}}], "status": "ok"}
+    body = {
+        "result": [{"id": 2**64 - 1, "version": 3, "score": 0.5123456789012345, "payload": {"a_b": 1}}],
+        "status": "ok",
+    }
     text = json.dumps(body)[:-1].replace(", ", ",").replace(": ", ":")
     x.reply(200, f'{text},"time":{0.001 + x.fake.serial() / 1e6}}}'.encode())
 
@@ -51,7 +59,14 @@ class Engine:
     def __init__(self, folder: Path):
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        command = [sys.executable, str(ROOT / "docker/edge/serve.py"), "--port", str(self.port), "--data", str(folder)]
+        command = [
+            sys.executable,
+            str(ROOT / "docker/edge/serve.py"),
+            "--port",
+            str(self.port),
+            "--data",
+            str(folder),
+        ]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         line = self.process.stdout.readline() if self.process.stdout else ""
         assert line.startswith("edge ready"), f"the engine did not start: {line!r}"

@@ -13,6 +13,7 @@ sys.path[:0] = [str(HERE.parent), str(HERE)]
 from apilib import MODELS, Api, Engine, found  # noqa: E402
 from lib import FakeQdrant, quiver_binary  # noqa: E402
 
+
 @pytest.fixture(scope="session", autouse=True)
 def binary() -> str:
     path = quiver_binary()

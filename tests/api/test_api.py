@@ -38,7 +38,9 @@ def test_all_answers_for_one_result_have_one_length(api: Api) -> None:
 def test_ab_reports_no_failed_request(api: Api) -> None:
     done = subprocess.run(
         ["ab", "-q", "-n", "1000", "-c", "10", f"http://127.0.0.1:{api.api}{V1}/models/hermes/search"],
-        capture_output=True, text=True, timeout=100,
+        capture_output=True,
+        text=True,
+        timeout=100,
     )
     assert re.search(r"Complete requests:\s+1000\b", done.stdout), done
     assert re.search(r"Failed requests:\s+0\b", done.stdout) and "Non-2xx" not in done.stdout, done.stdout
@@ -182,7 +184,10 @@ def test_a_purge_ends_what_was_cached(api: Api) -> None:
     path = f"{V1}/models/hermes/search"
     api.ask("GET", path)
     assert api.ask("GET", path).hit
-    assert api.ask("POST", f"{V1}/models/hermes/cache/purge").json() == {"model": "hermes", "purged": ["hermes"]}
+    assert api.ask("POST", f"{V1}/models/hermes/cache/purge").json() == {
+        "model": "hermes",
+        "purged": ["hermes"],
+    }
     assert not api.ask("GET", path).hit
     assert api.ask("GET", path).hit
     assert api.ask("POST", f"{V1}/models/notes/cache/purge").json()["purged"] == ["*"]
@@ -201,7 +206,12 @@ def test_the_openapi_document_is_valid_and_complete(api: Api) -> None:
 
 # who may
 TOKENS = {"api": {"token": "all-of-it", "read_token": "only-read"}, "upstream": {"api_key": "of-qdrant"}}
-READS = [("GET", f"{V1}/models"), ("GET", "/metrics"), ("GET", f"{V1}/models/hermes/search"), ("GET", f"{V1}/jobs")]
+READS = [
+    ("GET", f"{V1}/models"),
+    ("GET", "/metrics"),
+    ("GET", f"{V1}/models/hermes/search"),
+    ("GET", f"{V1}/jobs"),
+]
 WRITES = [("POST", f"{V1}/optimizations/apply"), ("POST", f"{V1}/models/hermes/cache/purge")]
 
 
@@ -210,7 +220,10 @@ def bearer(token: str) -> dict[str, str]:
 
 
 def with_tokens(start: Callable[..., Api], **upstream: str) -> Api:
-    q = start(quiver={"upstream": {"api_key": "of-qdrant"}}, env={"QUIVER_API_TOKEN": "all-of-it", "QUIVER_API_READ_TOKEN": "only-read"})
+    q = start(
+        quiver={"upstream": {"api_key": "of-qdrant"}},
+        env={"QUIVER_API_TOKEN": "all-of-it", "QUIVER_API_READ_TOKEN": "only-read"},
+    )
     return q
 
 
@@ -237,7 +250,11 @@ def test_a_token_from_a_file(start: Callable[..., Api], tmp_path) -> None:
 
 
 def keys(fake: FakeQdrant) -> list[tuple[str, str]]:
-    return [(n.lower(), v) for n, v in fake.seen(path=SEARCH)[-1].headers if n.lower() in ("api-key", "authorization")]
+    return [
+        (n.lower(), v)
+        for n, v in fake.seen(path=SEARCH)[-1].headers
+        if n.lower() in ("api-key", "authorization")
+    ]
 
 
 def test_searches_carry_the_callers_own_keys(start: Callable[..., Api], fake: FakeQdrant) -> None:
@@ -284,7 +301,10 @@ def test_names_that_are_configured_are_not_foreign(start: Callable[..., Api]) ->
     q = start(env={"QUIVER_API_HOSTS": "quiver.internal"})
     purge = f"{V1}/models/hermes/cache/purge"
     assert q.ask("POST", purge, headers={"Host": "quiver.internal:8000"}).status == 200
-    assert q.ask("POST", purge, headers={"Host": "quiver.internal", "Origin": "http://quiver.internal"}).status == 200
+    assert (
+        q.ask("POST", purge, headers={"Host": "quiver.internal", "Origin": "http://quiver.internal"}).status
+        == 200
+    )
     assert q.ask("POST", purge, headers={"Host": "other.internal"}).status == 403
 
 

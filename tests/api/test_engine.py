@@ -17,7 +17,8 @@ DIM = 32
 def filled(engine: Engine) -> Engine:
     engine.call("PUT", "/collections/small", {"vectors": {"size": DIM, "distance": "Cosine"}})
     points = [
-        {"id": i, "vector": [((i * 37 + k * 11) % 97) / 97 for k in range(DIM)], "payload": {"n": i}} for i in range(200)
+        {"id": i, "vector": [((i * 37 + k * 11) % 97) / 97 for k in range(DIM)], "payload": {"n": i}}
+        for i in range(200)
     ]
     engine.call("PUT", "/collections/small/points?wait=true", {"points": points})
     return engine
@@ -29,12 +30,15 @@ def api(start: Callable[..., Api], filled: Engine) -> Api:
 
 
 def test_a_search_is_what_the_engine_says(api: Api, filled: Engine) -> None:
-    body = b'{"vector":[%s],"limit":5,"with_payload":true}' % b",".join(b"0.%d" % (k % 9 + 1) for k in range(DIM))
+    body = b'{"vector":[%s],"limit":5,"with_payload":true}' % b",".join(
+        b"0.%d" % (k % 9 + 1) for k in range(DIM)
+    )
     direct = request(filled.port, "POST", "/collections/small/points/search", body).json()["result"]
     assert api.ask("POST", f"{V1}/models/small/search", body).json()["result"] == direct
     vector = [float(f"0.{k % 9 + 1}") for k in range(DIM)]
     got: Any = api.graphql(
-        "query($v:[Float!]){search(model:\"small\",vector:$v,limit:5,withPayload:true){points{id version score payload}}}",
+        'query($v:[Float!]){search(model:"small",vector:$v,limit:5,withPayload:true)'
+        "{points{id version score payload}}}",
         variables={"v": vector},
     ).json()["data"]["search"]["points"]
     assert got == [{k: p[k] for k in ("id", "version", "score", "payload")} for p in direct]
@@ -50,14 +54,20 @@ def test_the_engines_own_error_is_passed_on(api: Api) -> None:
 def test_ab_against_the_real_path(api: Api) -> None:
     done = subprocess.run(
         ["ab", "-q", "-n", "1000", "-c", "10", f"http://127.0.0.1:{api.api}{V1}/models/small/search"],
-        capture_output=True, text=True, timeout=100,
+        capture_output=True,
+        text=True,
+        timeout=100,
     )
     assert re.search(r"Failed requests:\s+0\b", done.stdout) and "Non-2xx" not in done.stdout, done.stdout
     assert api.ask("GET", f"{V1}/models/small/metrics").json()["requests"]["total"] >= 1000
 
 
 def test_a_plan_is_applied_and_taken_back(start: Callable[..., Api], filled: Engine, tmp_path: Path) -> None:
-    q = start(filled.url, optimizations={"small": {"vector_size": DIM}}, indexing={"small": {"index_params": {"m": 24}}})
+    q = start(
+        filled.url,
+        optimizations={"small": {"vector_size": DIM}},
+        indexing={"small": {"index_params": {"m": 24}}},
+    )
     (model,) = q.ask("GET", f"{V1}/optimizations/plan").json()["models"]
     assert [c["path"] for c in model["collections"][0]["changes"]] and model["collections"][0]["patch"]
     job = q.ask("POST", f"{V1}/optimizations/apply").json()

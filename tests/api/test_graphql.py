@@ -22,9 +22,17 @@ def data(api: Api, query: str, **members: Any) -> Any:
 
 def test_the_scalar_works_as_it_stands(api: Api) -> None:
     for kind in ("application/json", "application/x-www-form-urlencoded", "text/plain"):
-        answer = api.ask("POST", "/graphql", b'{"query":"query{optimizedSearch(model:\\"hermes\\")}"}', {"Content-Type": kind})
+        answer = api.ask(
+            "POST",
+            "/graphql",
+            b'{"query":"query{optimizedSearch(model:\\"hermes\\")}"}',
+            {"Content-Type": kind},
+        )
         found = answer.json()["data"]["optimizedSearch"]
-        assert found["answer"]["result"][0]["id"] == 2**64 - 1 and found["optimization"]["cache"] in ("miss", "hit")
+        assert found["answer"]["result"][0]["id"] == 2**64 - 1 and found["optimization"]["cache"] in (
+            "miss",
+            "hit",
+        )
 
 
 def test_a_search_part_by_part(api: Api, fake: FakeQdrant) -> None:
@@ -33,8 +41,12 @@ def test_a_search_part_by_part(api: Api, fake: FakeQdrant) -> None:
           ...p time status optimization { cache params { after } upstream } }
       }
       fragment p on SearchResult { points { id score payload vector } }"""
-    got = data(api, query, variables={"v": [0.5, 2], "f": [{"key": "n", "match": {"value": 18446744073709551615}}]})["best"]
-    assert got["points"] == [{"id": 2**64 - 1, "score": 0.5123456789012345, "payload": {"a_b": 1}, "vector": None}]
+    got = data(
+        api, query, variables={"v": [0.5, 2], "f": [{"key": "n", "match": {"value": 18446744073709551615}}]}
+    )["best"]
+    assert got["points"] == [
+        {"id": 2**64 - 1, "score": 0.5123456789012345, "payload": {"a_b": 1}, "vector": None}
+    ]
     assert got["optimization"]["cache"] == "miss" and got["status"] == "ok"
     assert b'"value":18446744073709551615' in fake.last.body
     assert fake.last.json() == {
@@ -68,15 +80,28 @@ def test_searches_of_one_request_run_together(api: Api, fake: FakeQdrant) -> Non
 
 
 def test_models(api: Api) -> None:
-    got = data(api, '{models{name vectorSize} model(name:"notes"){__typename collections collection targets{ops} metrics}}')
+    got = data(
+        api,
+        '{models{name vectorSize} model(name:"notes")'
+        "{__typename collections collection targets{ops} metrics}}",
+    )
     assert [m["name"] for m in got["models"]] == ["default", "hermes", "notes", "unsized"]
-    assert got["model"]["collections"] == ["n*", "notebook"] and got["model"]["metrics"]["requests"]["total"] == 0
+    assert (
+        got["model"]["collections"] == ["n*", "notebook"]
+        and got["model"]["metrics"]["requests"]["total"] == 0
+    )
 
 
 def test_operations_variables_and_directives(api: Api) -> None:
-    query = "query A($n:String!,$x:Boolean=false){model(name:$n){name collection @include(if:$x)}} query B{__typename}"
+    query = (
+        "query A($n:String!,$x:Boolean=false){model(name:$n){name collection @include(if:$x)}}"
+        "query B{__typename}"
+    )
     assert data(api, query, operationName="A", variables={"n": "notes"}) == {"model": {"name": "notes"}}
-    assert data(api, query, operationName="A", variables={"n": "notes", "x": True})["model"]["collection"] == "notebook"
+    assert (
+        data(api, query, operationName="A", variables={"n": "notes", "x": True})["model"]["collection"]
+        == "notebook"
+    )
     assert data(api, query, operationName="B") == {"__typename": "Query"}
 
 
@@ -88,12 +113,22 @@ def test_mutations_run_one_after_the_other(api: Api) -> None:
     assert got == {"a": {"models": ["hermes"], "purged": ["hermes"]}, "b": {"purged": ["*"]}}
     assert not api.ask("GET", path).hit
     job = data(api, 'mutation{applyOptimizations(models:["hermes"]){id kind state}}')["applyOptimizations"]
-    assert job["kind"] == "apply" and api.ask("GET", f"/api/v1/jobs/{job['id']}?wait=true").json()["id"] == job["id"]
+    assert (
+        job["kind"] == "apply"
+        and api.ask("GET", f"/api/v1/jobs/{job['id']}?wait=true").json()["id"] == job["id"]
+    )
 
 
 def test_optimization_status(api: Api) -> None:
-    got = data(api, '{optimizationStatus(model:"hermes"){model mode wish collections{collection drift{path}} targets{ops}}}')
-    assert got["optimizationStatus"][0]["model"] == "hermes" and got["optimizationStatus"][0]["mode"] == "observe"
+    got = data(
+        api,
+        '{optimizationStatus(model:"hermes")'
+        "{model mode wish collections{collection drift{path}} targets{ops}}}",
+    )
+    assert (
+        got["optimizationStatus"][0]["model"] == "hermes"
+        and got["optimizationStatus"][0]["mode"] == "observe"
+    )
 
 
 @pytest.mark.parametrize(
@@ -106,7 +141,9 @@ def test_optimization_status(api: Api) -> None:
         ("subscription{models{name}}", (1, 1), "no subscriptions"),
     ],
 )
-def test_what_is_wrong_is_told_with_its_place(api: Api, query: str, place: tuple[int, int], says: str) -> None:
+def test_what_is_wrong_is_told_with_its_place(
+    api: Api, query: str, place: tuple[int, int], says: str
+) -> None:
     answer = api.graphql(query)
     (error,) = answer.json()["errors"]
     assert answer.status == 400 and "data" not in answer.json()
@@ -144,7 +181,11 @@ def test_errors_of_fields_have_a_path_and_a_status(api: Api, fake: FakeQdrant) -
 
 
 def test_get_is_for_queries(api: Api) -> None:
-    answer = api.ask("GET", f"/graphql?query={quote('query($n:String!){model(name:$n){name}}')}&variables={quote(json.dumps({'n': 'notes'}))}")
+    answer = api.ask(
+        "GET",
+        f"/graphql?query={quote('query($n:String!){model(name:$n){name}}')}"
+        f"&variables={quote(json.dumps({'n': 'notes'}))}",
+    )
     assert answer.json() == {"data": {"model": {"name": "notes"}}}
     answer = api.ask("GET", f"/graphql?query={quote('mutation{purgeCache{purged}}')}")
     assert answer.status == 405 and answer.get("allow") == "POST"
@@ -176,7 +217,10 @@ def node_modules() -> str:
     if not (folder / "node_modules").is_dir() or not have.exists() or have.read_text() != wanted:
         have.write_text(wanted)
         done = subprocess.run(
-            ["npm", "install", "--no-audit", "--no-fund", "--loglevel=error"], cwd=folder, capture_output=True, text=True
+            ["npm", "install", "--no-audit", "--no-fund", "--loglevel=error"],
+            cwd=folder,
+            capture_output=True,
+            text=True,
         )
         if done.returncode:
             pytest.skip(f"npm's packages cannot be had: {done.stderr[-300:]}")
@@ -184,18 +228,25 @@ def node_modules() -> str:
     return str(folder)
 
 
-# "SHOULD respond with 4xx if content-type is not supplied": here a query may come as anything, so that curl -d works.
+# "SHOULD respond with 4xx if content-type is not supplied": here a query may come as anything, as curl -d
+# sends it.
 OTHERWISE = {"9ABE"}
 
 
 def test_audits_and_introspection(api: Api, node_modules: str) -> None:
     done = subprocess.run(
-        ["node", "audit.mjs", f"http://127.0.0.1:{api.api}/graphql"], cwd=node_modules, capture_output=True, text=True, timeout=100
+        ["node", "audit.mjs", f"http://127.0.0.1:{api.api}/graphql"],
+        cwd=node_modules,
+        capture_output=True,
+        text=True,
+        timeout=100,
     )
     assert done.returncode == 0, done.stderr[-2000:]
     doc = json.loads(done.stdout)
     assert len(doc["audits"]) > 50
-    failed = {a["id"]: (a["status"], a["name"], a.get("reason")) for a in doc["audits"] if a["status"] != "ok"}
+    failed = {
+        a["id"]: (a["status"], a["name"], a.get("reason")) for a in doc["audits"] if a["status"] != "ok"
+    }
     assert set(failed) == OTHERWISE, failed
     assert "optimizedSearch(model: String!, vector: [Float!], limit: Int = 10): JSON!" in doc["schema"]
     assert doc["schemaErrors"] == []
@@ -207,7 +258,11 @@ def test_verdicts_agree_with_graphql_js(api: Api, node_modules: str) -> None:
     documents = [p.read_bytes()[1:].decode("utf-8", "replace") for p in corpus]
     done = subprocess.run(
         ["node", "audit.mjs", f"http://127.0.0.1:{api.api}/graphql", "--documents"],
-        input=json.dumps(documents), cwd=node_modules, capture_output=True, text=True, timeout=100,
+        input=json.dumps(documents),
+        cwd=node_modules,
+        capture_output=True,
+        text=True,
+        timeout=100,
     )
     assert done.returncode == 0, done.stderr[-2000:]
     differ = []

@@ -1,6 +1,7 @@
 /* Any bytes as a GraphQL request. First byte: bit 0, read it as a schema instead.
- * Claims: parsing and checking end without touching a byte beyond the text; a refusal says why and where, inside the text's lines;
- * what is right by the schema has arguments that can be made, and the checker says the same twice. */
+ * Claims: parsing and checking end without touching a byte beyond the text; a refusal says why and where,
+ * inside the text's lines; what is right by the schema has arguments that can be made, and the checker says
+ * the same twice. */
 #include <stdio.h>
 
 #include "api/graphql_check.h"
@@ -39,7 +40,8 @@ static unsigned look(struct arena *arena, const struct gql_schema *schema, struc
     CLAIM(right == (r.errors->n == 0) && r.errors->n <= GQL_FAULTS_MAX);
     if (!right || !gql_choose(&r, STR_NONE, NULL))
         return 2;
-    const struct gql_type_def *type = gql_type(schema, r.operation->kind == GQL_MUTATION ? STR("Mutation") : STR("Query"));
+    const struct gql_type_def *type =
+        gql_type(schema, r.operation->kind == GQL_MUTATION ? STR("Mutation") : STR("Query"));
     struct gql_sets sets = {NULL, r.operation->selections};
     r.n_steps = 0;
     for (struct gql_collected *f = gql_collect(&r, type, &sets); f; f = f->next)

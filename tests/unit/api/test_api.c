@@ -61,8 +61,8 @@ static const char *ask(const char *method, const char *target)
     size_t n = 0;
     int fd = socket(AF_INET, SOCK_STREAM, 0);
     assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof address), 0);
-    int n_request = snprintf(request, sizeof request, "%s %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", method,
-                             target);
+    int n_request = snprintf(request, sizeof request,
+                             "%s %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", method, target);
     assert_int_equal(send(fd, request, (size_t)n_request, 0), n_request);
     for (unsigned i = 0; i < 2000; i++) {
         event_base_loop(base, EVLOOP_NONBLOCK);
@@ -102,7 +102,8 @@ static void metrics_is_a_page_for_prometheus(void **state)
     metrics_request(metrics_open("test"), metrics_model("hermes"), 0, 200, 900);
     const char *answer = ask("GET", "/metrics");
     assert_answer(answer, "HTTP/1.1 200 ", "\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\n");
-    assert_answer(answer, "HTTP/1.1 200 ", "model_requests_total{model=\"hermes\",operation=\"search\",status=\"200\"} 1\n");
+    assert_answer(answer, "HTTP/1.1 200 ",
+                  "model_requests_total{model=\"hermes\",operation=\"search\",status=\"200\"} 1\n");
     assert_answer(ask("HEAD", "/metrics"), "HTTP/1.1 200 ", "Connection: close\r\n\r\n");
     assert_null(strstr(ask("HEAD", "/metrics"), "HELP"));
 }
@@ -111,14 +112,16 @@ static void an_unknown_path_names_the_known_ones(void **state)
 {
     assert_answer(ask("GET", "/metric"), "HTTP/1.1 404 ", "\r\nContent-Type: application/json\r\n");
     assert_answer(ask("GET", "/metric"), "HTTP/1.1 404 ",
-                  "{\"status\":{\"error\":\"the control port has no path '/metric', it has: /healthz, /readyz, /metrics, ");
+                  "{\"status\":{\"error\":\"the control port has no path '/metric', it has: /healthz, "
+                  "/readyz, /metrics, ");
     assert_answer(ask("GET", "/\"x"), "HTTP/1.1 4", "");
 }
 
 static void a_wrong_method_is_told_the_right_ones(void **state)
 {
     assert_answer(ask("DELETE", "/metrics"), "HTTP/1.1 405 ", "\r\nAllow: GET, HEAD\r\n");
-    assert_answer(ask("DELETE", "/metrics"), "HTTP/1.1 405 ", "/metrics does not take DELETE, it takes: GET, HEAD");
+    assert_answer(ask("DELETE", "/metrics"), "HTTP/1.1 405 ",
+                  "/metrics does not take DELETE, it takes: GET, HEAD");
 }
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, start, stop)

@@ -45,13 +45,19 @@ static void a_token_is_shown_in_either_header(void **state)
     assert_int_equal(auth_right(&guarded, with("Authorization: Bearer all-of-it"), false), RIGHT_ALL);
     assert_int_equal(auth_right(&guarded, with("Authorization: bearer only-read"), false), RIGHT_READ);
     assert_int_equal(auth_right(&guarded, with("X-Quiver-Token: all-of-it"), false), RIGHT_ALL);
-    assert_int_equal(auth_right(&guarded, with("X-Quiver-Token: all-of-it|Authorization: Bearer jwt"), false), RIGHT_ALL);
+    assert_int_equal(auth_right(&guarded, with("X-Quiver-Token: all-of-it|Authorization: Bearer jwt"), false),
+                     RIGHT_ALL);
 }
 
 static void what_is_nearly_a_token_is_none(void **state)
 {
-    static const char *const lines[] = {"Authorization: Bearer all-of-i", "Authorization: Bearer all-of-itt", "Authorization: all-of-it",
-                                        "Authorization: Basic all-of-it", "X-Quiver-Token: ", "api-key: all-of-it", ""};
+    static const char *const lines[] = {"Authorization: Bearer all-of-i",
+                                        "Authorization: Bearer all-of-itt",
+                                        "Authorization: all-of-it",
+                                        "Authorization: Basic all-of-it",
+                                        "X-Quiver-Token: ",
+                                        "api-key: all-of-it",
+                                        ""};
     for (unsigned i = 0; i < sizeof lines / sizeof *lines; i++)
         assert_int_equal(auth_right(&guarded, with(lines[i]), true), RIGHT_NONE);
 }
@@ -111,7 +117,8 @@ static void a_search_carries_the_callers_own_keys(void **state)
     assert_lines("api-key: mine|X: y", RIGHT_LOCAL, "api-key: mine\r\n");
     assert_lines("Authorization: Bearer jwt", RIGHT_LOCAL, "Authorization: Bearer jwt\r\n");
     assert_lines("Authorization: Bearer all-of-it|api-key: mine", RIGHT_ALL, "api-key: mine\r\n");
-    assert_lines("X-Quiver-Token: all-of-it|Authorization: Bearer jwt", RIGHT_ALL, "Authorization: Bearer jwt\r\n");
+    assert_lines("X-Quiver-Token: all-of-it|Authorization: Bearer jwt", RIGHT_ALL,
+                 "Authorization: Bearer jwt\r\n");
 }
 
 static void quivers_key_is_for_who_showed_a_token(void **state)

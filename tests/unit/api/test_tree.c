@@ -46,7 +46,8 @@ static void assert_refused(const char *json, const char *why)
 
 static void what_is_read_is_written_as_it_was(void **state)
 {
-    assert_same("{\"a\":[1,2.50,-3e+07,18446744073709551615],\"b\":{\"c\":null,\"d\":[true,false]},\"\":\"\"}");
+    assert_same("{\"a\":[1,2.50,-3e+07,18446744073709551615],\"b\":{\"c\":null,\"d\":[true,false]},\"\":"
+                "\"\"}");
     assert_same("\"\\\"\\\\\"");
     assert_same("0.1000");
     assert_same("[]");
@@ -73,17 +74,19 @@ static void a_fault_is_told_with_its_place(void **state)
     assert_refused("[NaN]", "line 1, column 2: found 'N', expected a JSON value");
     assert_refused("\"a", "line 1, column 3: found the end, expected the end of the string");
     assert_refused("\"\\x\"", "line 1, column 1: found '\"', expected a string with escapes that JSON knows");
-    assert_refused("\"\\uD800\"", "line 1, column 1: found '\"', expected a string with escapes that JSON knows");
+    assert_refused("\"\\uD800\"", "line 1, column 1: found '\"', expected a string with escapes that JSON "
+                                  "knows");
     assert_refused("\"\xff\"", "line 1, column 2: found byte 255, expected UTF-8");
-    assert_refused("\"\n\"", "line 1, column 2: found byte 10, expected no control character inside a string");
+    assert_refused("\"\n\"", "line 1, column 2: found byte 10, expected no control character inside a "
+                             "string");
 }
 
 static void a_key_stands_once(void **state)
 {
-    assert_refused("{\"a\":1,\"a\":2}",
-                   "line 1, column 8: found '\"', expected each key once in an object, and this one was there before");
-    assert_refused("{\"a\":1,\"\\u0061\":2}",
-                   "line 1, column 8: found '\"', expected each key once in an object, and this one was there before");
+    assert_refused("{\"a\":1,\"a\":2}", "line 1, column 8: found '\"', expected each key once in an object, "
+                                        "and this one was there before");
+    assert_refused("{\"a\":1,\"\\u0061\":2}", "line 1, column 8: found '\"', expected each key once in an "
+                                              "object, and this one was there before");
 }
 
 static void depth_and_size_have_a_ceiling(void **state)
@@ -118,8 +121,9 @@ static void numbers_are_written_shortest(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(what_is_read_is_written_as_it_was), TEST(escapes_are_decoded),           TEST(a_fault_is_told_with_its_place),
-        TEST(a_key_stands_once),                 TEST(depth_and_size_have_a_ceiling), TEST(numbers_are_written_shortest),
+        TEST(what_is_read_is_written_as_it_was), TEST(escapes_are_decoded),
+        TEST(a_fault_is_told_with_its_place),    TEST(a_key_stands_once),
+        TEST(depth_and_size_have_a_ceiling),     TEST(numbers_are_written_shortest),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
