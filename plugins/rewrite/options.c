@@ -18,6 +18,7 @@
              "a client's larger value is lowered to it"),
 
 static const struct opt rewrite_model_options[] = {
+    OPT_BOOL(M, on, "rewrite", CONF_OPTIMIZATIONS, "true", "false: this model's searches go on as they came"),
     KNOBS(SET_DEFAULT_ROW)
     KNOBS(FORCE_ROW)
     BOUND_ROWS(HNSW_EF, "hnsw_ef", KNOB_UINT)

@@ -9,6 +9,7 @@
 
 /* Texts as they go into the JSON ("64", "true", "1.5"); NULL where there is no wish. */
 struct rewrite_model_conf {
+    bool on;
     const char *set_default[KNOB_COUNT]; /* written where the client says nothing */
     const char *force[KNOB_COUNT];       /* written whatever the client says */
     const char *min[KNOB_COUNT], *max[KNOB_COUNT]; /* hnsw_ef and quantization.oversampling only */

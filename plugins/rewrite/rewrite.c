@@ -110,7 +110,8 @@ static bool told_not_to(const struct tx *tx, const struct rewrite_process_conf *
 
 static enum verdict rewrite_request(struct tx *tx, const struct plug *plug)
 {
-    if (!(tx->route.op->flags & OP_PARAMS) || told_not_to(tx, plug_process_conf(tx, plug)))
+    const struct rewrite_model_conf *own = plug_conf(tx, plug);
+    if (!(tx->route.op->flags & OP_PARAMS) || !own->on || told_not_to(tx, plug_process_conf(tx, plug)))
         return CONTINUE;
     const struct rewrite_rules *rules = rules_of(tx, plug);
     if (!rules->any)

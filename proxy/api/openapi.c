@@ -61,6 +61,12 @@ static const struct {
      "{\"type\":\"object\",\"description\":\"All models when nothing is named.\",\"properties\":{\"model\":{\"type\":[\"string\","
      "\"null\"]},\"models\":{\"type\":[\"array\",\"null\"],\"items\":{\"type\":\"string\"},\"minItems\":1}},"
      "\"additionalProperties\":false}"},
+    {"Switches",
+     "{\"type\":\"object\",\"minProperties\":1,\"properties\":{\"cache\":{\"type\":\"boolean\"},\"coalesce\":{\"type\":\"boolean\"},"
+     "\"rewrite\":{\"type\":\"boolean\"},\"enforce\":{\"enum\":[\"off\",\"observe\",\"enforce\"]}},\"additionalProperties\":false}"},
+    {"Switched",
+     "{\"type\":\"object\",\"required\":[\"model\",\"set\"],\"properties\":{\"model\":{\"type\":\"string\"},\"set\":{\"$ref\":"
+     "\"#/components/schemas/Switches\"}}}"},
     {"PurgeWhat",
      "{\"type\":\"object\",\"description\":\"Everything when nothing is named.\",\"properties\":{\"model\":{\"type\":\"string\"},"
      "\"collection\":{\"type\":\"string\"}},\"additionalProperties\":false}"},

@@ -27,6 +27,8 @@ const struct api_route api_routes[] = {
     {"POST", MODEL "/search/optimized", ACCESS_READ, api_search_optimized, "searchOptimized",
      "The same, with what was done: parameters, cache, upstream, time. Without a body a probe.", "SearchBody", "OptimizedAnswer",
      0, {}},
+    {"POST", MODEL "/optimizations", ACCESS_WRITE, api_switches, "switches",
+     "Turns caching, coalescing, rewriting or enforcement of a model on or off until the process ends.", "Switches", "Switched", 0, {}},
     {"POST", V1 "/cache/purge", ACCESS_WRITE, api_purge_any, "purge",
      "No answer from before is served from a cache again: of everything, a model or a collection.", "PurgeWhat", "Purge", 0, {}},
     {"POST", MODEL "/cache/purge", ACCESS_WRITE, api_purge, "purgeCache",

@@ -54,5 +54,6 @@ void api_jobs(struct call *);
 void api_job(struct call *);
 void api_purge(struct call *);            /* purge.c */
 void api_purge_any(struct call *);
+void api_switches(struct call *);         /* switches.c */
 void api_graphql_get(struct call *);      /* graphql.c */
 void api_graphql_post(struct call *);

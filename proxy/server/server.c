@@ -1,6 +1,7 @@
 #include "server/server.h"
 
 #include <arpa/inet.h>
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -29,13 +30,17 @@
 #include "tune/tune.h"
 #include "upstream/peer.h"
 
-enum { LISTENERS_MAX = THREAD_LISTENERS_MAX, API_MAX = 2 };
+enum { LISTENERS_MAX = THREAD_LISTENERS_MAX, API_MAX = 2, SWITCHES_MAX = 1024 };
 #define FIRST_FACTS (500 * MSEC) /* how long a start waits for Qdrant's aliases before it serves without them */
 
 extern char **environ;
 
 struct server {
-    const struct conf_sources *sources;
+    struct conf_sources sources;
+    char **environment;          /* the process's, and the switches set by the control API behind it */
+    char *switches[SWITCHES_MAX];
+    unsigned n_switches;
+    pthread_mutex_t switches_lock;
     struct conf *conf;           /* the effective one; each snapshot has a reference of its own */
     unsigned n_workers, generation;
     int exit_code;
@@ -252,10 +257,12 @@ struct api_order {
     unsigned n;
 };
 
+static void set_switch(const char *model, const char *key, const char *value, void *arg);
+
 static void open_api(struct letter *letter)
 {
     struct api_order *o = (struct api_order *)letter;
-    struct api_hooks hooks = {.ready = ready, .worker = &server.control->worker, .tuning = &server.tuning};
+    struct api_hooks hooks = {.ready = ready, .worker = &server.control->worker, .tuning = &server.tuning, .set_switch = set_switch};
     struct err err;
     if (server.api)
         api_close(&server.api);
@@ -381,10 +388,58 @@ static bool start_threads(struct err *err)
 
 /* ---- reload and end ---- */
 
+/* A switch is an environment variable of our own, MODEL_<KEY>_<MODEL>: wins over the files, survives reloads, ends with the process. Any thread. */
+static void set_switch(const char *model, const char *key, const char *value, void *arg)
+{
+    char text[512];
+    (void)arg;
+    int n = snprintf(text, sizeof text, "MODEL_%s_%s=", key, model);
+    for (int i = 0; i < n - 1; i++)
+        text[i] = text[i] == '-' || text[i] == '.' ? '_' : (char)toupper((unsigned char)text[i]);
+    snprintf(text + n, sizeof text - (size_t)n, "%s", value);
+    pthread_mutex_lock(&server.switches_lock);
+    unsigned at = 0;
+    while (at < server.n_switches && strncmp(server.switches[at], text, (size_t)n) != 0)
+        at++;
+    if (at < SWITCHES_MAX) {
+        free(at < server.n_switches ? server.switches[at] : NULL);
+        server.switches[at] = mem_strdup(text);
+        server.n_switches = at < server.n_switches ? server.n_switches : at + 1;
+    }
+    pthread_mutex_unlock(&server.switches_lock);
+    log_info("switch", "model=%s key=%s value=%s", model, key, value);
+    kill(getpid(), SIGHUP); /* the main thread makes the new configuration */
+}
+
+/* The environment with the switches in place of variables of the same name. */
+static struct conf *load_with_switches(struct err *err)
+{
+    unsigned n = 0, n_own = 0;
+    while (environ[n])
+        n++;
+    pthread_mutex_lock(&server.switches_lock);
+    server.environment = mem_realloc(server.environment, (n + server.n_switches + 1) * sizeof *server.environment);
+    for (; n_own < server.n_switches; n_own++)
+        server.environment[n_own] = server.switches[n_own];
+    unsigned total = n_own;
+    for (unsigned i = 0; i < n; i++) {
+        bool overridden = false;
+        for (unsigned k = 0; k < n_own; k++)
+            overridden = overridden || strncmp(environ[i], server.switches[k], strcspn(server.switches[k], "=") + 1) == 0;
+        if (!overridden)
+            server.environment[total++] = environ[i];
+    }
+    server.environment[total] = NULL;
+    server.sources.environment = server.environment;
+    struct conf *conf = conf_load(&server.sources, err);
+    pthread_mutex_unlock(&server.switches_lock);
+    return conf;
+}
+
 static void reload(void)
 {
     struct err err = {{0}};
-    struct conf *conf = conf_load(server.sources, &err);
+    struct conf *conf = load_with_switches(&err);
     if (conf && (!use_api(conf, &err) || !use_listeners(conf, &err)))
         conf_put(&conf);
     if (!conf) {
@@ -489,7 +544,7 @@ int server_run(const struct args *args, const struct conf_sources *sources, stru
     for (unsigned i = 0; i < OP_COUNT; i++)
         op_names[i] = ops[i].name;
     metrics_init(OP_COUNT, op_names);
-    server = (struct server){.sources = sources, .conf = conf, .generation = 1};
+    server = (struct server){.sources = *sources, .switches_lock = PTHREAD_MUTEX_INITIALIZER, .conf = conf, .generation = 1};
     server.metrics = metrics_open("main");
     foreign_init(&server.shared.foreign);
     metrics_gauge_set(server.metrics, G_CONFIG_GENERATION, 1);
@@ -517,6 +572,9 @@ int server_run(const struct args *args, const struct conf_sources *sources, stru
     if (server.conf->process.pid_file && up)
         unlink(server.conf->process.pid_file);
     coherence_free(&server.coherence);
+    while (server.n_switches)
+        free(server.switches[--server.n_switches]);
+    free(server.environment);
     conf_put(&server.conf);
     log_stop();
     metrics_fini();
