@@ -24,6 +24,7 @@
 #include "server/listen.h"
 #include "server/thread.h"
 #include "server/tuning.h"
+#include "tune/external_poll.h"
 #include "tune/facts_poll.h"
 #include "tune/prover.h"
 #include "tune/server_watch.h"
@@ -53,6 +54,7 @@ struct server {
     struct facts_poll *facts_poll;
     struct server_watch *server_watch;
     struct prover *prover;
+    struct external_poll *external_poll;
     struct tune *tune;
     struct api_tuning tuning;
     struct api *api;
@@ -333,6 +335,7 @@ static void open_control(struct letter *letter)
     server.facts_poll = facts_poll_open(&server.control->worker, publish, NULL);
     server.server_watch = server_watch_open(&server.control->worker);
     server.prover = prover_open(&server.control->worker);
+    server.external_poll = external_poll_open(&server.control->worker);
     server.tune = tune_open(&server.control->worker);
     server.tuning = tuning_of(server.tune, NULL);
     atomic_store(&server.control_up, true);
@@ -349,6 +352,7 @@ static void close_control(struct letter *letter)
         api_close(&server.api);
     tune_close(&server.tune);
     prover_close(&server.prover);
+    external_poll_close(&server.external_poll);
     server_watch_close(&server.server_watch);
     facts_poll_close(&server.facts_poll);
     atomic_store(&server.control_down, true);

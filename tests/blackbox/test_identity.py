@@ -90,3 +90,14 @@ def test_external_writes_bound_the_age(fake: FakeQdrant, start) -> None:
     q = start(fake.url, caching={"default": {"external_writes": True, "external_writes_ttl": "1s"}})
     old = cached(q).json()["result"]
     wait_until(lambda: ask(q).json()["result"] != old, 5, "it is asked for anew within a second or so")
+
+
+def test_writes_past_quiver_are_found_by_the_poll_where_announced(fake: FakeQdrant, start) -> None:
+    fake.telemetry_of = ["mine"]
+    slow = {"external_writes": True, "external_writes_ttl": "60s"}
+    q = start(fake.url, caching={"default": slow}, quiver={"coherence": {"alias_poll": "200ms"}})
+    cached(q)
+    wait_until(lambda: any("details_level" in r.query for r in fake.own), 5, "the poll has read where Qdrant is")
+    old = cached(q).json()["result"]
+    fake.op_num += 1
+    wait_until(lambda: ask(q).json()["result"] != old, 5, "what was cached before the foreign write is gone")

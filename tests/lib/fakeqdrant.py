@@ -192,6 +192,8 @@ class FakeQdrant:
         self.sockets_now = 0  # all of them
         self.answers = 0
         self.aliases: dict[str, str] = {}
+        self.op_num = 1
+        self.telemetry_of: list[str] = []  # collections that telemetry tells op_num of
         self.startup = "2026-01-01T00:00:00Z"  # another one: another process with perhaps other data
         self.refused_bytes: list[bytes] = []  # what was no request at all
         self.stopping = False
@@ -356,7 +358,9 @@ class FakeQdrant:
             )
         elif r.method == "GET" and path == "/telemetry":
             app = {"name": "qdrant", "version": "1.18.3", "startup": self.startup}
-            x.ok({"id": "fake", "app": app, "collections": {"number_of_collections": 0}})
+            shards = [{"id": 0, "local": {"update_queue": {"length": 0, "op_num": self.op_num}}, "remote": []}]
+            known = [{"id": name, "config": {}, "shards": shards} for name in self.telemetry_of]
+            x.ok({"id": "fake", "app": app, "collections": {"number_of_collections": len(known), "collections": known}})
         elif r.method == "GET" and path == "/aliases":
             x.ok({"aliases": [{"alias_name": a, "collection_name": c} for a, c in self.aliases.items()]})
         elif r.method == "POST" and path == "/collections/aliases":
