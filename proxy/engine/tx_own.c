@@ -58,8 +58,8 @@ void tx_own_deliver(struct tx *tx)
     own->body = (struct str){own->gathered, own->n_gathered};
     own->tx = tx;
     own->running = NULL;
-    own->done(own);
-    free(own->gathered);
+    char *gathered = own->gathered;
     own->gathered = NULL;
-    own->tx = NULL;
+    own->done(own); /* may free what it is embedded in */
+    free(gathered);
 }
