@@ -32,6 +32,7 @@
 #include "upstream/peer.h"
 
 enum { LISTENERS_MAX = THREAD_LISTENERS_MAX, API_MAX = 2, SWITCHES_MAX = 1024 };
+#define FIRST_LEASE (1500 * MSEC) /* the same for a lease on a shared Redis: without one nothing is answered from a cache */
 #define FIRST_FACTS (500 * MSEC) /* how long a start waits for Qdrant's aliases before it serves without them */
 
 extern char **environ;
@@ -364,6 +365,28 @@ static void pause_usec(uint64_t usec)
     nanosleep(&t, NULL);
 }
 
+/* Before the first client is let in: aliases, who the servers are, and the lease under which caches may answer. Bounded: what is not there
+ * in time is done without until it comes. */
+static void await_knowledge(void)
+{
+    const struct conf_process *p = &server.conf->process;
+    bool leased = p->redis.on && p->redis_shared;
+    uint64_t began = clock_usec(), now = began;
+    struct coherence_gauges gauges = {0};
+    bool was_alive = false;
+    for (; now < began + FIRST_LEASE; pause_usec(MSEC), now = clock_usec()) {
+        bool known = facts_poll_started(server.facts_poll) && server_watch_started(server.server_watch);
+        coherence_gauges(server.coherence, now, &gauges);
+        bool waits_for_facts = !known && now < began + FIRST_FACTS;
+        if (leased && gauges.alive && !was_alive)
+            facts_poll_kick(server.facts_poll); /* the map that was fetched without a lease is good for routing only */
+        was_alive = gauges.alive;
+        bool answers = !leased || (gauges.alive && (facts_poll_good(server.facts_poll) || !facts_poll_upstream_ok(server.facts_poll)));
+        if (!waits_for_facts && answers)
+            return;
+    }
+}
+
 static bool start_threads(struct err *err)
 {
     server.worker = mem_zalloc((server.n_workers + 1) * sizeof *server.worker);
@@ -380,13 +403,10 @@ static bool start_threads(struct err *err)
     loop_post(&server.control->worker.loop, &server.open_control);
     while (!atomic_load(&server.control_up))
         pause_usec(MSEC);
-    for (uint64_t until = clock_usec() + FIRST_FACTS;
-         !(facts_poll_started(server.facts_poll) && server_watch_started(server.server_watch)) && clock_usec() < until;)
-        pause_usec(MSEC);
-    for (unsigned i = 0; i < server.n_workers; i++) {
+    for (unsigned i = 0; i < server.n_workers; i++)
         if (!thread_start(&server.worker[i]))
             return err_set(err, "cannot start a thread: %s", strerror(errno));
-    }
+    await_knowledge();
     return true;
 }
 

@@ -13,7 +13,7 @@
 #include "tune/ask.h"
 
 enum { SEEN_MAX = 256 };
-#define RETRY (250 * MSEC) /* while Qdrant does not answer */
+#define RETRY (250 * MSEC) /* while Qdrant does not answer, or the state of "@names" cannot be looked up */
 #define FRESH (30 * SEC)   /* facts about a collection; sooner when it is known to have changed */
 #define APART (20 * MSEC)  /* rounds that were asked for come no closer than this, however many ask */
 
@@ -22,7 +22,7 @@ struct facts_poll {
     struct ask ask;
     struct timer timer;
     struct letter kick;
-    _Atomic bool kicked, started, upstream_ok;
+    _Atomic bool kicked, started, upstream_ok, good;
     uint64_t ended;                /* the last round */
     bool running, again, any_answer, said_no_aliases;
     bool asked_aliases;            /* what the running question is: a reload may change the number of groups meanwhile */
@@ -111,7 +111,8 @@ static bool same_facts(const struct facts *a, const struct facts *b)
 
 static void end_round(struct facts_poll *p)
 {
-    uint64_t interval = p->any_answer ? p->worker->snapshot->conf->process.alias_poll : RETRY;
+    bool good = p->any_answer && p->making->names_known;
+    uint64_t interval = good ? p->worker->snapshot->conf->process.alias_poll : RETRY;
     p->running = false;
     p->ended = p->worker->loop.now;
     atomic_store(&p->upstream_ok, p->any_answer);
@@ -121,6 +122,7 @@ static void end_round(struct facts_poll *p)
         p->publish(p->making, p->arg);
     }
     facts_put(&p->making);
+    atomic_store(&p->good, good);
     atomic_store(&p->started, true);
     timer_set(&p->timer, p->ended + (p->again ? APART : interval));
 }
@@ -317,6 +319,11 @@ void facts_poll_changed(struct facts_poll *p, struct str collection)
 bool facts_poll_started(struct facts_poll *p)
 {
     return atomic_load(&p->started);
+}
+
+bool facts_poll_good(struct facts_poll *p)
+{
+    return atomic_load(&p->good);
 }
 
 bool facts_poll_upstream_ok(struct facts_poll *p)

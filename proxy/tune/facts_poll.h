@@ -19,5 +19,7 @@ void facts_poll_seen(struct facts_poll *, struct str collection); /* a collectio
 
 /* The first round has ended, whatever it found. Any thread. */
 bool facts_poll_started(struct facts_poll *);
+/* The last round brought an alias map that caches may go by. Any thread. */
+bool facts_poll_good(struct facts_poll *);
 /* Qdrant answered the last round. Any thread. */
 bool facts_poll_upstream_ok(struct facts_poll *);
