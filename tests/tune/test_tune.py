@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 from typing import Any, Callable
 
-from conftest import DIM, Engine, Tuned
 from lib import wait_until
+from tunelib import DIM, Engine, Tuned
 
 WISH = {"index_params": {"m": 24, "ef_construct": 64}, "quantization": {"type": "scalar", "always_ram": True}}
 QUIET_S = 5  # --long: 60
