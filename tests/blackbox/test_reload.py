@@ -154,9 +154,10 @@ def test_a_ttl_and_a_limit_can_change(fake: FakeQdrant, start) -> None:
     for c in conns:
         c.send(a_search(SEARCH))
     wait_until(lambda: q.metric("model_queue_length", model="m") == 5, 5, "five wait")
-    assert fake.open_now == 1
+    wait_until(lambda: fake.open_now == 1, 5, "one is upstream")
     go.set()
     assert [c.read().status for c in conns] == [200] * 6
+    assert fake.open_max == 1
 
 
 def listens(port: int, host: str = "127.0.0.1") -> bool:
