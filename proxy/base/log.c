@@ -275,6 +275,8 @@ static bool drain_all(void)
 {
     bool any = false;
     pthread_mutex_lock(&logs.direct);
+    if (logs.out[KIND_ACCESS].fd < 0)
+        access_change(); /* coming from "off" there is nowhere to put more lines than the out holds */
     unsigned n = atomic_load_explicit(&logs.n_rings, memory_order_acquire);
     for (unsigned i = 0; i < n && i < RINGS_MAX; i++) {
         struct ring *r = atomic_load_explicit(&logs.ring[i], memory_order_acquire);

@@ -118,6 +118,29 @@ static uint64_t least_op_num(const cJSON *collection)
     return least;
 }
 
+/* Updates wait in a shard's queue. (0 proves nothing: the one in progress is not counted.) */
+static bool queue_is_long(const cJSON *collection)
+{
+    const cJSON *shard;
+    cJSON_ArrayForEach(shard, cJSON_GetObjectItemCaseSensitive(collection, "shards"))
+    {
+        const cJSON *queue = cJSON_GetObjectItemCaseSensitive(cJSON_GetObjectItemCaseSensitive(shard, "local"), "update_queue");
+        const cJSON *length = cJSON_GetObjectItemCaseSensitive(queue, "length");
+        if (cJSON_IsNumber(length) && length->valuedouble > 0)
+            return true;
+    }
+    return false;
+}
+
+/* Not applied, and Qdrant says that it is behind: the hold must not run out meanwhile. */
+static void keep_held(struct prover *p, const cJSON *collection, const char *name)
+{
+    uint64_t until = p->worker->loop.now + p->worker->snapshot->conf->process.quarantine;
+    for (unsigned i = 0; queue_is_long(collection) && i < p->n; i++)
+        if (strcmp(p->row[i].collection, name) == 0 && group_of(p, &p->row[i]) == p->group)
+            coherence_prolong(p->worker->coherence, &p->row[i], until);
+}
+
 static bool hides_unindexed(const cJSON *collection)
 {
     const cJSON *config = cJSON_GetObjectItemCaseSensitive(collection, "config");
@@ -143,6 +166,8 @@ static void read_telemetry(struct prover *p, struct str body)
             else if (coherence_prove(p->worker->coherence, &p->row[i]))
                 p->pause = PAUSE_FIRST;
         }
+        if (cJSON_IsString(id))
+            keep_held(p, one, id->valuestring); /* what was proven just now is gone from the list and stays so */
     }
     cJSON_Delete(doc);
 }
