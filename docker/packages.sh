@@ -8,7 +8,7 @@ set -euo pipefail
 build="gcc libc6-dev cmake ninja-build pkg-config libevent-dev libevhtp-dev libhiredis-dev libcjson-dev libyaml-dev
        libxxhash-dev libssl-dev zlib1g-dev libjemalloc-dev libcmocka-dev python3 python3-venv redis-server ca-certificates"
 # What only tests need.
-test="curl nodejs npm apache2-utils wrk clang libclang-rt-14-dev git"
+test="curl nodejs npm apache2-utils wrk clang libclang-rt-14-dev git prometheus"
 # What only comparisons need.
 bench="nginx apache2-utils wrk"
 
@@ -44,7 +44,7 @@ else
     echo "    sudo $install" >&2
     exit 1
 fi
-# redis and nginx would start servers of their own when installed; nothing here wants them.
+# redis, nginx and prometheus would start servers of their own when installed; nothing here wants them.
 policy=/usr/sbin/policy-rc.d
 if [ ! -e "$policy" ]; then
     trap '$as rm -f "$policy"' EXIT

@@ -1,10 +1,10 @@
 #!/bin/bash
 # Everything needed to run all tests, and all tests. usage: tests/run.sh [--long] [--only PART]...
-# PART: dev asan (build and C tests of that preset) meta reference edge api tune blackbox coherence qdrant blackbox-asan
+# PART: dev asan (build and C tests of that preset) meta reference edge api tune deploy blackbox coherence qdrant blackbox-asan
 # Each part's own closing lines are printed; logs lie under build/test-logs. Exit 0 only if every part passed.
 set -uo pipefail
 cd "$(dirname "$0")/.."
-PARTS="dev asan meta reference edge api tune blackbox coherence qdrant blackbox-asan"
+PARTS="dev asan meta reference edge api tune deploy blackbox coherence qdrant blackbox-asan"
 long="" only=""
 while [ $# -gt 0 ]; do
     case "$1" in
@@ -95,7 +95,7 @@ PYTEST_END='(passed|failed|error|skipped).* in [0-9.]+'
 for preset in dev asan; do
     need=no
     wanted $preset && need=yes
-    [ $preset = dev ] && { wanted blackbox || wanted reference || wanted qdrant || wanted api || wanted tune || wanted coherence; } && need=yes
+    [ $preset = dev ] && { wanted blackbox || wanted reference || wanted qdrant || wanted api || wanted tune || wanted deploy || wanted coherence; } && need=yes
     [ $preset = asan ] && wanted blackbox-asan && need=yes
     [ $need = yes ] || continue
     step "build $preset" 'Linking|no work to do' build_preset $preset # goes on: what was built is still worth testing
@@ -110,6 +110,7 @@ wanted reference && has_tests reference &&
 wanted edge && has_tests edge && step edge "$PYTEST_END" python_tests tests/edge
 wanted api && has_tests api && step api "$PYTEST_END" python_tests -n 2 tests/api
 wanted tune && has_tests tune && step tune "$PYTEST_END" python_tests tests/tune
+wanted deploy && has_tests deploy && step deploy "$PYTEST_END" python_tests tests/deploy
 wanted blackbox && step blackbox "$PYTEST_END" python_tests -n 4 --dist worksteal tests/blackbox $long
 wanted coherence && step coherence "$PYTEST_END" python_tests -n 2 --dist worksteal tests/coherence $long
 if wanted qdrant && has_tests qdrant; then

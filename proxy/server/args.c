@@ -34,7 +34,7 @@ static const char help_text[] =
     "quiver - a proxy that stands in Qdrant's place and makes each model's collection faster\n"
     "\n"
     "  quiver [-c FILE|DIR] [--upstream URL]... [flags]\n"
-    "  quiver plan|apply|rollback [MODEL...]   what Qdrant's collections should be, and making them so\n"
+    "  quiver plan|apply|rollback|test|health|ready   asks the quiver that runs: quiver plan --help\n"
     "\n"
     "  -c FILE|DIR       configuration; without it $QUIVER_CONF, /etc/quiver, or what is compiled in\n"
     "  --upstream URL    Qdrant, as http://HOST:PORT; again for more servers of the same group\n"

@@ -34,9 +34,11 @@ static const struct command {
     const char *word, *method, *path;
     bool in_path, is_job;
     unsigned models_max;
-    void (*show)(const cJSON *, FILE *);
+    void (*show)(const cJSON *, FILE *); /* NULL: the answer is a sentence, printed as it came */
     const char *help;
 } commands[] = {
+    {"health", "GET", "/healthz", false, false, 0, NULL, "exit code 0 while the process lives and answers"},
+    {"ready", "GET", "/readyz", false, false, 0, NULL, "exit code 0 if requests may be sent, else why not"},
     {"plan", "GET", V1 "/optimizations/plan", false, false, 100, show_plan,
      "what Qdrant is, what is wished, and the PATCH between them"},
     {"apply", "POST", V1 "/optimizations/apply", false, true, 100, show_deed,
@@ -171,6 +173,21 @@ static cJSON *ask(struct cli *c, const char *method, const char *path, int *code
     return doc;
 }
 
+/* A sentence on stdout, or on stderr when it is not a good one. */
+static int say(struct cli *c, const struct command *command)
+{
+    struct cli_answer answer;
+    if (!cli_exchange(&c->at, c->token, command->method, command->path, &answer, &c->err)) {
+        fprintf(stderr, "quiver: %s\n", c->err.text);
+        return EXIT_NOBODY;
+    }
+    bool good = answer.status < 300;
+    struct str text = str_trim(str_slice(answer.body, answer.n_body), " \r\n");
+    fprintf(good ? stdout : stderr, "%.*s\n", STR_ARG(text));
+    free(answer.body);
+    return good ? EXIT_OK : EXIT_FAILED;
+}
+
 static bool is_state(const cJSON *job, const char *word)
 {
     const char *state = doc_text(doc_get(job, "state"));
@@ -218,6 +235,8 @@ static int run(struct cli *c, const struct command *command)
         fprintf(stderr, "quiver: %s\n", c->err.text);
         return EXIT_FAILED;
     }
+    if (!command->show)
+        return say(c, command);
     make_path(c, command, path);
     cJSON *doc = ask(c, command->method, path, &code);
     if (doc && command->is_job)

@@ -1,5 +1,5 @@
-/* cli.h - quiver plan, apply, rollback, test: small clients of the control API of the quiver that runs. A
- * process of their own, blocking; nothing of it runs inside the server. */
+/* cli.h - quiver plan, apply, rollback, test, health, ready: small clients of the control port of the quiver
+ * that runs. A process of their own, blocking; nothing of it runs inside the server. */
 #pragma once
 
 #include <stdbool.h>

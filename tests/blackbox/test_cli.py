@@ -310,3 +310,24 @@ def test_sighup_before_anything_else_is_survived(fake: FakeQdrant, start) -> Non
     q = start(fake.url)
     q.signal(signal.SIGHUP)
     wait_until(lambda: q.metric("quiver_reloads_total", result="ok") == 1, 5, "the reload")
+
+
+def test_health_and_ready_ask_the_one_that_runs(fake: FakeQdrant, start) -> None:
+    q = start(fake.url)
+    where = ["--api", f"127.0.0.1:{q.api}"]
+    lives, ready = run("health", *where), run("ready", *where)
+    assert (lives.returncode, lives.stdout) == (0, "ok\n") and (ready.returncode, ready.stdout) == (0, "ready\n")
+    broken = write(Path(q.folder), quiver="limits: {connections: none}\n")
+    assert run("health", "-c", str(broken), *where).returncode == 0  # the process is asked, not its files
+    assert run("health", "some-model", *where).returncode == 2
+    q.term()
+    q.wait()
+    gone = run("health", *where)
+    assert gone.returncode == 3 and "no quiver answers" in gone.stderr
+
+
+def test_ready_says_why_not(start) -> None:
+    q = start("http://name.invalid:6333", ready=False)
+    answer = run("ready", "--api", f"127.0.0.1:{q.api}")
+    assert answer.returncode == 1 and not answer.stdout and len(answer.stderr.strip()) > 10, answer
+    assert run("health", "--api", f"127.0.0.1:{q.api}").returncode == 0
