@@ -86,6 +86,7 @@ struct conf_process {
     uint64_t drain_timeout;           /* limits.drain_timeout: 30 s */
     uint64_t hold_body;               /* limits.hold_body: 32 MiB */
     uint64_t hold_total;              /* limits.hold_total: 256 MiB */
+    uint64_t busy_poll;               /* busy_poll: usec awake after work; 0 */
     uint64_t max_connections;         /* limits.connections: clients, whole process; default 10000 */
     bool access_on;                   /* derived from log.access != off */
     const char *state_dir;            /* state_dir; NULL: see tune/history.h */

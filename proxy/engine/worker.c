@@ -16,6 +16,7 @@ void worker_use_snapshot(struct worker *w, struct snapshot *snapshot)
         .keep_alive = p->keep_alive,
     };
     w->upstream.idle_timeout = p->idle_timeout;
+    w->loop.busy_poll = p->busy_poll;
     if (w->coherence)
         coherence_worker_configure(w->coherence, snapshot->conf);
     chain_configure(w, snapshot->conf);

@@ -34,8 +34,7 @@ void loop_init(struct loop *loop)
     list_init(&loop->ready);
     struct event_config *config = event_config_new();
     ensure(config != NULL);
-    /* One thread owns the base, so no locks; precise timers because microseconds are measured against it. */
-    event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK | EVENT_BASE_FLAG_PRECISE_TIMER);
+    event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK); /* one thread owns the base */
     loop->base = event_base_new_with_config(config);
     event_config_free(config);
     ensure(loop->base != NULL);
@@ -43,6 +42,7 @@ void loop_init(struct loop *loop)
     ensure(loop->mail_fd >= 0);
     ensure(event_assign(&loop->mail_event, loop->base, loop->mail_fd, EV_READ | EV_PERSIST, open_mail, loop) == 0);
     ensure(event_add(&loop->mail_event, NULL) == 0);
+    timers_init(&loop->timers, loop->base);
     loop->now = clock_usec();
 }
 
@@ -57,28 +57,48 @@ void loop_fini(struct loop *loop)
     }
     event_del(&loop->mail_event);
     close(loop->mail_fd);
+    timers_fini(&loop->timers);
     event_base_free(loop->base);
     loop->base = NULL;
 }
 
-static void run_ready(struct loop *loop)
+static bool run_ready(struct loop *loop)
 {
     /* What is woken while running goes to the end: everybody gets a turn, and a turn ends only when nobody is left. */
     struct link *k;
+    bool any = false;
     while ((k = list_pop(&loop->ready))) {
         struct task *task = LIST_OF(task, link, k);
         task->run(task);
+        any = true;
     }
+    return any;
+}
+
+/* Waking a core that sleeps costs more than most requests: who has just worked may stay awake for a while. */
+static bool may_sleep(const struct loop *loop)
+{
+    return !list_first(&loop->ready) && (!loop->busy_poll || loop->now >= loop->worked_at + loop->busy_poll);
+}
+
+void loop_turn(struct loop *loop, uint64_t until)
+{
+    int how = EVLOOP_ONCE | EVLOOP_NO_EXIT_ON_EMPTY;
+    if (until && may_sleep(loop))
+        timers_arm(&loop->timers, until);
+    else
+        how |= EVLOOP_NONBLOCK;
+    ensure(event_base_loop(loop->base, how) >= 0);
+    loop->now = clock_usec();
+    bool fired = timers_run(&loop->timers, loop->now);
+    if (run_ready(loop) || fired)
+        loop->worked_at = loop->now;
 }
 
 void loop_run(struct loop *loop)
 {
-    while (!loop->stopping) {
-        int how = list_first(&loop->ready) ? EVLOOP_ONCE | EVLOOP_NONBLOCK : EVLOOP_ONCE;
-        ensure(event_base_loop(loop->base, how | EVLOOP_NO_EXIT_ON_EMPTY) >= 0);
-        loop->now = clock_usec();
-        run_ready(loop);
-    }
+    while (!loop->stopping)
+        loop_turn(loop, NEVER);
 }
 
 void loop_stop(struct loop *loop)
@@ -108,47 +128,4 @@ void loop_post(struct loop *loop, struct letter *letter)
         ssize_t n = write(loop->mail_fd, &one, sizeof one);
         (void)n; /* a full counter rings as well */
     }
-}
-
-static void timer_look(evutil_socket_t fd, short what, void *arg)
-{
-    struct timer *timer = arg;
-    (void)fd, (void)what;
-    timer->armed = NEVER;
-    if (timer->due == NEVER)
-        return;
-    loop_touch(timer->loop);
-    if (timer->loop->now < timer->due) {
-        uint64_t due = timer->due;
-        timer->due = NEVER;
-        timer_set(timer, due);
-        return;
-    }
-    timer->due = NEVER;
-    timer->fire(timer->arg);
-}
-
-void timer_init(struct timer *timer, struct loop *loop, void (*fire)(void *arg), void *arg)
-{
-    *timer = (struct timer){.loop = loop, .due = NEVER, .armed = NEVER, .fire = fire, .arg = arg};
-    ensure(evtimer_assign(&timer->event, loop->base, timer_look, timer) == 0);
-}
-
-void timer_fini(struct timer *timer)
-{
-    if (timer->loop)
-        evtimer_del(&timer->event);
-    timer->loop = NULL;
-}
-
-void timer_set(struct timer *timer, uint64_t due)
-{
-    timer->due = due;
-    if (due >= timer->armed || due == NEVER)
-        return; /* fires earlier than needed at the worst, and looks again */
-    uint64_t now = clock_usec();
-    uint64_t left = due > now ? due - now : 0;
-    struct timeval tv = {.tv_sec = (time_t)(left / SEC), .tv_usec = (suseconds_t)(left % SEC)};
-    ensure(evtimer_add(&timer->event, &tv) == 0);
-    timer->armed = due;
 }

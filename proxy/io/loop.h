@@ -1,4 +1,4 @@
-/* loop.h - the event loop of one thread: libevent's base, lazy timers, a mailbox for other threads, the list of things to run.
+/* loop.h - the event loop of one thread: libevent's base, lazy timers (timer.c), a mailbox for other threads, the list of things to run.
  * A callback of the loop records what happened and wakes; the work is done by those on the ready list, after the callbacks of a turn.
  * Owner: the thread that runs it. Only loop_post may be called from other threads. */
 #pragma once
@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/clock.h"
@@ -26,11 +27,23 @@ struct letter {
     void (*drop)(struct letter *); /* instead, if the loop ended before: frees what it carries; NULL: nothing to free */
 };
 
+/* The timers of one loop: timer.c. */
+struct timers {
+    struct timer **heap;    /* the next one first */
+    size_t n, cap;
+    int fd;                 /* timerfd; ends the wait for events */
+    uint64_t alarm;         /* what fd is set to; NEVER: nothing */
+    struct event event;
+};
+
 struct loop {
     struct event_base *base;
     uint64_t now;           /* monotonic microseconds, read before the ready list runs; see loop_touch */
     struct list ready;
     bool stopping;
+    uint64_t busy_poll;     /* usec: after work, look for more without sleeping for so long; 0: sleep at once */
+    uint64_t worked_at;     /* when something last ran */
+    struct timers timers;
     int mail_fd;            /* eventfd */
     struct event mail_event;
     _Atomic(struct letter *) mail; /* newest first */
@@ -45,8 +58,10 @@ static inline void loop_touch(struct loop *loop)
 void loop_init(struct loop *);
 void loop_fini(struct loop *); /* nobody posts any more; letters that were not opened are dropped */
 
-/* Runs turns until loop_stop: wait for events, open letters, run what is ready (and what that wakes). */
-void loop_run(struct loop *);
+/* One turn: wait for events, until that time at most (0: do not wait; monotonic usec), open letters, fire timers, run what is ready and
+ * what that wakes. */
+void loop_turn(struct loop *, uint64_t until);
+void loop_run(struct loop *);  /* turns until loop_stop */
 void loop_stop(struct loop *); /* own thread; the current turn is finished */
 
 void loop_wake(struct loop *, struct task *);   /* own thread */
@@ -54,13 +69,13 @@ void loop_unwake(struct loop *, struct task *); /* before its owner dies; no-op 
 
 void loop_post(struct loop *, struct letter *); /* any thread; never blocks, no ceiling: the sender's memory is the letter */
 
-/* A timer that is cheap to move: setting it later than it is armed costs nothing, it looks again when it fires.
- * Resolution is that of the clock read once a turn. fire runs as an event callback: record and wake. */
+/* A timer that is cheap to move: setting it later than it is armed costs nothing, it looks again when it is time.
+ * Resolution is that of the clock read once a turn. fire runs before the ready list: record and wake. It may end the timer. */
 struct timer {
-    struct event event;
     struct loop *loop;
     uint64_t due;   /* NEVER: off */
-    uint64_t armed; /* when the event will fire; NEVER: not armed */
+    uint64_t armed; /* when it will be looked at; NEVER: not at all */
+    ptrdiff_t at;   /* in the heap; -1: not there */
     void (*fire)(void *arg);
     void *arg;
 };
@@ -68,3 +83,9 @@ struct timer {
 void timer_init(struct timer *, struct loop *, void (*fire)(void *arg), void *arg);
 void timer_fini(struct timer *);
 void timer_set(struct timer *, uint64_t due); /* absolute, monotonic microseconds; NEVER turns it off */
+
+/* For loop.c alone. */
+void timers_init(struct timers *, struct event_base *);
+void timers_fini(struct timers *);                 /* those still set are off */
+void timers_arm(struct timers *, uint64_t until);  /* before a wait: the kernel is told when it ends at the latest, if it is not yet */
+bool timers_run(struct timers *, uint64_t now);    /* fires what is due; whether anything was */

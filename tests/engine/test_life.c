@@ -106,10 +106,7 @@ static void leaves(enum kind kind, enum place place, void (*end)(struct asker *)
         drop_dead(a);
     if (place == OPENING && kind != READ) { /* the close waits for Redis, a second at most */
         for (int i = 0; i < 300 && s->worker.running.n; i++) {
-            struct timeval tv = {0, 10000};
-            event_base_loopexit(s->worker.loop.base, &tv);
-            event_base_loop(s->worker.loop.base, 0);
-            s->worker.loop.now = clock_usec();
+            loop_turn(&s->worker.loop, clock_usec() + 10 * MSEC);
             stage_run(s);
         }
     }

@@ -127,15 +127,7 @@ static inline void redis_kill(struct redis_server *server)
 /* One turn of the loop, at most msec long. */
 static inline void turn(struct loop *loop, unsigned msec)
 {
-    struct timeval tv = {.tv_sec = msec / 1000, .tv_usec = (suseconds_t)(msec % 1000) * 1000};
-    event_base_loopexit(loop->base, &tv);
-    event_base_loop(loop->base, EVLOOP_ONCE);
-    loop->now = clock_usec();
-    struct link *k;
-    while ((k = list_pop(&loop->ready))) {
-        struct task *task = LIST_OF(task, link, k);
-        task->run(task);
-    }
+    loop_turn(loop, clock_usec() + msec * MSEC);
 }
 
 static inline bool run_until(struct loop *loop, bool (*what)(void *arg), void *arg, unsigned msec)

@@ -166,11 +166,7 @@ static void count(int by, void *arg)
 
 static void turn(struct world *w)
 {
-    struct link *k;
-    event_base_loop(w->loop.base, EVLOOP_ONCE | EVLOOP_NONBLOCK);
-    w->loop.now = clock_usec();
-    while ((k = list_pop(&w->loop.ready)))
-        LIST_OF(task, link, k)->run(LIST_OF(task, link, k));
+    loop_turn(&w->loop, 0);
     ssize_t n = recv(w->fd, w->got + w->n_got, sizeof w->got - 1 - w->n_got, MSG_DONTWAIT);
     if (n > 0)
         w->n_got += (size_t)n;

@@ -159,6 +159,96 @@ static void a_timer_turned_off_does_not_fire(void **state)
     loop_fini(&loop);
 }
 
+enum { MANY = 500 };
+
+static struct many {
+    struct timer timer;
+    struct loop *loop;
+    unsigned *left;
+    uint64_t *last;
+} many[MANY];
+
+static void fire_one_of_many(void *arg)
+{
+    struct many *m = arg;
+    uint64_t due = (uint64_t)(m - many) * 37 % MANY; /* as it was set below */
+    assert_true(due >= *m->last); /* in the order of their times */
+    *m->last = due;
+    timer_fini(&m->timer); /* one may end itself */
+    if (--*m->left == 0)
+        loop_stop(m->loop);
+}
+
+static void many_timers_fire_in_the_order_of_their_times(void **state)
+{
+    struct loop loop;
+    unsigned left = 0;
+    uint64_t last = 0;
+    loop_init(&loop);
+    uint64_t start = clock_usec() + 2 * MSEC;
+    for (size_t i = 0; i < MANY; i++) {
+        many[i] = (struct many){.loop = &loop, .left = &left, .last = &last};
+        timer_init(&many[i].timer, &loop, fire_one_of_many, &many[i]);
+        timer_set(&many[i].timer, start + 40 * MSEC);
+        timer_set(&many[i].timer, start + i * 37 % MANY * 20); /* earlier: it rises */
+    }
+    for (size_t i = 0; i < MANY; i++) {
+        if (i % 3 == 0)
+            timer_fini(&many[i].timer); /* from the middle of the heap */
+        else
+            left++;
+    }
+    loop_run(&loop);
+    assert_int_equal(left, 0);
+    assert_int_equal(loop.timers.n, 0);
+    loop_fini(&loop);
+}
+
+/* ---- staying awake ---- */
+
+struct poller {
+    struct task task;
+    struct loop *loop;
+    struct timer end;
+    uint64_t ran_at;
+};
+
+static void run_poller(struct task *task)
+{
+    struct poller *p = LIST_OF(poller, task, task);
+    p->ran_at = p->loop->now;
+}
+
+static void stop_poller(void *arg)
+{
+    loop_stop(arg);
+}
+
+static void a_loop_told_to_poll_stays_awake_after_work_and_sleeps_then(void **state)
+{
+    struct loop loop;
+    loop_init(&loop);
+    struct poller p = {.task = {.run = run_poller}, .loop = &loop};
+    struct timespec cpu[2];
+    uint64_t spent[2];
+    timer_init(&p.end, &loop, stop_poller, &loop);
+    for (int i = 0; i < 2; i++) {
+        loop.busy_poll = i ? 10 * MSEC : 0;
+        loop.stopping = false;
+        loop_wake(&loop, &p.task);
+        timer_set(&p.end, clock_usec() + 40 * MSEC);
+        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &cpu[0]);
+        loop_run(&loop);
+        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &cpu[1]);
+        spent[i] = (uint64_t)((cpu[1].tv_sec - cpu[0].tv_sec) * 1000000 + (cpu[1].tv_nsec - cpu[0].tv_nsec) / 1000);
+    }
+    assert_true(p.ran_at > 0);
+    assert_true(spent[1] > spent[0]);     /* 10 ms of looking, or what a busy machine leaves of them */
+    assert_true(spent[1] < 30 * MSEC);    /* and then it slept */
+    timer_fini(&p.end);
+    loop_fini(&loop);
+}
+
 /* ---- receive buffers ---- */
 
 static void a_buffer_keeps_its_bytes_when_it_grows_and_holds_no_memory_when_empty(void **state)
@@ -259,6 +349,8 @@ int main(void)
         cmocka_unit_test(a_task_runs_once_however_often_it_is_woken_and_what_it_wakes_runs_too),
         cmocka_unit_test(a_timer_fires_when_due_however_it_was_moved),
         cmocka_unit_test(a_timer_turned_off_does_not_fire),
+        cmocka_unit_test(many_timers_fire_in_the_order_of_their_times),
+        cmocka_unit_test(a_loop_told_to_poll_stays_awake_after_work_and_sleeps_then),
         cmocka_unit_test(a_buffer_keeps_its_bytes_when_it_grows_and_holds_no_memory_when_empty),
         cmocka_unit_test(a_full_buffer_says_so),
         cmocka_unit_test(slices_go_out_whole_and_in_order_through_a_narrow_socket),

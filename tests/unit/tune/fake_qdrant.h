@@ -289,12 +289,7 @@ static inline void stage_end(void)
 
 static inline void stage_turn(void)
 {
-    struct loop *loop = &stage.worker.loop;
-    struct link *k;
-    event_base_loop(loop->base, EVLOOP_ONCE | EVLOOP_NONBLOCK);
-    loop->now = clock_usec();
-    while ((k = list_pop(&loop->ready)))
-        LIST_OF(task, link, k)->run(LIST_OF(task, link, k));
+    loop_turn(&stage.worker.loop, 0);
 }
 
 #define turn_until(condition)                                                                                \

@@ -68,11 +68,7 @@ static inline struct world *world_open(unsigned limit)
 
 static inline void world_turn(struct world *w)
 {
-    struct link *k;
-    event_base_loop(w->loop.base, EVLOOP_ONCE | EVLOOP_NONBLOCK);
-    w->loop.now = clock_usec();
-    while ((k = list_pop(&w->loop.ready)))
-        LIST_OF(task, link, k)->run(LIST_OF(task, link, k));
+    loop_turn(&w->loop, 0);
 }
 
 /* Turns the loop until it is so; fails after 3 s. */
