@@ -79,7 +79,7 @@ CONF
 }
 
 start() {
-    taskset -c $peer_core "$upstream" "$port" 600 > "$out/upstream.log" 2>&1 & pids+=($!)
+    taskset -c $peer_core "$upstream" "$port" > "$out/upstream.log" 2>&1 & pids+=($!)
     await "$port"
     taskset -c $proxy_core nginx -c "$out/nginx.conf" -g 'daemon off;' 2> /dev/null & pids+=($!); local master=$!
     taskset -c $proxy_core "$quiver" --listen 127.0.0.1:$((port + 2)) --api off --upstream "http://127.0.0.1:$port" \

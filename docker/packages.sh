@@ -10,7 +10,7 @@ build="gcc libc6-dev cmake ninja-build pkg-config libevent-dev libevhtp-dev libh
 # What only tests need.
 test="curl nodejs npm apache2-utils wrk clang libclang-rt-14-dev git prometheus"
 # What only comparisons need.
-bench="nginx apache2-utils wrk"
+bench="nginx haproxy varnish varnish-modules redis-server wrk linux-perf strace util-linux procps"
 
 wanted=""
 for set in "${@:-build}"; do

@@ -1,0 +1,72 @@
+"""The machine: what it is, who else uses it, where our processes run."""
+
+import os
+import platform
+from pathlib import Path
+from typing import Callable
+
+CORES = sorted(os.sched_getaffinity(0))
+SERVER_CORE = CORES[0]  # the server that is measured
+LOAD_CORE = CORES[1 % len(CORES)]  # the load, the upstream, Redis
+TICK = os.sysconf("SC_CLK_TCK")
+
+
+def pinned(*cores: int) -> Callable[[], None]:
+    return lambda: os.sched_setaffinity(0, cores)
+
+
+def describe() -> dict:
+    info = Path("/proc/cpuinfo").read_text().splitlines()
+    model = next((line.split(":", 1)[1].strip() for line in info if line.startswith("model name")), "unknown")
+    memory = int(Path("/proc/meminfo").read_text().split()[1]) // 1024
+    return {"cpu": model, "cores": len(CORES), "kernel": platform.release(), "memory_mb": memory}
+
+
+def _stat_fields(pid: int) -> list[str]:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+
+
+def cpu_of(pids: list[int]) -> float:
+    """User and system seconds that these processes have used, all their threads included."""
+    return sum(int(n) for pid in pids for n in _stat_fields(pid)[11:13]) / TICK
+
+
+def children_of(pid: int) -> list[int]:
+    return [int(c) for t in Path(f"/proc/{pid}/task").iterdir() for c in (t / "children").read_text().split()]
+
+
+def memory_of(pid: int) -> int:
+    """Bytes resident."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+class Neighbours:
+    """Over a stretch of time: how much of the cores was stolen by the host or used by others than this run."""
+
+    def __init__(self) -> None:
+        self.begin = self._now()
+
+    @staticmethod
+    def _now() -> tuple[float, float, float, float]:
+        fields = [int(n) for n in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+        user, nice, system, idle, wait, irq, softirq, steal = (n / TICK for n in fields)
+        busy = user + nice + system + irq + softirq
+        return busy, steal, busy + idle + wait + steal, our_cpu()
+
+    def shares(self) -> dict[str, float]:
+        """Of all cores' time."""
+        busy, steal, total, ours = (now - then for now, then in zip(self._now(), self.begin))
+        return {"stolen": steal / total, "others": max(0.0, (busy - ours) / total)} if total else {"stolen": 0, "others": 0}
+
+
+def our_cpu() -> float:
+    """Seconds used by this process, all that it has started and all that those have."""
+    used, todo = 0.0, [os.getpid()]
+    while todo:
+        pid = todo.pop()
+        try:
+            used += sum(int(n) for n in _stat_fields(pid)[11:15]) / TICK  # with children that have ended
+            todo += children_of(pid)
+        except (FileNotFoundError, ProcessLookupError):
+            pass
+    return used
