@@ -218,6 +218,7 @@ static bool hit_redis(struct tx *tx, struct cache *c, struct reuse *r, const str
     struct store_key key = store_key(r);
     store_put(c->store, &key, r->look.fingerprint, model, blob, now > age ? now - age : 0, now, lesser(ttl - age, r->longest));
     answer_from(tx, c, blob, ttl - age, "; detail=redis");
+    tx->from_redis = true;
     metrics_model_add(tx->worker->metrics, model, MM_CACHE_HITS_REDIS, 1);
     return true;
 }

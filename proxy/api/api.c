@@ -91,17 +91,6 @@ static struct str decoded(struct arena *a, struct str segment)
     return query_param(a, as_query, STR("x"), &value, &n) ? value : segment;
 }
 
-static bool find_model(struct call *call)
-{
-    call->model = conf_model_named(call->conf, call->param);
-    if (call->model)
-        return true;
-    call_error(call, 404, "there is no model '%.*s', the configuration has: %.*s",
-               (int)(call->param.n < 100 ? call->param.n : 100), call->param.p,
-               STR_ARG(model_names(&call->arena, call->conf)));
-    return false;
-}
-
 static bool may(struct call *call)
 {
     static const struct conf_process no_tokens;
@@ -158,7 +147,7 @@ static void handle(struct control_request *request, void *arg)
         return;
     if (!call->conf && call->route->access != ACCESS_HEALTH && call->route->answer != api_metrics)
         return call_error(call, 503, "the control port is starting");
-    if (strstr(call->route->path, "{model}") && !find_model(call))
+    if (strstr(call->route->path, "{model}") && !(call->model = call_model(call, call->param)))
         return;
     call->route->answer(call);
 }

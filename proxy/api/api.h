@@ -19,6 +19,8 @@ struct api_hooks {
     void *arg;
     /* Sets a switch of a model (a key of its settings) until the process ends and has the configuration made anew; NULL: not available. */
     void (*set_switch)(const char *model, const char *key, const char *value, void *arg);
+    /* Has queries counted anew (engine/digest.h); NULL: not available. */
+    void (*reset_queries)(void *arg);
     struct worker *worker; /* the control thread's; NULL (tests): only health and metrics are answered */
     const struct api_tuning *tuning; /* tuning.h; NULL: nothing of tuning is answered */
 };

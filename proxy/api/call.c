@@ -115,3 +115,12 @@ struct str model_names(struct arena *a, const struct conf *conf)
         names = arena_printf(a, "%.*s%s%s", STR_ARG(names), i > 1 ? ", " : "", conf->model[i].name);
     return names;
 }
+
+const struct conf_model *call_model(struct call *call, struct str name)
+{
+    const struct conf_model *model = conf_model_named(call->conf, name);
+    if (!model)
+        call_error(call, 404, "there is no model '%.*s', the configuration has: %.*s", (int)(name.n < 100 ? name.n : 100), name.p,
+                   STR_ARG(model_names(&call->arena, call->conf)));
+    return model;
+}

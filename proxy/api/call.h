@@ -71,6 +71,9 @@ bool call_query(struct call *, const char *name, struct str *value, bool *bad);
  * (*bad true). */
 struct node *call_body(struct call *, bool *bad);
 
+/* The model of that name; NULL: the call has been answered with 404. */
+const struct conf_model *call_model(struct call *, struct str name);
+
 /* The collection that stands for a model: its first pattern that is a plain name, else its own name. */
 const char *model_collection(const struct conf_model *);
 

@@ -80,6 +80,25 @@ static const struct {
     {"Plan", "{\"$ref\":\"#/components/schemas/OfModels\",\"description\":\"per collection: changes, patch, reindex, warnings, memory\"}"},
     {"Status", "{\"$ref\":\"#/components/schemas/OfModels\",\"description\":\"per model: mode, wish, targets, last_test; per "
                "collection: fact, drift\"}"},
+    {"QueryFigures",
+     "{\"type\":\"object\",\"required\":[\"count\",\"errors\",\"hit_rate\",\"p50_us\",\"p99_us\",\"slowest_us\"],\"properties\":{"
+     "\"count\":{\"type\":\"integer\"},\"errors\":{\"type\":\"integer\"},\"rewritten\":{\"type\":\"integer\"},"
+     "\"coalesced\":{\"type\":\"integer\"},\"lookups\":{\"type\":\"integer\"},\"hits\":{\"type\":\"integer\"},"
+     "\"hit_rate\":{\"type\":[\"number\",\"null\"],\"minimum\":0,\"maximum\":1},\"total_us\":{\"type\":\"integer\"},"
+     "\"mean_us\":{\"$ref\":\"#/components/schemas/Microseconds\"},\"p50_us\":{\"$ref\":\"#/components/schemas/Microseconds\"},"
+     "\"p99_us\":{\"$ref\":\"#/components/schemas/Microseconds\"},\"slowest_us\":{\"$ref\":\"#/components/schemas/Microseconds\"},"
+     "\"first\":{\"type\":[\"string\",\"null\"],\"format\":\"date-time\"},\"last\":{\"type\":[\"string\",\"null\"],\"format\":\"date-time\"}}}"},
+    {"Query",
+     "{\"allOf\":[{\"$ref\":\"#/components/schemas/QueryFigures\"}],\"type\":\"object\",\"required\":[\"model\",\"collection\","
+     "\"operation\",\"filter\",\"parameters\"],\"properties\":{\"model\":{\"type\":\"string\"},\"collection\":{\"type\":\"string\"},"
+     "\"operation\":{\"type\":\"string\"},\"filter\":{\"type\":[\"string\",\"null\"],\"description\":\"its conditions and fields without "
+     "values; empty: none; null: the body was not read\"},\"parameters\":{\"type\":\"array\",\"items\":{\"type\":\"string\"}}}}"},
+    {"Queries",
+     "{\"type\":\"object\",\"required\":[\"queries\",\"other\",\"rows\",\"rows_limit\",\"since\"],\"properties\":{\"queries\":{"
+     "\"type\":\"array\",\"items\":{\"$ref\":\"#/components/schemas/Query\"}},\"other\":{\"$ref\":\"#/components/schemas/QueryFigures\"},"
+     "\"rows\":{\"type\":\"integer\"},\"rows_limit\":{\"type\":\"integer\"},\"since\":{\"type\":\"string\",\"format\":\"date-time\"}}}"},
+    {"QueriesReset",
+     "{\"type\":\"object\",\"required\":[\"since\"],\"properties\":{\"since\":{\"type\":\"string\",\"format\":\"date-time\"}}}"},
     {"Memory", "{\"$ref\":\"#/components/schemas/OfModels\",\"description\":\"per collection: measured, estimated, within_limit\"}"},
 };
 

@@ -32,13 +32,9 @@ static const struct api_tuning *tuning_of(struct call *call)
 
 static bool add_name(struct call *call, struct named *out, struct str name)
 {
-    const struct conf_model *model = conf_model_named(call->conf, name);
-    if (!model) {
-        call_error(call, 404, "there is no model '%.*s', the configuration has: %.*s",
-                   (int)(name.n < 100 ? name.n : 100), name.p,
-                   STR_ARG(model_names(&call->arena, call->conf)));
+    const struct conf_model *model = call_model(call, name);
+    if (!model)
         return false;
-    }
     for (unsigned i = 0; i < out->n; i++)
         if (strcmp(out->name[i], model->name) == 0)
             return true;

@@ -50,6 +50,8 @@ void api_rollback(struct call *);
 void api_status(struct call *);
 void api_memory(struct call *);
 void api_test(struct call *);
+void api_queries(struct call *);          /* queries.c */
+void api_queries_reset(struct call *);
 void api_jobs(struct call *);
 void api_job(struct call *);
 void api_purge(struct call *);            /* purge.c */

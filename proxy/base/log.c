@@ -24,7 +24,8 @@ enum {
     STUCK_MSEC = 1000,    /* a target that takes nothing for so long loses what it was to get */
 };
 
-enum kind { KIND_EVENT, KIND_ACCESS, KIND_COUNT };
+/* What a line is for: a file's, or an event on stderr. */
+enum { KIND_EVENT = LOG_FILES, KIND_COUNT };
 
 struct record { /* in the ring: this, then n bytes, then up to 7 of padding */
     uint32_t n, kind;
@@ -47,6 +48,14 @@ struct out {
 
 static char out_bytes[KIND_COUNT][OUT_BYTES];
 
+/* A file's target and its change. */
+struct target {
+    char *path;        /* NULL: not a file */
+    _Atomic bool on;
+    bool change;       /* next_fd takes its place as soon as what was logged before is written */
+    int next_fd;
+};
+
 static struct {
     _Atomic unsigned level;
     _Atomic uint64_t n_dropped;
@@ -58,17 +67,17 @@ static struct {
     pthread_key_t key; /* gives a thread's ring back when the thread ends */
     bool have_key;
 
-    pthread_mutex_t direct;  /* the outs, the target's change; who logs takes it only while no writer runs */
-    char *access_path;       /* NULL: not a file */
-    _Atomic bool access_on;
-    bool change;             /* next_fd takes its place as soon as what was logged before is written */
-    int next_fd;
+    pthread_mutex_t direct;  /* the outs, the targets' changes; who logs takes it only while no writer runs */
+    struct target target[LOG_FILES];
     struct out out[KIND_COUNT];
 } logs = {.level = LOG_LEVEL_INFO,
           .wake_fd = -1,
           .direct = PTHREAD_MUTEX_INITIALIZER,
           .out = {[KIND_EVENT] = {.fd = STDERR_FILENO, .bytes = out_bytes[KIND_EVENT]},
-                  [KIND_ACCESS] = {.fd = -1, .bytes = out_bytes[KIND_ACCESS]}}};
+                  [LOG_ACCESS] = {.fd = -1, .bytes = out_bytes[LOG_ACCESS]},
+                  [LOG_QUERIES] = {.fd = -1, .bytes = out_bytes[LOG_QUERIES]}}};
+
+static const char *const file_names[LOG_FILES] = {[LOG_ACCESS] = "access log", [LOG_QUERIES] = "query log"};
 
 static _Thread_local struct ring *my_ring;
 
@@ -84,9 +93,9 @@ bool log_enabled(enum log_level level)
     return level <= atomic_load_explicit(&logs.level, memory_order_relaxed);
 }
 
-bool log_access_on(void)
+bool log_file_on(enum log_file file)
 {
-    return atomic_load_explicit(&logs.access_on, memory_order_relaxed);
+    return atomic_load_explicit(&logs.target[file].on, memory_order_relaxed);
 }
 
 static void count_dropped(uint64_t n)
@@ -141,20 +150,21 @@ static void out_put(struct out *out, struct str part)
 }
 
 /* Everything logged before is in the outs. Coming from "off", what is there was logged for the new target. */
-static void access_change(void)
+static void change_target(enum log_file file)
 {
-    struct out *out = &logs.out[KIND_ACCESS];
-    if (!logs.change)
+    struct out *out = &logs.out[file];
+    struct target *target = &logs.target[file];
+    if (!target->change)
         return;
-    logs.change = false;
+    target->change = false;
     if (out->fd >= 0)
         out_flush(out);
     if (out->fd > STDERR_FILENO)
         close(out->fd);
-    out->fd = logs.next_fd;
+    out->fd = target->next_fd;
 }
 
-static void write_now(enum kind kind, struct str line)
+static void write_now(unsigned kind, struct str line)
 {
     pthread_mutex_lock(&logs.direct);
     out_put(&logs.out[kind], line);
@@ -177,7 +187,7 @@ static size_t padded(size_t n)
     return (n + 7) & ~(size_t)7;
 }
 
-static bool ring_push(struct ring *r, enum kind kind, struct str line)
+static bool ring_push(struct ring *r, unsigned kind, struct str line)
 {
     struct record record = {.n = (uint32_t)line.n + 1, .kind = kind};
     uint64_t head = atomic_load_explicit(&r->head, memory_order_relaxed);
@@ -255,7 +265,7 @@ static void writer_wake(void)
         return; /* its count is full: the writer is awake */
 }
 
-static void line_put(enum kind kind, struct str line)
+static void line_put(unsigned kind, struct str line)
 {
     if (!atomic_load_explicit(&logs.running, memory_order_acquire)) {
         write_now(kind, line);
@@ -275,14 +285,16 @@ static bool drain_all(void)
 {
     bool any = false;
     pthread_mutex_lock(&logs.direct);
-    if (logs.out[KIND_ACCESS].fd < 0)
-        access_change(); /* coming from "off" there is nowhere to put more lines than the out holds */
+    for (unsigned f = 0; f < LOG_FILES; f++)
+        if (logs.out[f].fd < 0)
+            change_target(f); /* coming from "off" there is nowhere to put more lines than the out holds */
     unsigned n = atomic_load_explicit(&logs.n_rings, memory_order_acquire);
     for (unsigned i = 0; i < n && i < RINGS_MAX; i++) {
         struct ring *r = atomic_load_explicit(&logs.ring[i], memory_order_acquire);
         any |= r && ring_drain(r);
     }
-    access_change();
+    for (unsigned f = 0; f < LOG_FILES; f++)
+        change_target(f);
     for (unsigned k = 0; k < KIND_COUNT; k++)
         out_flush(&logs.out[k]);
     pthread_mutex_unlock(&logs.direct);
@@ -398,13 +410,13 @@ void log_event(enum log_level level, const char *event, const char *fmt, ...)
     line_put(KIND_EVENT, str_slice(line, n));
 }
 
-void log_access(struct str line)
+void log_line(enum log_file file, struct str line)
 {
-    if (!log_access_on())
+    if (!log_file_on(file))
         return;
-    if (line.n > LOG_ACCESS_MAX)
-        line.n = LOG_ACCESS_MAX;
-    line_put(KIND_ACCESS, line);
+    if (line.n > LOG_FILE_LINE_MAX)
+        line.n = LOG_FILE_LINE_MAX;
+    line_put(file, line);
 }
 
 static bool plain(unsigned char c)
@@ -468,57 +480,59 @@ bool log_rate(struct log_rate *rate, uint64_t now, unsigned *suppressed)
     return true;
 }
 
-/* ---- the access log's target: main thread ---- */
+/* ---- the files' targets: main thread ---- */
 
-static int access_open(const char *path, struct err *err)
+static int file_open(enum log_file file, const char *path, struct err *err)
 {
     int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
     if (fd < 0)
-        err_set(err, "the access log '%s' cannot be opened: %s", path, strerror(errno));
+        err_set(err, "the %s '%s' cannot be opened: %s", file_names[file], path, strerror(errno));
     return fd;
 }
 
 /* The writer changes over after it has written what was logged so far; without one it is done at once. */
-static void access_hand_over(int fd)
+static void hand_over(enum log_file file, int fd)
 {
+    struct target *t = &logs.target[file];
     pthread_mutex_lock(&logs.direct);
-    if (logs.change && logs.next_fd > STDERR_FILENO)
-        close(logs.next_fd); /* two changes before the writer came by */
-    logs.change = true;
-    logs.next_fd = fd;
+    if (t->change && t->next_fd > STDERR_FILENO)
+        close(t->next_fd); /* two changes before the writer came by */
+    t->change = true;
+    t->next_fd = fd;
     bool running = atomic_load(&logs.running);
     if (!running)
-        access_change();
+        change_target(file);
     pthread_mutex_unlock(&logs.direct);
     if (running)
         writer_wake();
 }
 
-bool log_access_target(const char *target, struct err *err)
+bool log_target(enum log_file file, const char *target, struct err *err)
 {
+    struct target *t = &logs.target[file];
     bool off = strcmp(target, "off") == 0, to_stderr = strcmp(target, "stderr") == 0;
-    if (!off && !to_stderr && logs.access_path && strcmp(target, logs.access_path) == 0)
+    if (!off && !to_stderr && t->path && strcmp(target, t->path) == 0)
         return true;
-    int fd = off ? -1 : to_stderr ? STDERR_FILENO : access_open(target, err);
+    int fd = off ? -1 : to_stderr ? STDERR_FILENO : file_open(file, target, err);
     if (!off && fd < 0)
         return false;
-    free(logs.access_path);
-    logs.access_path = off || to_stderr ? NULL : mem_strdup(target);
-    atomic_store(&logs.access_on, !off);
-    access_hand_over(fd);
+    free(t->path);
+    t->path = off || to_stderr ? NULL : mem_strdup(target);
+    atomic_store(&t->on, !off);
+    hand_over(file, fd);
     return true;
 }
 
 void log_reopen(void)
 {
-    struct err err;
-    if (!logs.access_path)
-        return;
-    int fd = access_open(logs.access_path, &err);
-    if (fd < 0) {
+    for (enum log_file file = 0; file < LOG_FILES; file++) {
+        struct err err;
+        const char *path = logs.target[file].path;
+        int fd = path ? file_open(file, path, &err) : -1;
         char quoted[sizeof err.text + 16];
-        log_error("log_reopen_failed", "error=%s", log_quote(quoted, sizeof quoted, str_of(err.text)));
-        return;
+        if (fd >= 0)
+            hand_over(file, fd);
+        else if (path)
+            log_error("log_reopen_failed", "error=%s", log_quote(quoted, sizeof quoted, str_of(err.text)));
     }
-    access_hand_over(fd);
 }

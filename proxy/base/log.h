@@ -1,4 +1,4 @@
-/* log.h - events as one logfmt line each on stderr, and the access log.
+/* log.h - events as one logfmt line each on stderr, and logs in files: of accesses and of queries.
  * time=2026-01-02T03:04:05.678Z level=info event=reload generation=2
  * No thread that logs ever writes to a file: between log_start and log_stop each has a ring of its own (1 MiB, one
  * writer, one reader) that the writer thread drains; a full ring drops the line and counts it. Before log_start and
@@ -60,19 +60,21 @@ bool log_rate(struct log_rate *, uint64_t now, unsigned *suppressed);
             log_event(level, event, fmt " suppressed=%u", ##__VA_ARGS__, log_suppressed_);   \
     } while (0)
 
-/* The access log: where its lines go. "off" (default), "stderr" or a path, which is opened for appending
- * now (mode 0640). False with err: the old target stays. Main thread. */
-bool log_access_target(const char *target, struct err *);
-bool log_access_on(void); /* ask before formatting */
+/* The logs that have a file of their own. */
+enum log_file { LOG_ACCESS, LOG_QUERIES, LOG_FILES };
 
-/* One whole line without its newline, written as it is; at most LOG_ACCESS_MAX bytes of it. */
-enum { LOG_ACCESS_MAX = 64 * 1024 };
-void log_access(struct str line);
+/* Where its lines go: "off" (default), "stderr" or a path, which is opened for appending now (mode 0640). False with err: the old
+ * target stays. Main thread. */
+bool log_target(enum log_file, const char *target, struct err *);
+bool log_file_on(enum log_file); /* ask before formatting */
+
+/* One whole line without its newline, written as it is; at most LOG_FILE_LINE_MAX bytes of it. */
+enum { LOG_FILE_LINE_MAX = 64 * 1024 };
+void log_line(enum log_file, struct str line);
 
 /* The writer thread. log_stop writes out what the rings hold and ends it; lines logged by others meanwhile
  * may wait for the next start.
- * log_reopen (SIGUSR1): the access log's path is opened anew, the old file closed after what was logged
- * before. Main thread. */
+ * log_reopen (SIGUSR1): the files' paths are opened anew, the old files closed after what was logged before. Main thread. */
 bool log_start(struct err *);
 void log_stop(void);
 void log_reopen(void);

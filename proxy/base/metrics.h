@@ -100,6 +100,7 @@ void metrics_refused(struct metrics *, unsigned status);
  * takes a lock, so call it when configuration is loaded). Once METRICS_MODELS_MAX - 1 names are known, all
  * others share the model "other". */
 unsigned metrics_model(const char *name);
+const char *metrics_model_name(unsigned model); /* lives as long as the metrics; any thread */
 
 void metrics_model_add(struct metrics *, unsigned model, enum metrics_model_counter, uint64_t n);
 void metrics_model_gauge_add(struct metrics *, unsigned model, enum metrics_model_gauge, int64_t n);

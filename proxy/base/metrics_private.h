@@ -27,7 +27,6 @@ struct metrics_scraper {
 unsigned metrics_n_ops(void);
 const char *metrics_op_name(unsigned op);
 unsigned metrics_n_models(void);
-const char *metrics_model_name(unsigned model);
 /* A model's status counts of an operation over all threads, added to sum; false if no thread has any. */
 bool metrics_statuses_sum(unsigned model, unsigned op, uint64_t sum[static METRICS_STATUSES]);
 

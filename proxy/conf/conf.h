@@ -93,6 +93,12 @@ struct conf_process {
     uint64_t tune_interval;           /* tune.interval: 10 s */
     uint64_t tune_green_timeout;      /* tune.green_timeout: 1 h */
     const char *access_log;           /* log.access: off | stderr | /path */
+    const char *query_log;            /* log.queries: the same */
+    uint64_t query_slow;              /* log.slow: 100 ms */
+    bool query_rewritten;             /* log.rewritten */
+    double query_sample;              /* log.sample: part of all searches */
+    uint64_t query_rate;              /* log.rate: lines a second */
+    uint64_t digests;                 /* queries.digests: rows of GET /optimizations/queries/stats */
     unsigned log_level;               /* log.level: error warn info debug (as enum log_level) */
 };
 

@@ -90,13 +90,28 @@ static const struct opt options[] = {
              "how long an index may take to be built after settings were applied"),
     OPT_TEXT(P, access_log, "log.access", Q, "off",
              "a line for each request: off, stderr or an absolute path"),
+    OPT_TEXT(P, query_log, "log.queries", Q, "/var/log/citadel/query-optimization.log",
+             "a line of JSON for each search that is slow, rewritten or drawn by lot: off, stderr or an absolute path; off as well "
+             "where that file cannot be opened"),
+    OPT_USEC(P, query_slow, "log.slow", Q, "100ms", "0s", "1h", "a search that takes as long is slow"),
+    OPT_BOOL(P, query_rewritten, "log.rewritten", Q, "true", "a line for rewritten searches too"),
+    OPT_REAL(P, query_sample, "log.sample", Q, "0.001", "0", "1", "the part of all searches that is drawn by lot"),
+    OPT_UINT(P, query_rate, "log.rate", Q, "1000", "1", "1000000",
+             "lines in log.queries a second at most, for slow searches and again for the others; those left out are counted"),
     OPT_ENUM(P, log_level, "log.level", Q, "info", log_levels, "what goes to stderr"),
+    OPT_UINT(P, digests, "queries.digests", Q, "500", "0", "10000",
+             "shapes of queries that are counted apart, see GET /api/v1/optimizations/queries/stats; others share one row"),
 };
 
 static bool says(char *text, size_t n, const char *what)
 {
     snprintf(text, n, "%s", what);
     return false;
+}
+
+static bool log_place_fits(const char *place)
+{
+    return strcmp(place, "off") == 0 || strcmp(place, "stderr") == 0 || place[0] == '/';
 }
 
 /* What no row can say about one member alone. */
@@ -109,10 +124,14 @@ static bool check(void *filled, char *text, size_t n)
         return says(text, n,
                     "limits.hold_total: smaller than limits.hold_body, expected room for one body at least");
     p->access_on = strcmp(p->access_log, "off") != 0;
-    if (p->access_on && strcmp(p->access_log, "stderr") != 0 && p->access_log[0] != '/')
+    if (!log_place_fits(p->access_log))
         return says(text, n,
                     "log.access: not an absolute path, expected off, stderr or a path such as "
                     "/var/log/quiver/access.log");
+    if (!log_place_fits(p->query_log))
+        return says(text, n,
+                    "log.queries: not an absolute path, expected off, stderr or a path such as "
+                    "/var/log/citadel/query-optimization.log");
     return true;
 }
 
@@ -128,6 +147,7 @@ static const struct {
     {"cache.enabled", "QUIVER_CACHE"},
     {"rewrite.enabled", "QUIVER_REWRITE"},
     {"log.access", "QUIVER_ACCESS_LOG"},
+    {"log.queries", "QUIVER_QUERY_LOG"},
 };
 
 const char *conf_short_env(const char *key)

@@ -106,6 +106,7 @@ struct tx {
     struct reuse *reuse;               /* reuse.h; NULL until asked for */
     uint64_t suspend_until;            /* a suspended plugin is asked again then at the latest; 0: no such time */
     bool collapsed;                    /* answered with another request's answer */
+    bool from_redis;                   /* answered by the cache with what Redis had */
     bool collects, asks_whole;         /* a plugin waits for the whole answer; it has just asked for it */
     size_t collect_max;
     bool collected, collect_failed;

@@ -1,4 +1,4 @@
-/* tx_record.c - what remains of a transaction: counters and one line in the access log. */
+/* tx_record.c - what remains of a transaction: counters, its digest, lines in the logs. */
 #include <stdio.h>
 
 #include "base/log.h"
@@ -36,7 +36,38 @@ static void access_line(struct tx *tx, uint64_t now)
                      (unsigned long long)between(f->connected_at, f->first_byte_at), (unsigned long long)(now - tx->began),
                      log_quote(why, sizeof why, str_of(ending(tx))));
     if (n > 0)
-        log_access((struct str){line, (size_t)n < sizeof line ? (size_t)n : sizeof line - 1});
+        log_line(LOG_ACCESS, (struct str){line, (size_t)n < sizeof line ? (size_t)n : sizeof line - 1});
+}
+
+/* Reads of points: what digests and the query log are about. */
+static bool is_query(const struct tx *tx)
+{
+    const struct op *op = tx->route.op;
+    bool reads = op->class == CLASS_READ_CACHEABLE || op->class == CLASS_READ_UNCACHEABLE;
+    return tx->resolved.n && reads && (op->flags & OP_HELD || op->id == OP_GET_POINT);
+}
+
+static void count_digest(struct tx *tx, uint64_t now)
+{
+    const struct query_facts *q = &tx->query;
+    bool read = tx->scanned && q->known;
+    struct digest_key key = {
+        .model = tx->model->metrics_id,
+        .op = tx->route.op,
+        .collection = tx->resolved,
+        .filter = read ? q->filter : STR_NONE,
+        .knobs = read ? q->knobs : 0,
+    };
+    char cache = tx->cache_word[0]; /* hit, miss, bypass, - */
+    struct digest_sample sample = {
+        .usec = now - tx->began,
+        .now = now,
+        .ok = tx->answer.status >= 200 && tx->answer.status < 400,
+        .cache = cache == 'h' ? DIGEST_HIT : cache == 'm' ? DIGEST_MISS : DIGEST_UNASKED,
+        .coalesced = tx->collapsed,
+        .rewritten = tx->n_rewritten > 0,
+    };
+    digests_count(tx->worker->digests, tx->worker->number, &key, &sample);
 }
 
 void tx_record(struct tx *tx)
@@ -48,4 +79,8 @@ void tx_record(struct tx *tx)
     metrics_add(m, M_CLIENT_BYTES_OUT, tx->n_body_out);
     if (tx->snapshot->conf->process.access_on)
         access_line(tx, now);
+    if (is_query(tx)) {
+        count_digest(tx, now);
+        query_log(tx, now);
+    }
 }

@@ -22,6 +22,12 @@ void worker_use_snapshot(struct worker *w, struct snapshot *snapshot)
     chain_configure(w, snapshot->conf);
 }
 
+void worker_use_digests(struct worker *w, struct digests *digests)
+{
+    digests_put(&w->digests);
+    w->digests = digests;
+}
+
 void worker_use_facts(struct worker *w, struct facts *facts)
 {
     facts_put(&w->facts);

@@ -4,8 +4,10 @@
 
 #include "coherence/coherence.h"
 #include "conf/conf.h"
+#include "engine/digest.h"
 #include "engine/facts.h"
 #include "engine/foreign.h"
+#include "engine/query_log.h"
 #include "io/front.h"
 #include "io/loop.h"
 #include "qdrant/key.h"
@@ -35,6 +37,7 @@ struct engine_shared {
     _Atomic uint64_t n_held;     /* bytes of request bodies held: limits.hold_total */
     _Atomic uint64_t n_clients;  /* connections: limits.connections */
     struct foreign foreign;      /* numbers of our own writes */
+    struct query_log_budget query_log[2]; /* lines this second: of others, of slow ones */
 };
 
 struct worker {
@@ -47,6 +50,8 @@ struct worker {
     struct engine_shared *shared;
     struct snapshot *snapshot;
     struct facts *facts;         /* NULL until the first are known */
+    struct digests *digests;     /* what is asked, by shape; NULL: not counted */
+    uint64_t lot;                /* for drawing by lot (query_log.c) */
     struct coherence *coherence_shared;
     struct coherence_worker *coherence;
     struct cred_memo credentials;
@@ -69,3 +74,4 @@ struct worker {
 /* Own thread: takes the reference; requests that begin from now on use it. */
 void worker_use_snapshot(struct worker *, struct snapshot *);
 void worker_use_facts(struct worker *, struct facts *);
+void worker_use_digests(struct worker *, struct digests *);

@@ -4,11 +4,13 @@
 
 #include "qdrant/scan.h"
 
-static const struct knob_row {
-    struct str path;
-    enum knob_kind kind;
-} knobs[KNOB_COUNT] = {
-#define X(id, path, kind) {{path, sizeof(path) - 1}, kind},
+const struct str knob_paths[KNOB_COUNT] = {
+#define X(id, path, kind) {path, sizeof(path) - 1},
+    KNOBS(X)
+#undef X
+};
+static const enum knob_kind knob_kinds[KNOB_COUNT] = {
+#define X(id, path, kind) kind,
     KNOBS(X)
 #undef X
 };
@@ -29,12 +31,12 @@ struct names {
 
 static bool in_group(enum knob k)
 {
-    return str_starts(knobs[k].path, group_prefix);
+    return str_starts(knob_paths[k], group_prefix);
 }
 
 static struct str knob_key(enum knob k)
 {
-    struct str path = knobs[k].path;
+    struct str path = knob_paths[k];
     return in_group(k) ? str_slice(path.p + group_prefix.n, path.n - group_prefix.n) : path;
 }
 
@@ -108,7 +110,7 @@ static struct str members(struct scan *s, unsigned mask, bool inside, unsigned *
 {
     size_t room = group_prefix.n + 8;
     for (unsigned k = 0; k < KNOB_COUNT; k++)
-        room += knobs[k].path.n + s->wanted[k].n + 4;
+        room += knob_paths[k].n + s->wanted[k].n + 4;
     char *text = arena_alloc(s->arena, room), *at = text;
     bool open = false, comma = false;
     *n = 0;
@@ -150,11 +152,19 @@ void params_prepare(struct scan *s)
     for (unsigned k = 0; k < KNOB_COUNT; k++) {
         const struct knob_rule *rule = &s->rules->knob[k];
         struct str text = rule->force.n ? rule->force : rule->set_default;
-        s->wanted[k] = text.n ? bounded(rule, knobs[k].kind, text) : STR_NONE;
+        s->wanted[k] = text.n ? bounded(rule, knob_kinds[k], text) : STR_NONE;
+        s->wanted_mask |= s->wanted[k].n ? 1u << k : 0;
     }
     s->whole = members(s, ~0u, false, &s->n_whole);
     s->member[0] = joined(s, STR("\"params\":{"), s->whole, STR("}"));
     s->member[1] = joined(s, STR("\"params\":{"), s->whole, STR("},"));
+}
+
+/* The first node will have these. */
+static void note_knobs(struct scan *s, unsigned mask)
+{
+    if (s->node == 1)
+        s->out->knobs |= mask;
 }
 
 void params_absent(struct scan *s, unsigned slot, size_t at, bool node_is_empty)
@@ -163,6 +173,7 @@ void params_absent(struct scan *s, unsigned slot, size_t at, bool node_is_empty)
         return;
     edit_set(s, slot, at, 0, s->member[!node_is_empty]);
     s->out->n_changed += s->n_whole;
+    note_knobs(s, s->wanted_mask);
 }
 
 /* Adds what is missing behind the '{' that ends at `at`. */
@@ -175,6 +186,7 @@ static void insert_missing(struct scan *s, unsigned slot, size_t at, bool is_emp
         return;
     edit_set(s, slot, at, 0, is_empty ? text : joined(s, text, STR(","), STR("")));
     s->out->n_changed += n;
+    note_knobs(s, missing & s->wanted_mask);
 }
 
 /* Puts an object with the knobs in `mask` where null stands. */
@@ -189,6 +201,7 @@ static void replace_null(struct scan *s, struct str null_text, unsigned mask, bo
     edit_set(s, edit_slot(s), (size_t)(null_text.p - s->body.p), null_text.n,
              joined(s, STR("{"), text, STR("}")));
     s->out->n_changed += n;
+    note_knobs(s, mask & s->wanted_mask);
 }
 
 /* ---- reading ---- */
@@ -201,13 +214,14 @@ static bool knob_read(struct scan *s, struct json *j, enum knob k)
         return scan_fail(s, "a search parameter is neither a number nor true or false");
     if (is == JSON_NULL && takes_null[k])
         text = s->rewrites ? s->wanted[k] : STR_NONE;
-    else if (!value_fits(knobs[k].kind, is, value))
+    else if (!value_fits(knob_kinds[k], is, value))
         return scan_fail(s, "a search parameter has a value of the wrong type");
     else if (s->rewrites && s->rules->knob[k].force.n)
         text = s->wanted[k];
     else if (s->rewrites)
-        text = bounded(&s->rules->knob[k], knobs[k].kind, value);
-    if (!text.n || (is != JSON_NULL && same_value(knobs[k].kind, text, value)))
+        text = bounded(&s->rules->knob[k], knob_kinds[k], value);
+    note_knobs(s, is != JSON_NULL || text.n ? 1u << k : 0);
+    if (!text.n || (is != JSON_NULL && same_value(knob_kinds[k], text, value)))
         return true;
     edit_set(s, edit_slot(s), (size_t)(value.p - s->body.p), value.n, text);
     s->out->n_changed++;
@@ -241,6 +255,7 @@ static bool object_read(struct scan *s, struct json *j, unsigned open, bool grou
         if (!ok)
             return false;
         if (row < 0) {
+            note_knobs(s, 1u << KNOB_COUNT);
             if (!json_skip(j, QUERY_DEPTH_MAX - open - 1, &value))
                 return scan_fail(s, "not JSON, or nested deeper than 64");
         } else if (names.knob[row] < 0) {

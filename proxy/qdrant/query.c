@@ -268,6 +268,18 @@ static bool read_query(struct scan *s, struct json *j, unsigned open)
     return walk(s, j, open, true);
 }
 
+/* ---- filters: only what they ask for, never what they look for ---- */
+
+static const struct str filter_key = {"filter", 6};
+
+/* The value of a `filter`; false as json_skip. */
+static bool read_filter(struct scan *s, struct json *j, unsigned open)
+{
+    if (!s->filter.text)
+        s->filter.text = arena_alloc(s->arena, FILTER_SHAPE_MAX);
+    return filter_read(j, QUERY_DEPTH_MAX - open, &s->filter);
+}
+
 /* ---- nodes: objects that take `params` ---- */
 
 struct shape {
@@ -340,12 +352,14 @@ static bool read_node(struct scan *s, struct json *j, unsigned open, const struc
         if (row >= 0) {
             if (!shape->read[row](s, j, open + 1))
                 return false;
-        } else if (!json_skip(j, QUERY_DEPTH_MAX - open - 1, &value)) {
+        } else if (!(str_eq(key, filter_key) ? read_filter(s, j, open + 1)
+                                             : json_skip(j, QUERY_DEPTH_MAX - open - 1, &value))) {
             return fail_syntax(s);
         }
     }
     if (bad)
         return fail_syntax(s);
+    s->node = self;
     if (!(seen & 1))
         params_absent(s, slot, at, first);
     return true;
@@ -397,11 +411,29 @@ static bool read_batch(struct scan *s, struct json *j, const struct shape *shape
     return !bad || fail_syntax(s);
 }
 
+/* False: not JSON, member by member. */
+static bool read_plain_members(struct scan *s, struct json *j)
+{
+    struct str key, value;
+    bool first = true, escaped, bad = false;
+    json_enter(j, '{');
+    while (json_key(j, &first, &key, &escaped, &bad))
+        if (!(str_eq(key, filter_key) ? read_filter(s, j, 1) : json_skip(j, QUERY_DEPTH_MAX - 1, &value)))
+            return false;
+    return !bad;
+}
+
+/* Nothing of it matters but its brackets; a body that is wrong inside is passed on, without a shape. */
 static bool read_plain(struct scan *s, struct json *j)
 {
+    struct json begin = *j;
     struct str value;
     if (json_peek(j) != JSON_OBJECT)
         return scan_fail(s, "not an object");
+    if (read_plain_members(s, j))
+        return true;
+    *j = begin;
+    s->filter.n = 0;
     return json_skip(j, QUERY_DEPTH_MAX, &value) || fail_syntax(s);
 }
 
@@ -450,6 +482,7 @@ void query_scan(struct arena *a, const struct op *op, struct str body, const str
         return;
     }
     out->known = true;
+    out->filter = str_slice(s.filter.n ? s.filter.text : "", s.filter.n);
     drop_unused_slots(out);
     note_first_params(&s);
 }

@@ -58,7 +58,11 @@ struct query_facts {
     struct edit *edit;  /* arena; ascending, not overlapping */
     unsigned n_changed; /* how many knobs were set or changed, over all nodes */
     struct str params_before, params_after; /* of the first node, for the log; may be empty */
+    unsigned knobs;     /* bits: which knobs the first node has as it goes upstream; 1 << KNOB_COUNT: others of its `params` */
+    struct str filter;  /* arena; the shape of its filters (filter.h); n == 0: none */
 };
+
+extern const struct str knob_paths[KNOB_COUNT]; /* "hnsw_ef", "quantization.rescore" */
 
 /* Replace body[at, at+cut) by text. */
 struct edit {

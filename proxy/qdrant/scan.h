@@ -4,6 +4,7 @@
 
 #include "base/arena.h"
 #include "base/json_scan.h"
+#include "qdrant/filter.h"
 #include "qdrant/query.h"
 
 struct scan {
@@ -13,12 +14,14 @@ struct scan {
     const struct rewrite_rules *rules;
     struct str
         wanted[KNOB_COUNT];  /* what is written where the client says nothing, bounded; n == 0: nothing */
+    unsigned wanted_mask;    /* the knobs that have one, as bits */
     struct str whole;        /* the members of a `params` that has none yet; n == 0: nothing to write */
     unsigned n_whole;        /* how many knobs that sets */
     struct str member[2];    /* `"params":{whole}`, the second with a comma behind */
     struct query_facts *out; /* edits and lookups grow here; edits may hold unused slots until the end */
     unsigned edits_max;
     unsigned node;           /* the node whose members are read, from 1 */
+    struct filter_shape filter; /* text NULL: no filter so far */
     struct str first_params; /* the value of `params` in the first node; p == NULL: absent */
 };
 

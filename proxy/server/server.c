@@ -262,10 +262,38 @@ struct api_order {
 
 static void set_switch(const char *model, const char *key, const char *value, void *arg);
 
+/* Queries are counted anew, by all. Control thread: the only one that hands digests out, so that all have the same. */
+static void share_digests(void)
+{
+    struct worker *control = &server.control->worker;
+    struct digests *d = digests_new((unsigned)control->snapshot->conf->process.digests, server.n_workers + 1);
+    for (unsigned i = 0; i < server.n_workers; i++)
+        thread_order_digests(&server.worker[i], digests_get(d));
+    worker_use_digests(control, d);
+}
+
+static void reset_queries(void *arg)
+{
+    (void)arg;
+    share_digests();
+}
+
+static void open_share_digests(struct letter *letter)
+{
+    free(letter);
+    share_digests();
+}
+
+static void drop_letter(struct letter *letter)
+{
+    free(letter);
+}
+
 static void open_api(struct letter *letter)
 {
     struct api_order *o = (struct api_order *)letter;
-    struct api_hooks hooks = {.ready = ready, .worker = &server.control->worker, .tuning = &server.tuning, .set_switch = set_switch};
+    struct api_hooks hooks = {.ready = ready, .worker = &server.control->worker, .tuning = &server.tuning, .set_switch = set_switch,
+                              .reset_queries = reset_queries};
     struct err err;
     if (server.api)
         api_close(&server.api);
@@ -339,6 +367,7 @@ static void open_control(struct letter *letter)
     server.external_poll = external_poll_open(&server.control->worker);
     server.tune = tune_open(&server.control->worker);
     server.tuning = tuning_of(server.tune, NULL);
+    share_digests();
     atomic_store(&server.control_up, true);
 }
 
@@ -460,6 +489,20 @@ static struct conf *load_with_switches(struct err *err)
     return conf;
 }
 
+/* Said once for each path: without this log quiver serves as with it. */
+static void use_query_log(const char *target)
+{
+    static char *lacking;
+    struct err err;
+    bool on = log_target(LOG_QUERIES, target, &err);
+    if (!on && (!lacking || strcmp(lacking, target) != 0))
+        log_warn("query_log_off", "key=log.queries why=\"%s\"", err.text);
+    free(lacking);
+    lacking = on ? NULL : mem_strdup(target);
+    if (!on)
+        log_target(LOG_QUERIES, "off", &err);
+}
+
 static void reload(void)
 {
     struct err err = {{0}};
@@ -473,10 +516,18 @@ static void reload(void)
     }
     prepare(conf, ++server.generation);
     log_set_level((enum log_level)conf->process.log_level);
-    if (!log_access_target(conf->process.access_log ? conf->process.access_log : "off", &err))
+    if (!log_target(LOG_ACCESS, conf->process.access_log ? conf->process.access_log : "off", &err))
         log_error("access_log_failed", "why=\"%s\"", err.text);
+    use_query_log(conf->process.query_log);
+    log_reopen(); /* as after SIGUSR1: whoever moved the files away may tell by either signal */
     for (unsigned i = 0; i <= server.n_workers; i++)
         thread_order_snapshot(&server.worker[i], snapshot_new(conf_get(conf)));
+    if (conf->process.digests != server.conf->process.digests) {
+        struct letter *letter = mem_zalloc(sizeof *letter);
+        letter->open = open_share_digests;
+        letter->drop = drop_letter;
+        loop_post(&server.control->worker.loop, letter);
+    }
     conf_put(&server.conf);
     server.conf = conf;
     know_own(conf);
@@ -537,8 +588,9 @@ static bool start(struct err *err)
     const struct conf_process *p = &server.conf->process;
     log_set_level((enum log_level)p->log_level);
     server.exit_code = EXIT_CONFIG; /* files that cannot be written are the configuration's fault, addresses are not */
-    if (!log_access_target(p->access_log ? p->access_log : "off", err) || !log_start(err))
+    if (!log_target(LOG_ACCESS, p->access_log ? p->access_log : "off", err) || !log_start(err))
         return false;
+    use_query_log(p->query_log);
     server.exit_code = EXIT_LISTEN;
     know_own(server.conf);
     resolver_set_own(is_own);

@@ -20,6 +20,7 @@ struct order {
     int fd;
     struct snapshot *snapshot;
     struct facts *facts;
+    struct digests *digests;
     uint64_t usec;
 };
 
@@ -194,6 +195,7 @@ void thread_join(struct thread *t)
     timer_fini(&t->drain);
     timer_fini(&t->figures);
     facts_put(&w->facts);
+    digests_put(&w->digests);
     snapshot_put(&w->snapshot);
 }
 
@@ -230,6 +232,7 @@ static void drop_order(struct letter *letter)
         close(o->fd);
     snapshot_put(&o->snapshot);
     facts_put(&o->facts);
+    digests_put(&o->digests);
     order_free(o);
 }
 
@@ -280,6 +283,13 @@ static void open_facts(struct letter *letter)
     order_free(o);
 }
 
+static void open_digests(struct letter *letter)
+{
+    struct order *o = (struct order *)letter;
+    worker_use_digests(&o->thread->worker, o->digests);
+    order_free(o);
+}
+
 static void open_drain(struct letter *letter)
 {
     struct order *o = (struct order *)letter;
@@ -318,6 +328,13 @@ void thread_order_facts(struct thread *t, struct facts *facts)
 {
     struct order *o = order_new(t, open_facts);
     o->facts = facts;
+    loop_post(&t->worker.loop, &o->letter);
+}
+
+void thread_order_digests(struct thread *t, struct digests *digests)
+{
+    struct order *o = order_new(t, open_digests);
+    o->digests = digests;
     loop_post(&t->worker.loop, &o->letter);
 }
 

@@ -1,5 +1,5 @@
-/* thread.h - a worker and the thread that runs it, and the orders it takes by mail. Orders are posted by the main thread (facts by the
- * control thread) and carried out in the order they were posted. */
+/* thread.h - a worker and the thread that runs it, and the orders it takes by mail. Orders are posted by the main thread (facts and digests
+ * by the control thread) and carried out in the order they were posted. */
 #pragma once
 
 #include <pthread.h>
@@ -38,4 +38,5 @@ void thread_order_listen(struct thread *, const char *text, int fd);   /* takes 
 void thread_order_unlisten(struct thread *, const char *text);
 void thread_order_snapshot(struct thread *, struct snapshot *);        /* takes the reference */
 void thread_order_facts(struct thread *, struct facts *);              /* takes the reference */
+void thread_order_digests(struct thread *, struct digests *);          /* takes the reference */
 void thread_order_drain(struct thread *, uint64_t usec);               /* stop accepting, finish what runs, end */

@@ -110,6 +110,7 @@ class Quiver:
         for part, value in parts.items():
             if part == "quiver":
                 value = dict(value)
+                value["log"] = {"queries": "off", **value.get("log", {})}  # never the default, in /var/log
                 if self.upstream is not None and "upstreams" not in value:
                     value["upstreams"] = {"default": self.upstream}
             text = yaml_of(value if part == "quiver" else {part: value}) if value else ""

@@ -37,7 +37,7 @@ static int start(void **state)
 static int stop(void **state)
 {
     log_stop();
-    log_access_target("off", NULL);
+    log_target(LOG_ACCESS, "off", NULL);
     log_set_level(LOG_LEVEL_INFO);
     dup2(saved_stderr, STDERR_FILENO);
     close(saved_stderr);
@@ -188,18 +188,18 @@ static void a_noisy_place_is_heard_once_a_second(void **state)
 
 static void the_access_log_is_off_by_default(void **state)
 {
-    assert_false(log_access_on());
-    log_access(STR("lost"));
+    assert_false(log_file_on(LOG_ACCESS));
+    log_line(LOG_ACCESS, STR("lost"));
     assert_int_equal(n_lines(stderr_path), 0);
 }
 
 static void a_bad_target_keeps_the_old_one(void **state)
 {
     struct err err;
-    assert_true(log_access_target("stderr", &err));
-    assert_false(log_access_target("/nonexistent/folder/access.log", &err));
+    assert_true(log_target(LOG_ACCESS, "stderr", &err));
+    assert_false(log_target(LOG_ACCESS, "/nonexistent/folder/access.log", &err));
     assert_non_null(strstr(err.text, "'/nonexistent/folder/access.log' cannot be opened: No such file"));
-    log_access(STR("GET /"));
+    log_line(LOG_ACCESS, STR("GET /"));
     assert_text(stderr_path, "GET /\n");
 }
 
@@ -207,18 +207,18 @@ static void reopening_follows_a_moved_file(void **state)
 {
     struct err err;
     assert_true(log_start(&err));
-    assert_true(log_access_target(access_path, &err));
-    log_access(STR("one"));
+    assert_true(log_target(LOG_ACCESS, access_path, &err));
+    log_line(LOG_ACCESS, STR("one"));
     assert_int_equal(rename(access_path, moved_path), 0);
     for (unsigned i = 0; i < 5000 && n_lines(moved_path) == 0; i++)
         usleep(1000);
     log_reopen();
     log_stop();
-    log_access(STR("two"));
+    log_line(LOG_ACCESS, STR("two"));
     assert_text(moved_path, "one\n");
     assert_text(access_path, "two\n");
     log_reopen(); /* without a writer: at once */
-    log_access(STR("three"));
+    log_line(LOG_ACCESS, STR("three"));
     assert_text(access_path, "two\nthree\n");
 }
 
@@ -230,7 +230,7 @@ static void *talk(void *arg)
     char line[64];
     for (unsigned i = 0; i < LINES; i++) {
         int n = snprintf(line, sizeof line, "thread %u line %u", who, i);
-        log_access(str_slice(line, (size_t)n));
+        log_line(LOG_ACCESS, str_slice(line, (size_t)n));
         log_info("talk", "thread=%u line=%u", who, i);
     }
     return NULL;
@@ -243,7 +243,7 @@ static void no_line_is_lost_or_torn_and_each_thread_keeps_its_order(void **state
     unsigned next[THREADS] = {0};
     uint64_t dropped = log_dropped();
     assert_true(log_start(&err));
-    assert_true(log_access_target(access_path, &err));
+    assert_true(log_target(LOG_ACCESS, access_path, &err));
     for (uintptr_t i = 0; i < THREADS; i++)
         pthread_create(&thread[i], NULL, talk, (void *)i);
     for (unsigned i = 0; i < THREADS; i++)

@@ -66,7 +66,7 @@ static void unknown_keys_get_the_nearest_known_one(void **state)
     refuses("cachin: {}\n", "one.yaml:1: cachin: unknown key, did you mean caching?");
     refuses("upstream:\n  zzzzzzzzz: 5\n",
             "one.yaml:2: upstream.zzzzzzzzz: unknown key, expected one of listen, api, workers, busy_poll, pid, "
-            "redis, coherence, upstream, limits, state_dir, tune, log, rewrite, cache");
+            "redis, coherence, upstream, limits, state_dir, tune, log, queries, rewrite, cache");
     refuses_with("redis.url: x\n",
                  "a key with dots, expected one mapping inside the other, as in redis: {...}");
     refuses(
