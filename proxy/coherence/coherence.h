@@ -157,9 +157,17 @@ struct write_hold {
     /* The collection has one shard and one replica: when this write closes PROOF_COMPLETED, the holds of
      * writes to it that were acknowledged before this one was opened end too */
     bool barrier;
+    /* The collection was written to by an alias: what it stands for is known only if "@names" stays as it is until the
+     * close has been told; else nothing proves the write */
+    bool by_alias;
+    /* The state of "@names" (look.map) while it was open, and at its close; zero: not known, or being changed. Under
+     * the first, once the open has been confirmed, a map of aliases says where the write goes. */
+    struct fingerprint map, map_after;
     bool told;               /* the last open or close was confirmed by Redis, or there is no Redis */
     /* private */
     bool open, closing, late;
+    struct fingerprint map_cells;
+    uint64_t row[2];         /* what holds its names after it has ended without a proof; zero: none */
     struct coherence_worker *worker;
     struct link link;        /* worker's running writes */
     unsigned n;

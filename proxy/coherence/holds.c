@@ -212,6 +212,16 @@ void holds_barrier(struct coherence_worker *w, struct str collection, uint64_t b
     } while (row);
 }
 
+void holds_doubt(struct coherence_worker *w, const uint64_t id[2])
+{
+    struct unproven_hold seen = {.id = {id[0], id[1]}};
+    pthread_mutex_lock(&w->coherence->holds_lock);
+    struct hold_row *row = row_seen(w->coherence, &seen);
+    if (row)
+        row->hold.acknowledged = false;
+    pthread_mutex_unlock(&w->coherence->holds_lock);
+}
+
 void holds_each(struct coherence_worker *w, void (*tell)(struct coherence_worker *, const struct held *))
 {
     struct coherence *c = w->coherence;

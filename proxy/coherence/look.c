@@ -72,6 +72,20 @@ static struct known_token *known_of(struct coherence_worker *w, struct name_id n
 
 /* ---- looks ---- */
 
+struct fingerprint map_cells_of(struct coherence *c, uint64_t now)
+{
+    const struct name_id name[] = {c->everything, c->map};
+    uint64_t tokens[2];
+    bool known = cells_look(c->cells, name, 2, now, tokens);
+    return known ? digest(tokens, sizeof tokens) : (struct fingerprint){0, 0};
+}
+
+struct fingerprint map_of(struct fingerprint cells, struct fingerprint everything, struct fingerprint names)
+{
+    struct fingerprint map[] = {cells, everything, names};
+    return digest(map, sizeof map);
+}
+
 enum look_result look_cells(struct coherence_worker *w, struct look *look,
                             const struct coherence_names *names)
 {
@@ -279,8 +293,7 @@ static void tokens_done(struct redis_op *op, const struct redis_value *v)
     if (!look->alone) {
         struct fingerprint both[] = {look->fingerprint, look->redis_fingerprint};
         look->fingerprint = digest(both, sizeof both);
-        struct fingerprint map[] = {look->map_cells, tokens[0], tokens[look->n]};
-        look->map = digest(map, sizeof map);
+        look->map = map_of(look->map_cells, tokens[0], tokens[look->n]);
     }
     bool right = look->guessed && fingerprint_eq(look->guess, look->redis_fingerprint);
     w->stats.guesses_right += right;

@@ -194,6 +194,8 @@ void holds_add(struct coherence_worker *, const struct hold_of *, uint64_t now, 
                struct held *out);
 /* Ends the holds of writes to that collection that were acknowledged before then. */
 void holds_barrier(struct coherence_worker *, struct str collection, uint64_t before);
+/* The row can no longer be proven: nobody knows where its last write went. */
+void holds_doubt(struct coherence_worker *, const uint64_t id[2]);
 /* tell must not come back here. */
 void holds_each(struct coherence_worker *, void (*tell)(struct coherence_worker *, const struct held *));
 void holds_free(struct coherence *);
@@ -202,6 +204,9 @@ void holds_free(struct coherence *);
 void look_fail_all(struct coherence_worker *);
 void token_text(char out[static TOKEN_N * 2 + 1], struct fingerprint token);
 bool token_parse(struct str text, struct fingerprint *out, bool *held);
+/* The state of "@names" as the cells have it (zero while somebody changes it), and with Redis's part: look.map. */
+struct fingerprint map_cells_of(struct coherence *, uint64_t now);
+struct fingerprint map_of(struct fingerprint cells, struct fingerprint everything, struct fingerprint names);
 struct str alive_key(const struct coherence_worker *, char out[static KEY_MAX]);
 struct str name_key(const struct coherence_worker *, char out[static KEY_MAX], char kind,
                     struct name_id name);

@@ -21,7 +21,7 @@ const uint64_t WRITE_WAIT = 900 * MSEC; /* with what a busy loop adds: below 1 s
 #define COUNTER_TOKEN
 #endif
 
-/* KEYS: token, holds of each name. ARGV: new token ('' keeps the old one), how long a hold lasts in ms (0:
+/* KEYS: token, holds of each name; then the tokens of everything and of "@names", which are told back. ARGV: new token ('' keeps the old one), how long a hold lasts in ms (0:
  * none), whose, whose is over ('' nobody's). A token's first character tells whether a hold is on the name.
  * Neither key has a TTL: one that had could be evicted, and a hold with it; so a hold that ran out is only
  * noticed when somebody asks (settle, in look.c). The SET comes first: a full Redis refuses it before
@@ -30,7 +30,7 @@ const char mark_script[] =
     "local t = redis.call('TIME')\n"
     "local now = t[1] * 1000 + math.floor(t[2] / 1000)\n"
     "local hold = tonumber(ARGV[2])\n"
-    "for i = 1, #KEYS, 2 do\n"
+    "for i = 1, #KEYS - 2, 2 do\n"
     "  local token = ARGV[1]\n"
     "  if token == '' then\n"
     "    local old = redis.call('GET', KEYS[i])\n"
@@ -51,7 +51,7 @@ const char mark_script[] =
     "    end\n"
     "  end\n"
     "end\n"
-    "return 1\n";
+    "return redis.call('MGET', KEYS[#KEYS - 1], KEYS[#KEYS])\n";
 
 /* An id as text, "" for none. */
 static struct str id_text(char out[static 40], const uint64_t *id)
@@ -65,17 +65,19 @@ bool mark_send(struct coherence_worker *w, struct redis_op *op, const struct mar
                void (*done)(struct redis_op *, const struct redis_value *))
 {
     struct str argv[REDIS_ARGS_MAX];
-    char keys[2 * COHERENCE_NAMES_MAX][KEY_MAX], n_keys[8], hold[24], id[40], drop[40];
+    char keys[2 * COHERENCE_NAMES_MAX + 2][KEY_MAX], n_keys[8], hold[24], id[40], drop[40];
     unsigned argc = 0;
     bool whole = mark->whole || !w->script[0];
     argv[argc++] = whole ? STR("EVAL") : STR("EVALSHA");
     argv[argc++] = str_of(whole ? mark_script : w->script);
-    snprintf(n_keys, sizeof n_keys, "%u", 2 * mark->n);
+    snprintf(n_keys, sizeof n_keys, "%u", 2 * mark->n + 2);
     argv[argc++] = str_of(n_keys);
     for (unsigned i = 0; i < mark->n; i++) {
         argv[argc++] = name_key(w, keys[2 * i], 't', mark->name[i]);
         argv[argc++] = name_key(w, keys[2 * i + 1], 'w', mark->name[i]);
     }
+    argv[argc++] = name_key(w, keys[2 * mark->n], 't', w->coherence->everything);
+    argv[argc++] = name_key(w, keys[2 * mark->n + 1], 't', w->coherence->map);
     snprintf(hold, sizeof hold, "%" PRIu64, mark->hold_msec);
     argv[argc++] = str_of(mark->token);
     argv[argc++] = str_of(hold);
@@ -110,13 +112,38 @@ static void wait_over(struct write_hold *hold, bool told);
 
 static bool tale_send(struct tale *tale, bool whole);
 
+static bool is_known(struct fingerprint map)
+{
+    return map.hi || map.lo;
+}
+
+/* Where Redis has a word in the state of "@names" it comes with the answer to the mark. */
+static void see_cells(struct write_hold *hold, struct fingerprint *map)
+{
+    struct coherence_worker *w = hold->worker;
+    hold->map_cells = map_cells_of(w->coherence, clock_usec());
+    *map = w->on && w->shared ? (struct fingerprint){0, 0} : hold->map_cells;
+}
+
+static void see_map(struct write_hold *hold, const struct redis_value *v)
+{
+    struct fingerprint token[2], *map = hold->closing ? &hold->map_after : &hold->map;
+    bool held, known = hold->worker->shared && is_known(hold->map_cells);
+    for (unsigned i = 0; i < 2; i++)
+        known = known && token_parse(redis_text(redis_item(v, i)), &token[i], &held) && !held;
+    if (known)
+        *map = map_of(hold->map_cells, token[0], token[1]);
+}
+
 static void tale_done(struct redis_op *op, const struct redis_value *v)
 {
     struct tale *tale = (struct tale *)((char *)op - offsetof(struct tale, op));
     struct coherence_worker *w = tale->worker;
-    if (v && redis_kind(v) == REDIS_IS_NUMBER) {
+    if (v && redis_count(v) == 2) {
         struct write_hold *hold = tale->waiter;
         w->gave_up = false;
+        if (hold && hold->wake) /* the open's own word, or the close's: not that of a renewal in between */
+            see_map(hold, v);
         tale_free(tale);
         if (hold)
             wait_over(hold, true);
@@ -267,6 +294,8 @@ static void finish_close(struct write_hold *hold)
         hold->tale = NULL;
     }
     cells_close(w->coherence->cells, hold->name, hold->n, hold->held_until);
+    if (hold->by_alias && (hold->row[0] | hold->row[1]) && !fingerprint_eq(hold->map, hold->map_after))
+        holds_doubt(w, hold->row);
     list_remove(&w->running, &hold->link);
     hold->open = hold->closing = false;
 }
@@ -358,6 +387,7 @@ bool coherence_open(struct coherence_worker *w, struct write_hold *hold, const s
     if (BREAK_NO_OPEN)
         return true;
     cells_open(c->cells, hold->name, hold->n);
+    see_cells(hold, &hold->map);
     if (!w->on)
         return true;
     uint64_t now = clock_usec();
@@ -381,6 +411,7 @@ static void keep_hold(struct write_hold *hold, struct held *held)
     struct hold_of of = {hold->name, hold->n, hold->collection, hold->operation_id, hold->acknowledged};
     holds_add(w, &of, now, now + w->quarantine, held);
     hold->held_until = held->until;
+    memcpy(hold->row, held->id, sizeof hold->row);
     if (held->n == hold->n && !memcmp(held->name, hold->name, held->n * sizeof *held->name))
         return;
     cells_open(w->coherence->cells, held->name, held->n);
@@ -407,6 +438,7 @@ static void begin_close(struct write_hold *hold, enum write_proof proof)
     w->stats.closes++;
     w->stats.unproven += !done;
     hold->held_until = 0;
+    see_cells(hold, &hold->map_after);
     if (!done && w->quarantine)
         keep_hold(hold, &held);
     if (proof == PROOF_COMPLETED && hold->barrier && hold->collection.n)

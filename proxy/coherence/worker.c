@@ -281,6 +281,7 @@ void coherence_worker_configure(struct coherence_worker *w, const struct conf *c
     w->connect_timeout = p->redis_connect_timeout;
     if (same)
         return;
+    bool moved = w->url != NULL; /* the one we come to has not heard of what was written meanwhile */
     close_redis(w);
     free(w->url);
     w->url = mem_strdup(url_of(conf));
@@ -288,6 +289,8 @@ void coherence_worker_configure(struct coherence_worker *w, const struct conf *c
     if (w->on) {
         open_redis(w, conf);
         worker_arm(w, clock_usec());
+        if (moved)
+            coherence_everything(w, 0);
     } else {
         tell_forget(w);
     }

@@ -19,8 +19,10 @@ struct fact_alias {
 struct fact_collection {
     struct str name;
     uint64_t read_at;                 /* when it was asked for; monotonic microseconds */
+    struct fingerprint names;         /* the state of "@names" then; zero: not known */
     unsigned n_shards, n_replicas;    /* 0: not known */
     bool prevents_unoptimized;        /* points are hidden until they are indexed */
+    bool hides_points;                /* and some were: they appear without a further write */
     /* config.strict_mode_config where enabled */
     bool limits_ef, limits_oversampling, forbids_exact, limits_rate;
     double max_ef, max_oversampling;

@@ -1,6 +1,7 @@
 #include "engine/reuse.h"
 
 #include "coherence/breaks.h"
+#include "engine/names.h"
 #include "qdrant/jwt.h"
 
 /* Requests with these are answered by Qdrant alone: their answer depends on more than the key says (CORS, ranges, conditions), or their body
@@ -77,6 +78,21 @@ static uint64_t servers_of(const struct tx *tx)
     return sum;
 }
 
+/* Points that wait to be indexed appear at any time, without a write. */
+static bool hides_points(const struct tx *tx, struct str name)
+{
+    const struct fact_collection *fact = facts_collection(tx->worker->facts, facts_resolve(tx->worker->facts, name));
+    return fact && fact->hides_points;
+}
+
+static bool any_hides_points(const struct tx *tx)
+{
+    bool hides = hides_points(tx, tx->route.collection);
+    for (unsigned i = 0; i < tx->query.n_lookups; i++)
+        hides = hides || hides_points(tx, tx->query.lookup[i]);
+    return hides;
+}
+
 static const char *unfit(struct tx *tx, struct reuse *r, enum metrics_model_counter *counter)
 {
     *counter = MM_CACHE_BYPASS_CLIENT;
@@ -98,18 +114,9 @@ static const char *unfit(struct tx *tx, struct reuse *r, enum metrics_model_coun
     *counter = MM_CACHE_BYPASS_OTHER;
     if (!tx->worker->facts)
         return "starting"; /* the alias map is not known yet */
+    if (any_hides_points(tx))
+        return "unindexed";
     return servers_in_doubt(tx) ? "upstream" : NULL;
-}
-
-static void read_names(struct tx *tx, struct coherence_names *names)
-{
-    const struct query_facts *q = &tx->query;
-    coherence_names_add(names, tx->route.collection);
-    coherence_names_add(names, tx->resolved);
-    for (unsigned i = 0; i < q->n_lookups; i++) {
-        coherence_names_add(names, q->lookup[i]);
-        coherence_names_add(names, facts_resolve(tx->worker->facts, q->lookup[i]));
-    }
 }
 
 static void make_key(struct tx *tx, struct reuse *r)
@@ -155,8 +162,13 @@ static void judge(struct tx *tx, struct reuse *r)
     r->unfit = unfit(tx, r, &r->why);
     if (r->unfit)
         return;
-    read_names(tx, &names);
-    if (names.all || look_cells(tx->worker->coherence, &r->look, &names) != LOOK_CLEAR) {
+    names_of_read(tx, &names);
+    if (names.all) {
+        r->why = MM_CACHE_BYPASS_OTHER;
+        r->unfit = "names"; /* more than a look takes */
+        return;
+    }
+    if (look_cells(tx->worker->coherence, &r->look, &names) != LOOK_CLEAR) {
         r->why = MM_CACHE_BYPASS_HELD;
         r->unfit = "held";
         return;

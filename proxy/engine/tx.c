@@ -10,6 +10,7 @@
 #include "base/ensure.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "engine/names.h"
 #include "engine/reuse.h"
 #include "engine/tx_parts.h"
 #include "qdrant/inflate.h"
@@ -269,7 +270,7 @@ static enum tx_state step_open(struct tx *tx)
         struct coherence_names names = {0};
         if (coherence_refuses_writes(tx->worker->coherence))
             return refuse_write(tx);
-        tx_write_names(tx, &names);
+        names_of_write(tx, &names);
         tx->opened = true;
         tx->numbered = true;
         foreign_begin(&tx->worker->shared->foreign, tx->resolved);

@@ -5,7 +5,6 @@
 #include "base/ensure.h"
 #include "base/mem.h"
 #include "engine/tx_parts.h"
-#include "qdrant/aliases.h"
 
 enum { EDITS_IN_PLACE = 24 }; /* up to so many edits go out as slices; more are put together first */
 #define HOLD_RETRY (5 * MSEC)
@@ -185,35 +184,4 @@ void tx_body_parts(struct tx *tx, const struct str **part, unsigned *n)
 {
     *part = tx->n_parts ? tx->part : &tx->body;
     *n = tx->n_parts ? tx->n_parts : tx->body.n > 0;
-}
-
-/* An alias that goes with its collection, or comes to it, is changed as well. */
-static void add_with_aliases(struct tx *tx, struct coherence_names *names, struct str name)
-{
-    const struct facts *facts = tx->worker->facts;
-    coherence_names_add(names, name);
-    coherence_names_add(names, facts_resolve(facts, name));
-    for (unsigned i = 0; tx->route.op->flags & OP_NAMES && facts && i < facts->n_aliases; i++)
-        if (str_eq(facts->alias[i].collection, name))
-            coherence_names_add(names, facts->alias[i].alias);
-}
-
-void tx_write_names(struct tx *tx, struct coherence_names *names)
-{
-    const struct op *op = tx->route.op;
-    struct str *name;
-    unsigned n;
-    if (tx->route.collection.n)
-        add_with_aliases(tx, names, tx->route.collection);
-    if (op->flags & OP_NAMES)
-        coherence_names_add(names, STR("@names"));
-    if (op->class == CLASS_ALIASES) {
-        if (tx->held && !tx->head.first[HF_CONTENT_ENCODING] && aliases_names(&tx->arena, tx->body, &name, &n))
-            for (unsigned i = 0; i < n; i++)
-                add_with_aliases(tx, names, name[i]);
-        else
-            names->all = true;
-    } else if (!tx->route.collection.n || tx->route.undecodable) {
-        names->all = true; /* a write that names nothing may have changed anything */
-    }
 }

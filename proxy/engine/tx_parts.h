@@ -12,7 +12,6 @@ enum hold_result { HOLD_DONE, HOLD_WAIT, HOLD_DOOMED };
 bool tx_wants_hold(const struct tx *);   /* is the body to be held, by operation and size? */
 enum hold_result tx_hold_body(struct tx *);
 void tx_release_body(struct tx *);
-void tx_write_names(struct tx *, struct coherence_names *); /* what a write opens */
 
 /* tx_record.c: metrics and the access log line. */
 void tx_record(struct tx *);

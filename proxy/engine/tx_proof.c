@@ -12,23 +12,48 @@ static bool waited(struct tx *tx)
            str_eq(value, STR("true")) && !query_param(&tx->arena, tx->head.query, STR("timeout"), &value, &n);
 }
 
+/* The map of aliases was right while the write was on its way: it went to what the map says. An old one is fetched anew, for the next. */
+static bool map_was_right(const struct tx *tx)
+{
+    const struct worker *w = tx->worker;
+    bool known = w->facts && w->facts->names_known && (tx->hold.map.hi || tx->hold.map.lo);
+    if (known && !fingerprint_eq(w->facts->names, tx->hold.map) && w->names_changed)
+        w->names_changed(w->arg);
+    return known && fingerprint_eq(w->facts->names, tx->hold.map);
+}
+
+/* One shard, one replica, as Qdrant said under the same map: a collection of that name may have been made anew since. */
+static bool has_one_shard(const struct tx *tx, struct str collection)
+{
+    const struct fact_collection *fact = facts_collection(tx->worker->facts, collection);
+    return fact && fact->n_shards == 1 && fact->n_replicas == 1 && fingerprint_eq(fact->names, tx->hold.map);
+}
+
+/* An operation that knows no `wait` is over when it is answered; not so if it failed or took too long: then it may come yet. */
+static bool is_over(const struct tx *tx)
+{
+    unsigned status = tx->answer.status;
+    return tx->route.op->id != OP_UNKNOWN && !(tx->route.op->flags & OP_HAS_WAIT) && status < 500 && status != 202 && status != 408;
+}
+
 /* What the answer proves. One that cannot be read (compressed, as official clients ask for; or long) proves by its status alone that a write
  * which was waited for without a limit is done: Qdrant answers 200 to it only then. */
 void tx_read_proof(struct tx *tx, struct str body)
 {
     const struct fact_collection *fact = facts_collection(tx->worker->facts, tx->resolved);
-    bool one_shard = fact && fact->n_shards == 1 && fact->n_replicas == 1;
+    struct str collection = map_was_right(tx) ? facts_resolve(tx->worker->facts, tx->route.collection) : STR_NONE;
+    bool one_shard = collection.n && has_one_shard(tx, collection);
     tx->proof = reply_write_proof(tx->route.op, tx->answer.status, body, &tx->hold.operation_id);
     if (tx->proof == PROOF_NONE && !body.p && tx->answer.status == 200 && waited(tx))
         tx->proof = PROOF_COMPLETED;
     if (tx->route.op->id == OP_UNKNOWN && tx->answer.status == 404)
         tx->proof = PROOF_REFUSED; /* no such route: Qdrant has done nothing */
-    /* An operation that knows no `wait` is over when it is answered, whatever the answer says. */
-    if (tx->route.op->id != OP_UNKNOWN && !(tx->route.op->flags & OP_HAS_WAIT) && tx->answer.status != 202)
+    if (is_over(tx))
         tx->proof = PROOF_COMPLETED;
-    tx->hold.collection = tx->resolved;
+    tx->hold.collection = collection;
+    tx->hold.by_alias = !str_eq(collection, tx->route.collection);
     tx->hold.acknowledged = tx->answer.status == 200 && tx->hold.operation_id;
-    tx->hold.barrier = one_shard;
+    tx->hold.barrier = one_shard && !tx->hold.by_alias;
     tx->hold.rejection_is_final = one_shard && waited(tx);
     if (fact && fact->prevents_unoptimized && tx->proof == PROOF_COMPLETED && tx->hold.acknowledged)
         tx->proof = PROOF_NONE; /* applied, but hidden until it is indexed: the prover waits for that */
@@ -43,7 +68,7 @@ void tx_look_for_others(struct tx *tx)
     uint64_t others = foreign_end(&w->shared->foreign, tx->resolved, tx->hold.operation_id, batch ? 0 : 1);
     struct coherence_gauges gauges;
     char name[300];
-    if (!others || !fact || fact->n_shards != 1 || tx->model->base.external_writes)
+    if (!others || !fact || fact->n_shards != 1 || tx->model->base.external_writes || !map_was_right(tx))
         return;
     coherence_gauges(w->coherence_shared, w->loop.now, &gauges);
     if (gauges.members > 1)

@@ -189,7 +189,7 @@ static bool method_only_reads(struct str method)
     return str_eq(method, STR("GET")) || str_eq(method, STR("HEAD")) || str_eq(method, STR("OPTIONS"));
 }
 
-/* Under a collection whatever is not known to be a read is a write to it. */
+/* Whatever is not known to be a read is a write: to its collection, or to everything. */
 static bool route_writes(const struct route *r, struct str method)
 {
     if (method_only_reads(method))
@@ -201,7 +201,7 @@ static bool route_writes(const struct route *r, struct str method)
     case CLASS_WRITE_COLLECTION:
     case CLASS_ALIASES:
     case CLASS_SNAPSHOT_WRITE: return true;
-    case CLASS_SERVICE: return r->collection.n > 0;
+    case CLASS_SERVICE: return r->collection.n > 0 || r->op->id == OP_UNKNOWN;
     }
     ensure(!"an operation without a class");
 }
@@ -211,6 +211,7 @@ void route_of(struct arena *a, struct str method, struct str raw_path, struct ro
     *out = (struct route){.op = &ops[OP_UNKNOWN], .path = raw_path};
     if (!raw_path.n || raw_path.p[0] != '/') {
         out->undecodable = true; /* "*", or an absolute form that nobody took apart */
+        out->is_write = !method_only_reads(method);
         return;
     }
     struct path path;

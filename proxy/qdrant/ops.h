@@ -35,13 +35,15 @@ enum op_flags {
     OP_PARAMS = 1, /* takes `params`: rewritten */
     OP_HELD = 2,   /* its request body is held whole */
     OP_SLOW = 4,   /* no first-byte deadline unless configured (snapshots, collection operations, writes) */
-    OP_NAMES = 8,  /* also changes the list of collections and aliases (@names) */
+    /* also changes what others know of the collections: which there are, their aliases, shards, configuration
+     * (@names) */
+    OP_NAMES = 8,
     OP_HAS_WAIT = 16, /* knows the query parameter `wait` */
 };
 
 enum op_id {
-    OP_UNKNOWN, /* no row matches: a GET, HEAD or OPTIONS is a service read, anything else under a collection
-                   a write to it */
+    OP_UNKNOWN, /* no row matches: a GET, HEAD or OPTIONS is a service read, anything else a write: to the
+                   collection that the path names, or to everything */
 #define OP(id, ...) OP_##id,
 #include "qdrant/ops.def"
 #undef OP

@@ -15,6 +15,7 @@
 enum { SEEN_MAX = 256 };
 #define RETRY (250 * MSEC) /* while Qdrant does not answer, or the state of "@names" cannot be looked up */
 #define FRESH (30 * SEC)   /* facts about a collection; sooner when it is known to have changed */
+#define SETTLE (1 * SEC)   /* after a change of names they are read anew, but no more often than this */
 #define APART (20 * MSEC)  /* rounds that were asked for come no closer than this, however many ask */
 
 struct facts_poll {
@@ -24,7 +25,8 @@ struct facts_poll {
     struct letter kick;
     _Atomic bool kicked, started, upstream_ok, good;
     uint64_t ended;                /* the last round */
-    bool running, again, any_answer, said_no_aliases;
+    uint64_t settled_at;           /* collections were last read because names had changed */
+    bool running, again, unsettled, settles, any_answer, said_no_aliases;
     bool asked_aliases;            /* what the running question is: a reload may change the number of groups meanwhile */
     unsigned group, seen_at;       /* where the round is */
     struct facts *making, *current;
@@ -78,7 +80,7 @@ static void begin_round(struct facts_poll *p)
     if (p->running)
         return;
     p->running = true;
-    p->again = p->any_answer = false;
+    p->again = p->unsettled = p->settles = p->any_answer = false;
     p->group = p->seen_at = 0;
     p->making = facts_new();
     p->making->asked_at = clock_usec();
@@ -89,8 +91,8 @@ static void begin_round(struct facts_poll *p)
 
 static bool same_collection(const struct fact_collection *x, const struct fact_collection *y)
 {
-    return y && x->n_shards == y->n_shards && x->n_replicas == y->n_replicas &&
-           x->prevents_unoptimized == y->prevents_unoptimized && x->limits_ef == y->limits_ef &&
+    return y && fingerprint_eq(x->names, y->names) && x->n_shards == y->n_shards && x->n_replicas == y->n_replicas &&
+           x->prevents_unoptimized == y->prevents_unoptimized && x->hides_points == y->hides_points && x->limits_ef == y->limits_ef &&
            x->limits_oversampling == y->limits_oversampling && x->forbids_exact == y->forbids_exact &&
            x->limits_rate == y->limits_rate && x->max_ef == y->max_ef && x->max_oversampling == y->max_oversampling;
 }
@@ -115,6 +117,9 @@ static void end_round(struct facts_poll *p)
     uint64_t interval = good ? p->worker->snapshot->conf->process.alias_poll : RETRY;
     p->running = false;
     p->ended = p->worker->loop.now;
+    p->settled_at = p->settles ? p->ended : p->settled_at;
+    if (p->unsettled)
+        interval = p->settled_at + SETTLE > p->ended + APART ? p->settled_at + SETTLE - p->ended : APART;
     atomic_store(&p->upstream_ok, p->any_answer);
     if (p->any_answer && !same_facts(p->current, p->making)) {
         facts_put(&p->current);
@@ -137,11 +142,25 @@ static void keep_fact(struct facts *f, const struct fact_collection *old)
     fact->name = name;
 }
 
+/* Collections may have been made anew since it was read. The map of aliases is waited for, so it is published first; then they are read. */
+static bool is_settled(struct facts_poll *p, const struct fact_collection *old)
+{
+    uint64_t now = p->worker->loop.now;
+    if (!p->making->names_known || fingerprint_eq(old->names, p->making->names))
+        return true;
+    if (now < p->settled_at + SETTLE || !p->current->names_known || !fingerprint_eq(p->current->names, p->making->names)) {
+        p->unsettled = true;
+        return true;
+    }
+    p->settles = true;
+    return false;
+}
+
 /* What is known of it is young enough: it goes into the new facts as it is. */
 static bool is_fresh(struct facts_poll *p, const struct seen *seen)
 {
     const struct fact_collection *old = facts_collection(p->current, str_of(seen->name));
-    if (!old || atomic_load(&seen->changed) || p->worker->loop.now > old->read_at + FRESH)
+    if (!old || old->hides_points || atomic_load(&seen->changed) || p->worker->loop.now > old->read_at + FRESH || !is_settled(p, old))
         return false;
     keep_fact(p->making, old);
     return true;
@@ -178,13 +197,21 @@ static struct str keep(struct facts *f, const char *text)
     return arena_copy(&f->arena, str_of(text));
 }
 
+static int by_name(const void *x, const void *y)
+{
+    const struct fact_alias *a = x, *b = y;
+    int order = memcmp(a->alias.p, b->alias.p, a->alias.n < b->alias.n ? a->alias.n : b->alias.n);
+    return order ? order : (a->alias.n > b->alias.n) - (a->alias.n < b->alias.n);
+}
+
+/* Qdrant lists them in another order each time; answers are found by the names in ours. */
 static void take_aliases(struct facts_poll *p, struct str body)
 {
     struct facts *f = p->making;
     cJSON *doc = cJSON_ParseWithLength(body.p, body.n);
     cJSON *list = cJSON_GetObjectItemCaseSensitive(cJSON_GetObjectItemCaseSensitive(doc, "result"), "aliases");
     cJSON *one;
-    unsigned n = (unsigned)cJSON_GetArraySize(list);
+    unsigned n = (unsigned)cJSON_GetArraySize(list), n_before = f->n_aliases;
     struct fact_alias *all = arena_alloc(&f->arena, (f->n_aliases + n + 1) * sizeof *all);
     if (f->n_aliases)
         memcpy(all, f->alias, f->n_aliases * sizeof *all);
@@ -196,6 +223,7 @@ static void take_aliases(struct facts_poll *p, struct str body)
         if (cJSON_IsString(alias) && cJSON_IsString(collection))
             f->alias[f->n_aliases++] = (struct fact_alias){keep(f, alias->valuestring), keep(f, collection->valuestring)};
     }
+    qsort(f->alias + n_before, f->n_aliases - n_before, sizeof *f->alias, by_name);
     cJSON_Delete(doc);
 }
 
@@ -223,17 +251,22 @@ static void take_collection(struct facts_poll *p, const char *name, struct str b
 {
     struct fact_collection *fact = facts_add(p->making, str_of(name));
     cJSON *doc = cJSON_ParseWithLength(body.p, body.n);
-    cJSON *config = cJSON_GetObjectItemCaseSensitive(cJSON_GetObjectItemCaseSensitive(doc, "result"), "config");
+    cJSON *result = cJSON_GetObjectItemCaseSensitive(doc, "result"), *queue = cJSON_GetObjectItemCaseSensitive(result, "update_queue");
+    cJSON *config = cJSON_GetObjectItemCaseSensitive(result, "config");
     cJSON *params = cJSON_GetObjectItemCaseSensitive(config, "params");
     cJSON *optimizer = cJSON_GetObjectItemCaseSensitive(config, "optimizer_config");
-    double shards, replicas;
+    double shards, replicas, deferred;
     if (fact) {
         fact->read_at = p->worker->loop.now;
-        if (number(params, "shard_number", &shards) && shards > 0 && shards < 1e6)
+        fact->names = p->making->names_known ? p->making->names : (struct fingerprint){0, 0};
+        const cJSON *sharding = cJSON_GetObjectItemCaseSensitive(params, "sharding_method");
+        bool by_key = cJSON_IsString(sharding) && strcmp(sharding->valuestring, "custom") == 0; /* so many for each key */
+        if (!by_key && number(params, "shard_number", &shards) && shards > 0 && shards < 1e6)
             fact->n_shards = (unsigned)shards;
         if (number(params, "replication_factor", &replicas) && replicas > 0 && replicas < 1e6)
             fact->n_replicas = (unsigned)replicas;
         fact->prevents_unoptimized = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(optimizer, "prevent_unoptimized"));
+        fact->hides_points = fact->prevents_unoptimized && !(number(queue, "deferred_points", &deferred) && deferred == 0);
         take_strict_mode(fact, cJSON_GetObjectItemCaseSensitive(config, "strict_mode_config"));
     }
     cJSON_Delete(doc);

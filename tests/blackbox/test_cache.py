@@ -417,6 +417,89 @@ def test_a_half_sent_write_holds_its_collection(q: Quiver, fake: FakeQdrant) -> 
     cached(q)
 
 
+@pytest.mark.parametrize(
+    "method, target",
+    [
+        ("POST", "/collections"),
+        ("POST", "/something/unknown"),
+        ("FROB", "/"),
+        ("DELETE", "/cluster/peer/1?force=true"),
+        ("POST", "/cluster/recover"),
+    ],
+)
+def test_what_is_not_known_to_be_a_read_and_names_nothing_is_a_write_to_everything(
+    q: Quiver, fake: FakeQdrant, method: str, target: str
+) -> None:
+    cached(q)
+    old = served(q).json()["result"]
+    q.ask(method, target, b"{}")
+    assert served(q).json()["result"] != old
+    cached(q)
+
+
+@pytest.mark.parametrize("target", ["/quotas", "/logger", "/issues", "/snapshots"])
+def test_service_endpoints_are_no_writes(q: Quiver, target: str) -> None:
+    cached(q)
+    q.ask({"/quotas": "PUT", "/issues": "DELETE"}.get(target, "POST"), target, b"{}")
+    assert served(q).hit
+
+
+@pytest.mark.parametrize("status, holds", [(200, False), (400, False), (404, False), (408, True), (500, True)])
+def test_an_operation_without_wait_is_over_when_it_is_answered_unless_it_failed(
+    q: Quiver, fake: FakeQdrant, status: int, holds: bool
+) -> None:
+    cached(q)
+    fake.handler = lambda x: x.reply(status, {"result": True}) if x.request.method == "PATCH" else None
+    begin = time.monotonic()
+    assert q.ask("PATCH", "/collections/mine", b"{}").status == status
+    assert not served(q).hit
+    cached(q)
+    assert (time.monotonic() - begin > 0.5) is holds
+
+
+def test_shards_by_key_are_more_than_their_number(fake: FakeQdrant, start) -> None:
+    """shard_number counts those of one key: a finished write proves nothing about one to another key."""
+    fake.params = {"sharding_method": "custom"}
+    q = start(fake.url, quiver={"coherence": {"quarantine": "1500ms"}})
+    cached(q)
+    begin = time.monotonic()
+    assert q.ask("PUT", "/collections/mine/points?wait=false", b"{}").status == 200
+    assert q.ask("PUT", "/collections/mine/points?wait=true", b"{}").status == 200
+    cached(q)
+    assert time.monotonic() - begin > 1.4, "the first one's hold goes on"
+
+
+def test_points_that_wait_to_be_indexed_keep_a_collection_out_of_the_cache(fake: FakeQdrant, start) -> None:
+    """They appear without a further write, whenever they are indexed."""
+    fake.config = {"optimizer_config": {"prevent_unoptimized": True}}
+    fake.update_queue = {"length": 0, "deferred_points": 5}
+    q = start(fake.url, quiver={"coherence": {"alias_poll": "100ms"}})
+    wait_until(lambda: "unindexed" in served(q).get("cache-status", ""), 5, "it is not cached")
+    assert not served(q).hit
+    fake.update_queue = {"length": 0, "deferred_points": 0}
+    cached(q)
+
+
+def test_a_limit_of_reads_keeps_a_collection_out_of_the_cache(fake: FakeQdrant, start) -> None:
+    """Qdrant would not count what a cache answers; who does not mind says so."""
+    fake.config = {"strict_mode_config": {"enabled": True, "read_rate_limit": 100}}
+    q = start(fake.url)
+    wait_until(lambda: "rate-limit" in served(q).get("cache-status", ""), 5, "it is not cached")
+    assert not served(q).hit
+    q.reload(quiver={"cache": {"rate_limited_collections": True}})
+    cached(q)
+
+
+def test_more_names_than_a_look_takes_are_not_cached(fake: FakeQdrant, start) -> None:
+    fake.aliases = {f"alias{n}": "mine" for n in range(20)}
+    fake.aliases |= {f"other{n}": "few" for n in range(5)}
+    q = start(fake.url)
+    wait_until(lambda: "names" in served(q).get("cache-status", ""), 5, "it is not cached")
+    cached(q, "/collections/few/points/search")
+    assert q.ask("PUT", "/collections/other3/points?wait=true", b"{}").status == 200
+    assert not served(q, "/collections/few/points/search").hit
+
+
 def test_lookups_in_other_collections_are_part_of_an_answer(q: Quiver, fake: FakeQdrant) -> None:
     body = {"query": 1, "lookup_from": {"collection": "far", "vector": "v"}}
     target = "/collections/mine/points/query"
@@ -476,6 +559,29 @@ def test_answers_that_are_no_envelope_are_passed_but_not_broken(q: Quiver, fake:
 
 
 ODD = b'{"result":[{"id":1,"payload":{"time":5,"t":"\\"time\\":1"}}],"status":"ok","time":8.542e-6%s}'
+
+
+def test_a_hit_in_http_1_0_ends_the_connection_unless_asked_to_keep_it(q: Quiver) -> None:
+    cached(q, body=BODY)
+    data = json.dumps(BODY).encode()
+    for extra, kept in (("", False), ("Connection: keep-alive\r\n", True)):
+        with q.conn() as c:
+            c.send(f"POST {SEARCH} HTTP/1.0\r\n{extra}Content-Length: {len(data)}\r\n\r\n".encode() + data)
+            r = c.read()
+            assert r.hit and r.get("transfer-encoding") is None and int(r.get("content-length")) == len(r.body)
+            assert (r.get("connection") or "").lower() == ("keep-alive" if kept else "close")
+            if kept:
+                assert c.post(SEARCH, BODY).hit
+
+
+def test_a_page_of_another_origin_is_answered_by_qdrant(q: Quiver, fake: FakeQdrant) -> None:
+    """What CORS allows is Qdrant's to say, for each origin; and what it said to one is not kept for others."""
+    cached(q)
+    fake.handler = lambda x: x.ok(1, [("access-control-allow-origin", x.request.get("origin") or "-")])
+    for origin in ("http://a", "http://b"):
+        r = served(q, headers={"Origin": origin})
+        assert not r.hit and r.get("access-control-allow-origin") == origin
+    assert served(q).hit and served(q).get("access-control-allow-origin") is None
 
 
 def test_odd_envelopes_keep_their_result(q: Quiver, fake: FakeQdrant) -> None:

@@ -228,6 +228,24 @@ def test_a_wrong_password_is_an_error_line_not_an_error_answer(fake: FakeQdrant,
         assert len([line for line in q.lines if "redis" in line]) < 20
 
 
+@pytest.mark.parametrize("shared", [True, False])
+def test_what_was_written_while_redis_was_switched_off_is_not_forgotten(
+    fake: FakeQdrant, start, redis: Redis, shared: bool
+) -> None:
+    on = {**FAST, "redis": {"url": redis.url, "budget": "500ms", "shared": shared}}
+    q = start(fake.url, quiver=on)
+    settled(q)
+    wait_until(lambda: from_cache(q), 10, "cached")
+    wait_until(lambda: redis.keys("*:e:*"), 5, "the entry is in Redis")
+    old = q.post(SEARCH, body()).json()["result"]
+    q.reload(quiver=FAST)
+    assert q.ask("PUT", "/collections/mine/points?wait=true", b"{}").status == 200
+    q.reload(quiver=on)
+    settled(q)
+    wait_until(lambda: from_cache(q), 10, "caches again")
+    assert q.post(SEARCH, body()).json()["result"] != old
+
+
 def test_flushall_makes_misses_not_old_answers(fake: FakeQdrant, start, redis: Redis) -> None:
     q = start(fake.url, flags=["--redis", redis.url], quiver=FAST)
     settled(q)

@@ -193,6 +193,9 @@ class FakeQdrant:
         self.answers = 0
         self.aliases: dict[str, str] = {}
         self.op_num = 1
+        self.params: dict = {}  # of every collection, beside those that default() says
+        self.config: dict = {}  # and what its configuration says beside the params
+        self.update_queue: dict = {"length": 0}
         self.telemetry_of: list[str] = []  # collections that telemetry tells op_num of
         self.startup = "2026-01-01T00:00:00Z"  # another one: another process with perhaps other data
         self.refused_bytes: list[bytes] = []  # what was no request at all
@@ -385,10 +388,12 @@ class FakeQdrant:
                             "vectors": {"size": 4, "distance": "Dot"},
                             "shard_number": 1,
                             "replication_factor": 1,
-                        }
+                            **self.params,
+                        },
+                        **self.config,
                     },
                     "payload_schema": {},
-                    "update_queue": {"length": 0},
+                    "update_queue": self.update_queue,
                 }
             )
         elif r.method == "POST" and re.search(

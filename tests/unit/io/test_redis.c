@@ -271,6 +271,38 @@ static void nobody_listening_is_retried_until_somebody_does(void **state)
     assert_true(run_until(&world.loop, is_ready, NULL, 2500));
 }
 
+/* Twelve that lose the same server at the same moment ask for it again at different ones: 50 ms, give or take a quarter. */
+static void probes_come_with_jitter(void **state)
+{
+    enum { N = 12 };
+    struct redis *redis[N];
+    struct redis_conf conf = {.target = at_port(other_port), .name = "test", .connect_timeout = 300 * MSEC};
+    uint64_t first = 0, last = 0;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0), one = 1;
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)other_port),
+                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+    assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof address), 0);
+    assert_int_equal(listen(fd, 64), 0);
+    for (unsigned i = 0; i < N; i++)
+        redis[i] = redis_open(&world.loop, &conf, NULL, NULL, NULL);
+    for (unsigned n = 0; n < 2 * N;) { /* each comes, is hung up on, and comes again */
+        int peer = accept(fd, NULL, NULL);
+        if (peer < 0) {
+            run_for(&world.loop, 1);
+            continue;
+        }
+        close(peer);
+        n++;
+        last = clock_usec();
+        first = n == N + 1 ? last : first;
+    }
+    assert_true(last - first > 8 * MSEC); /* one in 20,000 runs would be closer by chance */
+    for (unsigned i = 0; i < N; i++)
+        redis_close(&redis[i]);
+    close(fd);
+}
+
 static void a_listener_that_never_answers_costs_the_connect_timeout(void **state)
 {
     int fd = socket(AF_INET, SOCK_STREAM, 0), one = 1;
@@ -415,6 +447,7 @@ int main(void)
         IN_A_WORLD(what_is_in_flight_is_bounded),
         IN_A_WORLD(it_comes_back_after_a_restart),
         IN_A_WORLD(nobody_listening_is_retried_until_somebody_does),
+        IN_A_WORLD(probes_come_with_jitter),
         IN_A_WORLD(a_listener_that_never_answers_costs_the_connect_timeout),
         IN_A_WORLD(password_database_and_name_are_said),
         IN_A_WORLD(a_wrong_password_is_said_and_not_retried_fast),

@@ -133,8 +133,11 @@ static void routes_are_told(void **state)
         {"FROB", "/collections/c1", "unknown", "c1", true},
         {"post", "/collections/c1/points/search", "unknown", "c1", true},
         {"POST", "/collections/c1/points/search/1/2/3/4/5/6/7/8/9/10/11/12", "unknown", "c1", true},
-        {"POST", "/collections", "unknown", "", false},
-        {"POST", "/Collections/c1/points", "unknown", "", false},
+        {"POST", "/collections", "unknown", "", true},
+        {"POST", "/Collections/c1/points", "unknown", "", true},
+        {"DELETE", "/cluster/peer/1", "cluster_remove_peer", "", true},
+        {"POST", "/cluster/recover", "cluster_recover", "", true},
+        {"PUT", "/quotas", "set_quotas", "", false},
         {"POST", "/snapshots", "create_full_snapshot", "", false},
         {"GET", "/dashboard", "dashboard", "", false},
         {"GET", "/dashboard/", "dashboard", "", false},
@@ -142,7 +145,7 @@ static void routes_are_told(void **state)
         {"HEAD", "/dashboard/assets/a/b.js", "dashboard_head", "", false},
         {"GET", "/dashboards", "unknown", "", false},
         {"OPTIONS", "*", "unknown", "", false},
-        {"", "/", "unknown", "", false},
+        {"POST", "*", "unknown", "", true},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct route r = route(rows[i].method, rows[i].path);
