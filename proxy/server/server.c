@@ -22,6 +22,7 @@
 #include "engine/tx.h"
 #include "qdrant/ops.h"
 #include "server/listen.h"
+#include "server/page.h"
 #include "server/thread.h"
 #include "server/tuning.h"
 #include "tune/external_poll.h"
@@ -368,6 +369,7 @@ static void open_control(struct letter *letter)
     server.tune = tune_open(&server.control->worker);
     server.tuning = tuning_of(server.tune, NULL);
     share_digests();
+    page_open(&server.control->worker, server.tune, ready);
     atomic_store(&server.control_up, true);
 }
 
@@ -380,6 +382,7 @@ static void close_control(struct letter *letter)
     w->server_in_doubt = NULL;
     if (server.api)
         api_close(&server.api);
+    page_close();
     tune_close(&server.tune);
     prover_close(&server.prover);
     external_poll_close(&server.external_poll);

@@ -266,6 +266,11 @@ cJSON *tune_status(struct tune *t, const char *model)
     return doc;
 }
 
+bool tune_drift(const struct tune *t, const char *model, unsigned *n_drift, unsigned *n_given_up)
+{
+    return watch_count(t->watch, model, n_drift, n_given_up);
+}
+
 void tune_set_test(struct tune *t, const char *model, cJSON *doc)
 {
     history_test(t->history, model, doc);

@@ -78,6 +78,10 @@ bool tune_rollback(struct tune *, const char *model, uint64_t *job, uint64_t *bu
  *   targets: {p50_us, ops, hit_rate, recall}, last_test: {...}|null}]} */
 struct cJSON *tune_status(struct tune *, const char *model);
 
+/* How many settings of the model's collections differed when last seen, and how many of those are given up;
+ * false: no collection of it is known. */
+bool tune_drift(const struct tune *, const char *model, unsigned *n_drift, unsigned *n_given_up);
+
 /* What the last test of a model found; shown by tune_status, kept in the history, read back at start. Takes
  * doc. */
 void tune_set_test(struct tune *, const char *model, struct cJSON *doc);

@@ -326,6 +326,20 @@ void watch_forgive(struct watch *w, const char *model)
         }
 }
 
+bool watch_count(const struct watch *w, const char *model, unsigned *n_drift, unsigned *n_given_up)
+{
+    bool known = false;
+    *n_drift = *n_given_up = 0;
+    for (const struct watched *k = w->first; k; k = k->next) {
+        if (!k->exists || strcmp(k->model, model) != 0)
+            continue;
+        known = true;
+        *n_drift += (unsigned)cJSON_GetArraySize(k->drift);
+        *n_given_up += (unsigned)cJSON_GetArraySize(k->gave_up);
+    }
+    return known;
+}
+
 static void add(cJSON *object, const char *key, const cJSON *item)
 {
     cJSON_AddItemToObject(object, key, item ? cJSON_Duplicate(item, true) : cJSON_CreateArray());

@@ -25,5 +25,8 @@ void watch_close(struct watch **);
 void watch_soon(struct watch *);                       /* something was changed: look again now */
 void watch_forgive(struct watch *, const char *model); /* what was given up is tried again */
 
+/* Over all collections of the model that are there; false: none is known. */
+bool watch_count(const struct watch *, const char *model, unsigned *n_drift, unsigned *n_given_up);
+
 /* [{collection, status, points, seen, fact, drift, gave_up, repairs, warnings, error?}], the caller's. */
 struct cJSON *watch_json(const struct watch *, const char *model);

@@ -193,6 +193,12 @@ bool peer_is_down(const struct peer *peer, uint64_t now)
            now < atomic_load_explicit(&peer->down_until, memory_order_relaxed);
 }
 
+bool peer_is_up(const struct peer *peer)
+{
+    return atomic_load_explicit(&peer->answered, memory_order_relaxed) &&
+           atomic_load_explicit(&peer->n_failed, memory_order_relaxed) == 0;
+}
+
 static void *resolver_main(void *arg)
 {
     (void)arg;

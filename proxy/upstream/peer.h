@@ -48,7 +48,8 @@ void peer_doubt(struct peer *);
 bool peer_in_doubt(const struct peer *);
 void peer_clear(struct peer *, unsigned n_doubts);
 
-bool peer_is_down(const struct peer *, uint64_t now);
+bool peer_is_down(const struct peer *, uint64_t now); /* just failed: others first */
+bool peer_is_up(const struct peer *);                 /* the last connect worked; false before the first */
 
 /* Tells whether an address is one of quiver's own listeners: names are checked when they have resolved, and such an address is not used, or
  * requests would run in a circle. Called on the resolver's thread. Set before resolver_start; NULL: not checked. */

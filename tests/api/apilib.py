@@ -1,13 +1,10 @@
-"""Objects of the control API's tests: a quiver to ask, an engine to stand behind it."""
+"""Objects of the control API's tests: a quiver to ask, a scripted answer to stand behind it."""
 
 import json
-import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
-from lib import ROOT, Quiver, Response, free_port, request
+from lib import Quiver, Response, request
 
 HERE = Path(__file__).resolve().parent
 MODELS = {
@@ -51,32 +48,3 @@ def found(x: Any) -> None:
     }
     text = json.dumps(body)[:-1].replace(", ", ",").replace(": ", ":")
     x.reply(200, f'{text},"time":{0.001 + x.fake.serial() / 1e6}}}'.encode())
-
-
-class Engine:
-    """docker/edge as a child."""
-
-    def __init__(self, folder: Path):
-        self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
-        command = [
-            sys.executable,
-            str(ROOT / "docker/edge/serve.py"),
-            "--port",
-            str(self.port),
-            "--data",
-            str(folder),
-        ]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        line = self.process.stdout.readline() if self.process.stdout else ""
-        assert line.startswith("edge ready"), f"the engine did not start: {line!r}"
-
-    def call(self, method: str, path: str, doc: Any = None) -> Any:
-        body = json.dumps(doc).encode() if doc is not None else None
-        answer = request(self.port, method, path, body, timeout=60)
-        assert answer.status == 200, answer.body
-        return json.loads(answer.body)["result"]
-
-    def stop(self) -> None:
-        self.process.send_signal(signal.SIGTERM)
-        assert self.process.wait(30) == 0

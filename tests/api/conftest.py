@@ -10,8 +10,8 @@ import pytest
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE)]
 
-from apilib import MODELS, Api, Engine, found  # noqa: E402
-from lib import FakeQdrant, quiver_binary  # noqa: E402
+from apilib import MODELS, Api, found  # noqa: E402
+from lib import Engine, FakeQdrant, quiver_binary  # noqa: E402
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
-from apilib import Api, Engine
-from lib import request
+from apilib import Api
+from lib import Engine, request
 
 V1 = "/api/v1"
 DIM = 32

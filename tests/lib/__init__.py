@@ -10,6 +10,7 @@ from .conn import (
     request,
     unlike,
 )
+from .engine import Engine
 from .fakeqdrant import Exchange, FakeQdrant, Request
 from .ports import free_port
 from .quiver import ROOT, Quiver, quiver_binary
@@ -21,6 +22,7 @@ __all__ = [
     "unlike",
     "Conn",
     "ConnClosed",
+    "Engine",
     "Exchange",
     "FakeQdrant",
     "ProtocolError",

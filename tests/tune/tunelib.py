@@ -2,7 +2,6 @@
 
 import json
 import random
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,35 +10,14 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent)]
 
-from lib import ROOT, Quiver, free_port, quiver_binary, request, wait_until  # noqa: E402
+import lib  # noqa: E402
+from lib import Quiver, quiver_binary, request, wait_until  # noqa: E402
 
 DIM, POINTS = 256, 600
 
 
-class Engine:
-    """docker/edge as a child; what it was asked stands in its log."""
-
-    def __init__(self, folder: Path):
-        self.port, self.log = free_port(), folder / "log"
-        self.url = f"http://127.0.0.1:{self.port}"
-        command = [sys.executable, str(ROOT / "docker/edge/serve.py"), "--port", str(self.port)]
-        self.process = subprocess.Popen(
-            [*command, "--data", str(folder / "data"), "--log", str(self.log)],
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        line = self.process.stdout.readline() if self.process.stdout else ""
-        assert line.startswith("edge ready"), f"the engine did not start: {line!r}"
-
-    def stop(self) -> None:
-        self.process.send_signal(signal.SIGTERM)
-        assert self.process.wait(30) == 0
-
-    def call(self, method: str, path: str, doc: Any = None) -> Any:
-        body = json.dumps(doc).encode() if doc is not None else None
-        answer = request(self.port, method, path, body, timeout=60)
-        assert answer.status == 200, answer.body
-        return json.loads(answer.body)["result"]
+class Engine(lib.Engine):
+    """docker/edge with collections to tune; what it was asked stands in its log."""
 
     def create(self, name: str, points: int = POINTS, **more: Any) -> None:
         rng = random.Random(7)
