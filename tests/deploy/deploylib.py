@@ -30,12 +30,10 @@ def panels() -> list[dict[str, Any]]:
 
 
 def queries(models: str = ".*") -> dict[str, str]:
-    """'panel / legend' -> PromQL, as Grafana would send it."""
-    return {
-        f"{p['title']} / {t['legendFormat']}": t["expr"].replace("$__rate_interval", RANGE).replace("$model", models)
-        for p in panels()
-        for t in p["targets"]
-    }
+    """'panel / legend' -> PromQL, as Grafana would send it; annotations too."""
+    asked = {f"{p['title']} / {t['legendFormat']}": t["expr"] for p in panels() for t in p["targets"]}
+    asked |= {f"annotation / {a['name']}": a["expr"] for a in dashboard()["annotations"]["list"]}
+    return {name: q.replace("$__rate_interval", RANGE).replace("$model", models) for name, q in asked.items()}
 
 
 def alerts() -> dict[str, str]:
