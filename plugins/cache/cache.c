@@ -9,12 +9,15 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/writer.h"
 #include "engine/reuse.h"
 #include "engine/tx.h"
 #include "plugins/cache/entry.h"
 #include "plugins/cache/options.h"
 #include "plugins/cache/store.h"
 #include "qdrant/reply.h"
+
+enum { STATUS_ROOM = 128 }; /* for Age and Cache-Status of a hit */
 
 /* The store belongs to the process: the first worker's instance makes it, the last one's frees it. */
 static struct {
@@ -139,7 +142,7 @@ static struct str date_line(struct cache *c)
 }
 
 /* The blob becomes the transaction's. False: it is no entry. */
-static bool answer_from(struct tx *tx, struct cache *c, struct blob *blob, uint64_t ttl_left, const char *detail)
+static bool answer_from(struct tx *tx, struct cache *c, struct blob *blob, uint64_t ttl_left, struct str detail)
 {
     struct entry entry;
     char *own = arena_alloc(&tx->arena, 32);
@@ -160,8 +163,14 @@ static bool answer_from(struct tx *tx, struct cache *c, struct blob *blob, uint6
     tx->answer.part[1] = entry.time.n ? (struct str){own, reply_time(own, (clock_usec() - tx->began) * 1000)} : STR_NONE;
     tx->answer.part[2] = entry.after;
     tx->answer.n_parts = 3;
-    tx_add_extra(tx, arena_printf(&tx->arena, "Age: %llu\r\nCache-Status: quiver; hit; ttl=%llu%s\r\n", (unsigned long long)age,
-                                  (unsigned long long)(ttl_left / SEC), detail));
+    struct writer w = writer_on(arena_alloc(&tx->arena, STATUS_ROOM), STATUS_ROOM);
+    put(&w, STR("Age: "));
+    put_number(&w, age);
+    put(&w, STR("\r\nCache-Status: quiver; hit; ttl="));
+    put_number(&w, ttl_left / SEC);
+    put(&w, detail);
+    put(&w, STR("\r\n"));
+    tx_add_extra(tx, writer_text(&w));
     tx->cache_word = "hit";
     return true;
 }
@@ -191,7 +200,7 @@ static bool hit_memory(struct tx *tx, struct cache *c, struct reuse *r, const st
         found = STORE_OUTDATED;
         blob_put(&hit.blob);
     }
-    if (found != STORE_HIT || !answer_from(tx, c, hit.blob, lesser(hit.expires_at - now, ttl - age), "")) {
+    if (found != STORE_HIT || !answer_from(tx, c, hit.blob, lesser(hit.expires_at - now, ttl - age), STR(""))) {
         metrics_model_add(tx->worker->metrics, model, MM_CACHE_MISSES_MEMORY, 1);
         return false;
     }
@@ -217,7 +226,7 @@ static bool hit_redis(struct tx *tx, struct cache *c, struct reuse *r, const str
     }
     struct store_key key = store_key(r);
     store_put(c->store, &key, r->look.fingerprint, model, blob, now > age ? now - age : 0, now, lesser(ttl - age, r->longest));
-    answer_from(tx, c, blob, ttl - age, "; detail=redis");
+    answer_from(tx, c, blob, ttl - age, STR("; detail=redis"));
     tx->from_redis = true;
     metrics_model_add(tx->worker->metrics, model, MM_CACHE_HITS_REDIS, 1);
     return true;

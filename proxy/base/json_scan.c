@@ -1,81 +1,10 @@
 #include "base/json_scan.h"
 
 #include <stdint.h>
-#ifdef __SSE2__
-#include <emmintrin.h>
-#endif
+
+#include "base/json_find.h"
 
 enum { DEPTH_CEILING = 512 };
-
-/* ---- looking for bytes ---- */
-
-static bool is_structural(char c)
-{
-    return c == '"' || c == '[' || c == ']' || c == '{' || c == '}';
-}
-
-const char *json_find_structural_scalar(const char *at, const char *end)
-{
-    while (at < end && !is_structural(*at))
-        at++;
-    return at;
-}
-
-static const char *find_quote_scalar(const char *at, const char *end)
-{
-    while (at < end && *at != '"' && *at != '\\')
-        at++;
-    return at;
-}
-
-#ifdef __SSE2__
-/* '[' and '{', ']' and '}' differ in bit 5 only, so two comparisons find all four. */
-static __m128i structural_in(const char *p)
-{
-    __m128i c = _mm_loadu_si128((const __m128i *)(const void *)p);
-    __m128i folded = _mm_or_si128(c, _mm_set1_epi8(0x20));
-    __m128i brackets = _mm_or_si128(_mm_cmpeq_epi8(folded, _mm_set1_epi8('{')),
-                                    _mm_cmpeq_epi8(folded, _mm_set1_epi8('}')));
-    return _mm_or_si128(brackets, _mm_cmpeq_epi8(c, _mm_set1_epi8('"')));
-}
-
-const char *json_find_structural(const char *at, const char *end)
-{
-    for (; end - at >= 64; at += 64) { /* a vector has no hit for kilobytes: one branch per 64 bytes */
-        __m128i a = structural_in(at), b = structural_in(at + 16);
-        __m128i c = structural_in(at + 32), d = structural_in(at + 48);
-        if (!_mm_movemask_epi8(_mm_or_si128(_mm_or_si128(a, b), _mm_or_si128(c, d))))
-            continue;
-        uint64_t low = (unsigned)_mm_movemask_epi8(a) | (unsigned)_mm_movemask_epi8(b) << 16;
-        uint64_t high = (unsigned)_mm_movemask_epi8(c) | (unsigned)_mm_movemask_epi8(d) << 16;
-        return at + __builtin_ctzll(low | high << 32);
-    }
-    return json_find_structural_scalar(at, end);
-}
-
-static const char *find_quote(const char *at, const char *end)
-{
-    for (; end - at >= 16; at += 16) {
-        __m128i c = _mm_loadu_si128((const __m128i *)(const void *)at);
-        __m128i hit = _mm_or_si128(_mm_cmpeq_epi8(c, _mm_set1_epi8('"')),
-                                   _mm_cmpeq_epi8(c, _mm_set1_epi8('\\')));
-        int mask = _mm_movemask_epi8(hit);
-        if (mask)
-            return at + __builtin_ctz((unsigned)mask);
-    }
-    return find_quote_scalar(at, end);
-}
-#else
-const char *json_find_structural(const char *at, const char *end)
-{
-    return json_find_structural_scalar(at, end);
-}
-
-static const char *find_quote(const char *at, const char *end)
-{
-    return find_quote_scalar(at, end);
-}
-#endif
 
 static void skip_blanks(struct json *j)
 {
@@ -88,7 +17,7 @@ static bool skip_string(struct json *j, bool *escaped)
 {
     const char *p = j->at + 1;
     for (;;) {
-        p = find_quote(p, j->end);
+        p = json_find_quote(p, j->end);
         if (p >= j->end)
             return false;
         if (*p == '"')

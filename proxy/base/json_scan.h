@@ -62,8 +62,3 @@ unsigned utf8_length(const char *p, size_t n);
 /* Whether the text is one number of JSON, and a whole one without sign, point or exponent. */
 bool json_is_number(struct str text);
 bool json_is_uint(struct str text);
-
-/* The first byte of at..end that is a quote or a bracket of either kind, or end. The second does the same a
- * byte at a time: a twin for tests, and the whole of it where there is no SSE2. */
-const char *json_find_structural(const char *at, const char *end);
-const char *json_find_structural_scalar(const char *at, const char *end);

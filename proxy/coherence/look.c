@@ -3,17 +3,26 @@
 #include <xxhash.h>
 
 #include "base/ensure.h"
+#include "base/writer.h"
 #include "coherence/breaks.h"
 #include "coherence/private.h"
 
 static const uint64_t SETTLE_EVERY = 100 * MSEC, STORE_BUDGET = 1 * SEC;
-enum { ENTRY_KEY_MAX = PREFIX_MAX + 256 };
+enum { ENTRY_KEY_MAX = PREFIX_MAX + 256, MODEL_PART_MAX = 63 };
 
 /* ---- tokens and keys as text ---- */
 
+static void put_fingerprint(struct writer *to, struct fingerprint f)
+{
+    put_hex(to, f.hi, 16);
+    put_hex(to, f.lo, 16);
+}
+
 void token_text(char out[static TOKEN_N * 2 + 1], struct fingerprint token)
 {
-    snprintf(out, TOKEN_N * 2 + 1, "%016" PRIx64 "%016" PRIx64, token.hi, token.lo);
+    struct writer w = writer_on(out, TOKEN_N * 2);
+    put_fingerprint(&w, token);
+    *w.at = '\0';
 }
 
 static bool hex64(const char *p, uint64_t *out)
@@ -39,24 +48,35 @@ bool token_parse(struct str text, struct fingerprint *out, bool *held)
 struct str name_key(const struct coherence_worker *w, char out[static KEY_MAX], char kind,
                     struct name_id name)
 {
-    int n = snprintf(out, KEY_MAX, "%s%c:%016" PRIx64 "%016" PRIx64, w->prefix, kind, name.hi, name.lo);
-    return str_slice(out, (size_t)n);
+    struct writer to = writer_on(out, KEY_MAX);
+    put(&to, str_of(w->prefix));
+    put(&to, str_slice(&kind, 1));
+    put(&to, STR(":"));
+    put_fingerprint(&to, (struct fingerprint){name.hi, name.lo});
+    return writer_text(&to);
 }
 
 struct str alive_key(const struct coherence_worker *w, char out[static KEY_MAX])
 {
-    return str_slice(out, (size_t)snprintf(out, KEY_MAX, "%salive", w->prefix));
+    struct writer to = writer_on(out, KEY_MAX);
+    put(&to, str_of(w->prefix));
+    put(&to, STR("alive"));
+    return writer_text(&to);
 }
 
 static struct str entry_key(const struct coherence_worker *w, char out[static ENTRY_KEY_MAX],
                             const struct look_entry *entry,
                             struct fingerprint f)
 {
-    int n = snprintf(out, ENTRY_KEY_MAX, "%se:%.*s:%.*s:%016" PRIx64 "%016" PRIx64, w->prefix,
-                     (int)(entry->model.n < 63 ? entry->model.n : 63),
-                     entry->model.p, (int)entry->key.n, entry->key.p, f.hi, f.lo);
-    ensure(n < ENTRY_KEY_MAX);
-    return str_slice(out, (size_t)n);
+    struct writer to = writer_on(out, ENTRY_KEY_MAX);
+    put(&to, str_of(w->prefix));
+    put(&to, STR("e:"));
+    put(&to, str_slice(entry->model.p, entry->model.n < MODEL_PART_MAX ? entry->model.n : MODEL_PART_MAX));
+    put(&to, STR(":"));
+    put(&to, entry->key);
+    put(&to, STR(":"));
+    put_fingerprint(&to, f);
+    return writer_text(&to);
 }
 
 static struct fingerprint digest(const void *p, size_t n)

@@ -1,27 +1,6 @@
 /* tx_head.c - the heads that quiver writes. What a peer said goes on line by line, unchanged, but for what belongs to one connection only. */
-#include <stdio.h>
-
-#include "base/ensure.h"
+#include "base/writer.h"
 #include "engine/tx_parts.h"
-
-struct writer {
-    char *at, *end;
-};
-
-static void put(struct writer *w, struct str s)
-{
-    ensure(s.n <= (size_t)(w->end - w->at));
-    if (s.n)
-        memcpy(w->at, s.p, s.n);
-    w->at += s.n;
-}
-
-static void put_number(struct writer *w, uint64_t value)
-{
-    char text[24];
-    int n = snprintf(text, sizeof text, "%llu", (unsigned long long)value);
-    put(w, (struct str){text, (size_t)n});
-}
 
 static void put_length(struct writer *w, uint64_t n)
 {
@@ -104,8 +83,7 @@ struct str tx_upstream_head(struct tx *tx)
         peer = NULL;
     struct str host = str_of(tx->snapshot->upstream[tx->model->index].slots[0]->peer->url);
     size_t room = h->raw.n + host.n + 512;
-    char *start = arena_alloc(&tx->arena, room);
-    struct writer w = {start, start + room};
+    struct writer w = writer_on(arena_alloc(&tx->arena, room), room);
     put(&w, h->method);
     put(&w, STR(" "));
     put(&w, h->target);
@@ -128,7 +106,7 @@ struct str tx_upstream_head(struct tx *tx)
     else if (h->framing != HTTP_BODY_NONE)
         put_length(&w, body_length(tx));
     put(&w, STR("\r\n"));
-    return (struct str){start, (size_t)(w.at - start)};
+    return writer_text(&w);
 }
 
 /* How the client is to find the end of the body, and whether its connection goes on. */
@@ -153,8 +131,7 @@ struct str tx_client_head(struct tx *tx)
     for (unsigned i = 0; i < a->n_parts; i++)
         length += a->part[i].n;
     size_t room = (a->local ? a->fields.n : h->raw.n) + a->extra.n + 256;
-    char *start = arena_alloc(&tx->arena, room);
-    struct writer w = {start, start + room};
+    struct writer w = writer_on(arena_alloc(&tx->arena, room), room);
     put(&w, STR("HTTP/1.1 "));
     put_number(&w, a->status);
     put(&w, STR(" "));
@@ -177,5 +154,5 @@ struct str tx_client_head(struct tx *tx)
     else if (tx->head.minor == 0)
         put(&w, STR("Connection: keep-alive\r\n"));
     put(&w, STR("\r\n"));
-    return (struct str){start, (size_t)(w.at - start)};
+    return writer_text(&w);
 }

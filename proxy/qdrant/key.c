@@ -4,7 +4,7 @@
 #include <openssl/evp.h>
 #include <sys/random.h>
 
-#include "base/ensure.h"
+#include "base/writer.h"
 
 /* The library picks the widest instructions at run time where it can. */
 #define XXH_STATIC_LINKING_ONLY /* the state on the stack */
@@ -41,13 +41,6 @@ static void add_field(XXH3_state_t *state, struct str s)
         XXH3_128bits_update(state, s.p, s.n);
 }
 
-static char *put_hex(char *out, uint64_t value, unsigned n_digits)
-{
-    for (unsigned i = n_digits; i-- > 0; value >>= 4)
-        out[i] = "0123456789abcdef"[value & 15];
-    return out + n_digits;
-}
-
 void key_make(const struct key_secret *secret, const struct key_input *in, struct key_text *out)
 {
     XXH3_state_t state;
@@ -72,12 +65,13 @@ void key_make(const struct key_secret *secret, const struct key_input *in, struc
     XXH128_hash_t hash = XXH3_128bits_digest(&state);
     out->hash = (struct key){hash.high64, hash.low64};
     out->op = in->op->id;
-    char *at = put_hex(out->text, hash.high64, 16);
-    at = put_hex(at, hash.low64, 16);
-    at = put_hex(at, out->op, 3);
-    at = put_hex(at, out->n_body, 12);
-    *at = '\0';
-    out->n_text = (unsigned)(at - out->text);
+    struct writer w = writer_on(out->text, sizeof out->text - 1);
+    put_hex(&w, hash.high64, 16);
+    put_hex(&w, hash.low64, 16);
+    put_hex(&w, out->op, 3);
+    put_hex(&w, out->n_body, 12);
+    *w.at = '\0';
+    out->n_text = (unsigned)writer_text(&w).n;
 }
 
 /* ---- credentials ---- */

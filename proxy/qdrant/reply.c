@@ -1,8 +1,7 @@
 #include "qdrant/reply.h"
 
-#include <stdio.h>
-
 #include "base/json_scan.h"
+#include "base/writer.h"
 
 enum {
     TAIL_MAX = 8192,      /* the envelope's own members at the end of an answer are shorter */
@@ -67,8 +66,11 @@ bool reply_envelope(struct str body, struct envelope *out)
 
 size_t reply_time(char out[static 32], uint64_t nsec)
 {
-    return (size_t)snprintf(out, 32, "%llu.%09llu", (unsigned long long)(nsec / 1000000000),
-                            (unsigned long long)(nsec % 1000000000));
+    struct writer w = writer_on(out, 32);
+    put_number(&w, nsec / 1000000000);
+    put(&w, STR("."));
+    put_padded(&w, nsec % 1000000000, 9);
+    return writer_text(&w).n;
 }
 
 /* ---- answers to writes ---- */

@@ -185,30 +185,6 @@ static void flat_arrays_are_told_from_others(void **state)
     assert_false(is_flat("{}", ""));
 }
 
-static void both_searches_agree(void **state)
-{
-    static const char alphabet[] = "0123456789.,-e \n\"[]{}\\\x02\x1b\x1d\x3b\x3d\x5c\xfb\xdb";
-    srand(5);
-    for (int round = 0; round < 3000; round++) {
-        size_t n = (size_t)(rand() % 300), plain = (size_t)(rand() % 300);
-        char *p = mem_alloc(n);
-        for (size_t i = 0; i < n; i++)
-            p[i] = i < plain ? "0123456789.,-e "[rand() % 15]
-                             : alphabet[(size_t)rand() % (sizeof alphabet - 1)];
-        for (size_t from = 0; from <= n; from += 1 + (size_t)(rand() % 7))
-            assert_ptr_equal(json_find_structural(p + from, p + n),
-                             json_find_structural_scalar(p + from, p + n));
-        free(p);
-    }
-    char every[256];
-    for (int c = 0; c < 256; c++) {
-        memset(every, '0', sizeof every);
-        every[70] = (char)c;
-        assert_ptr_equal(json_find_structural(every, every + 256),
-                         json_find_structural_scalar(every, every + 256));
-    }
-}
-
 static bool unescapes(struct str text, struct str want)
 {
     char *out = mem_alloc(text.n);
@@ -287,7 +263,6 @@ int main(void)
         cmocka_unit_test(members_are_walked),
         cmocka_unit_test(malformed_members_are_refused),
         cmocka_unit_test(flat_arrays_are_told_from_others),
-        cmocka_unit_test(both_searches_agree),
         cmocka_unit_test(strings_are_decoded),
         cmocka_unit_test(strings_are_quoted),
         cmocka_unit_test(numbers_are_told),
