@@ -19,7 +19,7 @@ struct digest_key {
     unsigned model;     /* its number in metrics */
     const struct op *op;
     struct str collection;
-    struct str filter;  /* query_facts.filter; p NULL: the body was not read */
+    struct str filter;  /* its shape; p NULL: the body was not read */
     unsigned knobs;     /* query_facts.knobs */
 };
 

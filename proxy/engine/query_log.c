@@ -163,9 +163,9 @@ static void put_line(struct line *l, const struct tx *tx, uint64_t now)
     put_number(l, "queue_us", f->started && f->slot_at > f->started ? f->slot_at - f->started : 0);
     put_number(l, "upstream_us", f->slot_at && f->first_byte_at > f->slot_at ? f->first_byte_at - f->slot_at : 0);
     put(l, STR(",\"filter\":"));
-    put_text(l, tx->scanned && q->known ? q->filter : STR_NONE, FILTER_SHAPE_MAX);
-    put_params(l, STR(",\"parameters_before\":"), q->params_before);
-    put_params(l, STR(",\"parameters_after\":"), q->params_after.n ? q->params_after : q->params_before);
+    put_text(l, tx->shape, FILTER_SHAPE_MAX);
+    put_params(l, STR(",\"parameters_before\":"), tx_body_there(tx) ? q->params_before : STR_NONE);
+    put_params(l, STR(",\"parameters_after\":"), q->params_after);
     put_number(l, "changed", tx->n_rewritten);
 }
 

@@ -98,7 +98,8 @@ struct tx {
     struct str *part;                  /* the held body after rewriting, in pieces; n_parts 0: body as it is */
     unsigned n_parts;
     bool scanned;
-    struct query_facts query;
+    struct query_facts query;          /* texts of it lie in the body, which goes with the client: see tx_body_there() */
+    struct str shape;                  /* what its filters ask for, without values; p NULL: not read */
     unsigned next_plug;                /* which plugin is next on the way in; those before it saw the request */
     unsigned back_plug;                /* on the way back */
     bool suspended;
@@ -152,6 +153,12 @@ enum verdict tx_error(struct tx *, unsigned status, const char *fmt, ...) __attr
 
 /* What the held body says; scanned at the first call, with these rules (NULL: none). Later calls return the same. */
 const struct query_facts *tx_scan(struct tx *, const struct rewrite_rules *rules);
+
+/* Is the request's body still in memory? It may go with its client before the transaction ends. */
+static inline bool tx_body_there(const struct tx *tx)
+{
+    return tx->client || tx->own || tx->own_body;
+}
 
 /* Puts the scan's edits into the body that goes upstream. */
 void tx_apply_edits(struct tx *);

@@ -139,6 +139,8 @@ const struct query_facts *tx_scan(struct tx *tx, const struct rewrite_rules *rul
         return &tx->query;
     }
     query_scan(&tx->arena, tx->route.op, tx->body, rules, &tx->query);
+    if (tx->query.known)
+        tx->shape = shapes_of(tx->worker->shapes, &tx->arena, &tx->query);
     return &tx->query;
 }
 

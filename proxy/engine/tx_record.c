@@ -49,14 +49,12 @@ static bool is_query(const struct tx *tx)
 
 static void count_digest(struct tx *tx, uint64_t now)
 {
-    const struct query_facts *q = &tx->query;
-    bool read = tx->scanned && q->known;
     struct digest_key key = {
         .model = tx->model->metrics_id,
         .op = tx->route.op,
         .collection = tx->resolved,
-        .filter = read ? q->filter : STR_NONE,
-        .knobs = read ? q->knobs : 0,
+        .filter = tx->shape,
+        .knobs = tx->shape.p ? tx->query.knobs : 0,
     };
     char cache = tx->cache_word[0]; /* hit, miss, bypass, - */
     struct digest_sample sample = {

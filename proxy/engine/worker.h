@@ -8,6 +8,7 @@
 #include "engine/facts.h"
 #include "engine/foreign.h"
 #include "engine/query_log.h"
+#include "engine/shapes.h"
 #include "io/front.h"
 #include "io/loop.h"
 #include "qdrant/key.h"
@@ -51,6 +52,7 @@ struct worker {
     struct snapshot *snapshot;
     struct facts *facts;         /* NULL until the first are known */
     struct digests *digests;     /* what is asked, by shape; NULL: not counted */
+    struct shapes *shapes;       /* of the filters seen last */
     uint64_t lot;                /* for drawing by lot (query_log.c) */
     struct coherence *coherence_shared;
     struct coherence_worker *coherence;

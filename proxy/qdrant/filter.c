@@ -1,21 +1,15 @@
 #include "qdrant/filter.h"
 
+#include "base/json_scan.h"
+
 enum {
     PIECES_MAX = 12, /* members of one object; more are all one `?` */
     NAME_MAX_BYTES = 64,
+    DEPTH_MAX = 64,
 };
 
-/* Where in a filter one is; bits, for a word may stand in several places. */
-enum place {
-    FILTER = 1,
-    CONDITION = 2,
-    MATCH = 4,
-    RANGE = 8,
-    GEO = 16,
-    FIELD = 32,
-    NESTED = 64,
-    MIN_SHOULD = 128,
-};
+/* Where in a filter one is. */
+enum place { FILTER, CONDITION, MATCH, RANGE, GEO, FIELD, NESTED, MIN_SHOULD, PLACES };
 
 enum takes {
     VALUE,   /* erased */
@@ -25,52 +19,49 @@ enum takes {
     MEMBERS, /* an object whose members stand alone: word.a word.b */
 };
 
-/* The words of Qdrant's filters, in the order in which a shape has them. */
-static const struct word {
+/* The words that Qdrant's filters have in a place, in the order in which a shape has them. */
+struct word {
     struct str text;
-    unsigned where;
     enum takes takes;
     enum place inside;
-} words[] = {
-#define WORD(text, where, takes, inside) {{text, sizeof(text) - 1}, where, takes, inside}
-    WORD("key", CONDITION | FIELD | NESTED, NAME, 0),
-    WORD("match", CONDITION, MEMBERS, MATCH),
-    WORD("value", MATCH, VALUE, 0),
-    WORD("any", MATCH, VALUE, 0),
-    WORD("except", MATCH, VALUE, 0),
-    WORD("text", MATCH, VALUE, 0),
-    WORD("text_any", MATCH, VALUE, 0),
-    WORD("phrase", MATCH, VALUE, 0),
-    WORD("range", CONDITION, MEMBERS, RANGE),
-    WORD("gt", RANGE, VALUE, 0),
-    WORD("gte", RANGE, VALUE, 0),
-    WORD("lt", RANGE, VALUE, 0),
-    WORD("lte", RANGE, VALUE, 0),
-    WORD("has_id", CONDITION, VALUE, 0),
-    WORD("has_vector", CONDITION, VALUE, 0),
-    WORD("is_empty", CONDITION, MEMBERS, FIELD),
-    WORD("is_null", CONDITION, MEMBERS, FIELD),
-    WORD("values_count", CONDITION, MEMBERS, RANGE),
-    WORD("geo_bounding_box", CONDITION, MEMBERS, GEO),
-    WORD("geo_radius", CONDITION, MEMBERS, GEO),
-    WORD("geo_polygon", CONDITION, MEMBERS, GEO),
-    WORD("center", GEO, VALUE, 0),
-    WORD("radius", GEO, VALUE, 0),
-    WORD("top_left", GEO, VALUE, 0),
-    WORD("bottom_right", GEO, VALUE, 0),
-    WORD("exterior", GEO, VALUE, 0),
-    WORD("interiors", GEO, VALUE, 0),
-    WORD("nested", CONDITION, GROUP, NESTED),
-    WORD("filter", NESTED, GROUP, FILTER),
-    WORD("must", FILTER | CONDITION, LIST, CONDITION),
-    WORD("should", FILTER | CONDITION, LIST, CONDITION),
-    WORD("must_not", FILTER | CONDITION, LIST, CONDITION),
-    WORD("min_should", FILTER | CONDITION, GROUP, MIN_SHOULD),
-    WORD("conditions", MIN_SHOULD, LIST, CONDITION),
-    WORD("min_count", MIN_SHOULD, VALUE, 0),
-#undef WORD
 };
-enum { WORDS = sizeof words / sizeof *words };
+#define WORD(text, takes, inside) {{text, sizeof(text) - 1}, takes, inside}
+#define FILTER_WORDS \
+    WORD("must", LIST, CONDITION), WORD("should", LIST, CONDITION), WORD("must_not", LIST, CONDITION), WORD("min_should", GROUP, MIN_SHOULD)
+static const struct word filter_words[] = {FILTER_WORDS};
+static const struct word condition_words[] = {
+    WORD("key", NAME, 0),
+    WORD("match", MEMBERS, MATCH),
+    WORD("range", MEMBERS, RANGE),
+    WORD("has_id", VALUE, 0),
+    WORD("has_vector", VALUE, 0),
+    WORD("is_empty", MEMBERS, FIELD),
+    WORD("is_null", MEMBERS, FIELD),
+    WORD("values_count", MEMBERS, RANGE),
+    WORD("geo_bounding_box", MEMBERS, GEO),
+    WORD("geo_radius", MEMBERS, GEO),
+    WORD("geo_polygon", MEMBERS, GEO),
+    WORD("nested", GROUP, NESTED),
+    FILTER_WORDS,
+};
+static const struct word match_words[] = {WORD("value", VALUE, 0),    WORD("any", VALUE, 0),    WORD("except", VALUE, 0),
+                                          WORD("text", VALUE, 0), WORD("text_any", VALUE, 0), WORD("phrase", VALUE, 0)};
+static const struct word range_words[] = {WORD("gt", VALUE, 0), WORD("gte", VALUE, 0), WORD("lt", VALUE, 0), WORD("lte", VALUE, 0)};
+static const struct word geo_words[] = {WORD("center", VALUE, 0),       WORD("radius", VALUE, 0),   WORD("top_left", VALUE, 0),
+                                        WORD("bottom_right", VALUE, 0), WORD("exterior", VALUE, 0), WORD("interiors", VALUE, 0)};
+static const struct word field_words[] = {WORD("key", NAME, 0)};
+static const struct word nested_words[] = {WORD("key", NAME, 0), WORD("filter", GROUP, FILTER)};
+static const struct word min_should_words[] = {WORD("conditions", LIST, CONDITION), WORD("min_count", VALUE, 0)};
+
+static const struct {
+    const struct word *words;
+    unsigned n;
+} places[PLACES] = {
+#define PLACE(id, words) [id] = {words, sizeof words / sizeof *words}
+    PLACE(FILTER, filter_words), PLACE(CONDITION, condition_words), PLACE(MATCH, match_words), PLACE(RANGE, range_words),
+    PLACE(GEO, geo_words),       PLACE(FIELD, field_words),         PLACE(NESTED, nested_words), PLACE(MIN_SHOULD, min_should_words),
+};
+enum { UNKNOWN = 255 }; /* comes last */
 
 /* ---- text ---- */
 
@@ -108,10 +99,11 @@ static void put_name(struct filter_shape *out, struct str name)
 
 static unsigned word_find(struct str text, enum place place)
 {
-    unsigned i = 0;
-    while (i < WORDS && !(words[i].where & place && str_eq(words[i].text, text)))
-        i++;
-    return i;
+    const struct word *words = places[place].words;
+    for (unsigned i = 0; i < places[place].n; i++)
+        if (words[i].text.n == text.n && words[i].text.p[0] == text.p[0] && memcmp(words[i].text.p, text.p, text.n) == 0)
+            return i;
+    return UNKNOWN;
 }
 
 static bool read_members(struct json *j, unsigned depth, enum place place, struct str before, struct filter_shape *out);
@@ -182,7 +174,7 @@ static bool read_value(struct json *j, unsigned depth, const struct word *w, str
 }
 
 struct piece {
-    unsigned row;      /* of words; WORDS: `?` */
+    unsigned row;      /* of the place's words, or UNKNOWN */
     unsigned short at, n;
 };
 
@@ -216,8 +208,8 @@ static bool read_members(struct json *j, unsigned depth, enum place place, struc
     if (!depth || !json_enter(j, '{'))
         return false;
     while (json_key(j, &first, &key, &escaped, &bad)) {
-        unsigned row = escaped || n >= PIECES_MAX - 1 ? WORDS : word_find(key, place);
-        if (json_peek(j) == JSON_NULL || out->cut || (row == WORDS && unknown)) {
+        unsigned row = escaped || n >= PIECES_MAX - 1 ? UNKNOWN : word_find(key, place);
+        if (json_peek(j) == JSON_NULL || out->cut || (row == UNKNOWN && unknown)) {
             if (!json_skip(j, depth - 1, &value))
                 return false;
             continue;
@@ -225,8 +217,8 @@ static bool read_members(struct json *j, unsigned depth, enum place place, struc
         if (n)
             put(out, STR(" "));
         size_t at = out->n;
-        if (row < WORDS) {
-            if (!read_value(j, depth - 1, &words[row], before, out))
+        if (row != UNKNOWN) {
+            if (!read_value(j, depth - 1, &places[place].words[row], before, out))
                 return false;
         } else {
             unknown = true;
@@ -244,31 +236,26 @@ static bool read_members(struct json *j, unsigned depth, enum place place, struc
     return !bad;
 }
 
-bool filter_read(struct json *j, unsigned depth_max, struct filter_shape *out)
+void filter_add(struct filter_shape *out, struct str filter)
 {
-    struct json begin = *j;
-    struct str value;
-    enum json_kind is = json_peek(j);
+    struct json j = {filter.p, filter.p + filter.n};
+    enum json_kind is = json_peek(&j);
     if (is == JSON_NULL || out->cut)
-        return json_skip(j, depth_max, &value);
+        return;
     size_t before = out->n;
     if (before)
         put(out, STR("; "));
     size_t at = out->n;
-    if (is != JSON_OBJECT || !read_members(j, depth_max, FILTER, STR(""), out)) {
-        *j = begin;
+    if (is != JSON_OBJECT || !read_members(&j, DEPTH_MAX, FILTER, STR(""), out) || !json_at_end(&j)) {
         if (!out->cut)
             out->n = at;
         put(out, STR("?"));
-        if (!json_skip(j, depth_max, &value))
-            return false;
     }
     if (out->cut)
-        return true;
+        return;
     size_t n = out->n - at, n_last = before - out->last;
     if (n == 0 || (before && n == n_last && memcmp(out->text + at, out->text + out->last, n) == 0))
         out->n = before;
     else
         out->last = at;
-    return true;
 }

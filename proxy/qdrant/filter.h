@@ -5,7 +5,9 @@
  * one shape. Pure. Any thread. */
 #pragma once
 
-#include "base/json_scan.h"
+#include <stdbool.h>
+
+#include "base/str.h"
 
 enum { FILTER_SHAPE_MAX = 400 }; /* a longer shape ends in "..." */
 
@@ -16,6 +18,6 @@ struct filter_shape {
     bool cut;   /* there is no room for more; the text ends in "..." */
 };
 
-/* Steps over the value of a `filter` with the outcome of json_skip(j, depth_max), and appends its shape behind a "; " where
- * something stands already; a filter like the last one of the text adds nothing. What is not JSON in every part is `?`. */
-bool filter_read(struct json *, unsigned depth_max, struct filter_shape *);
+/* Appends the shape of a filter, the value as it is written, behind a "; " where something stands already; a filter like the last
+ * one of the text, or an empty one, adds nothing. What is not JSON in every part is `?`. */
+void filter_add(struct filter_shape *, struct str filter);

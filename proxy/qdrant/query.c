@@ -268,16 +268,19 @@ static bool read_query(struct scan *s, struct json *j, unsigned open)
     return walk(s, j, open, true);
 }
 
-/* ---- filters: only what they ask for, never what they look for ---- */
+/* ---- values that do not matter, but where the filters are ---- */
 
-static const struct str filter_key = {"filter", 6};
-
-/* The value of a `filter`; false as json_skip. */
-static bool read_filter(struct scan *s, struct json *j, unsigned open)
+static bool skip_value(struct scan *s, struct json *j, struct str key, unsigned open)
 {
-    if (!s->filter.text)
-        s->filter.text = arena_alloc(s->arena, FILTER_SHAPE_MAX);
-    return filter_read(j, QUERY_DEPTH_MAX - open, &s->filter);
+    static const struct str filter = {"filter", 6};
+    struct query_facts *out = s->out;
+    enum json_kind is = json_peek(j);
+    struct str value;
+    if (!json_skip(j, QUERY_DEPTH_MAX - open, &value))
+        return false;
+    if (str_eq(key, filter) && is != JSON_NULL && out->n_filters < QUERY_FILTERS_MAX)
+        out->filter[out->n_filters++] = value;
+    return true;
 }
 
 /* ---- nodes: objects that take `params` ---- */
@@ -332,7 +335,7 @@ static bool read_params(struct scan *s, struct json *j, unsigned open)
 
 static bool read_node(struct scan *s, struct json *j, unsigned open, const struct shape *shape)
 {
-    struct str key, value;
+    struct str key;
     bool first = true, escaped, bad = false, ok = true;
     unsigned seen = 0, slot = s->rewrites ? edit_slot(s) : 0;
     if (json_peek(j) != JSON_OBJECT)
@@ -352,8 +355,7 @@ static bool read_node(struct scan *s, struct json *j, unsigned open, const struc
         if (row >= 0) {
             if (!shape->read[row](s, j, open + 1))
                 return false;
-        } else if (!(str_eq(key, filter_key) ? read_filter(s, j, open + 1)
-                                             : json_skip(j, QUERY_DEPTH_MAX - open - 1, &value))) {
+        } else if (!skip_value(s, j, key, open + 1)) {
             return fail_syntax(s);
         }
     }
@@ -414,16 +416,16 @@ static bool read_batch(struct scan *s, struct json *j, const struct shape *shape
 /* False: not JSON, member by member. */
 static bool read_plain_members(struct scan *s, struct json *j)
 {
-    struct str key, value;
+    struct str key;
     bool first = true, escaped, bad = false;
     json_enter(j, '{');
     while (json_key(j, &first, &key, &escaped, &bad))
-        if (!(str_eq(key, filter_key) ? read_filter(s, j, 1) : json_skip(j, QUERY_DEPTH_MAX - 1, &value)))
+        if (!skip_value(s, j, key, 1))
             return false;
     return !bad;
 }
 
-/* Nothing of it matters but its brackets; a body that is wrong inside is passed on, without a shape. */
+/* Nothing of it matters but its brackets; a body that is wrong inside is passed on as well. */
 static bool read_plain(struct scan *s, struct json *j)
 {
     struct json begin = *j;
@@ -433,7 +435,7 @@ static bool read_plain(struct scan *s, struct json *j)
     if (read_plain_members(s, j))
         return true;
     *j = begin;
-    s->filter.n = 0;
+    s->out->n_filters = 0;
     return json_skip(j, QUERY_DEPTH_MAX, &value) || fail_syntax(s);
 }
 
@@ -482,7 +484,6 @@ void query_scan(struct arena *a, const struct op *op, struct str body, const str
         return;
     }
     out->known = true;
-    out->filter = str_slice(s.filter.n ? s.filter.text : "", s.filter.n);
     drop_unused_slots(out);
     note_first_params(&s);
 }

@@ -11,7 +11,7 @@
 #include "base/str.h"
 #include "qdrant/ops.h"
 
-enum { QUERY_DEPTH_MAX = 64 };
+enum { QUERY_DEPTH_MAX = 64, QUERY_FILTERS_MAX = 8 };
 
 /* The knobs, one row each: id, JSON path inside `params`, kind. */
 #define KNOBS(X)                                            \
@@ -59,7 +59,8 @@ struct query_facts {
     unsigned n_changed; /* how many knobs were set or changed, over all nodes */
     struct str params_before, params_after; /* of the first node, for the log; may be empty */
     unsigned knobs;     /* bits: which knobs the first node has as it goes upstream; 1 << KNOB_COUNT: others of its `params` */
-    struct str filter;  /* arena; the shape of its filters (filter.h); n == 0: none */
+    struct str filter[QUERY_FILTERS_MAX]; /* the first `filter`s as they stand in the body, null left out */
+    unsigned n_filters;
 };
 
 extern const struct str knob_paths[KNOB_COUNT]; /* "hnsw_ef", "quantization.rescore" */

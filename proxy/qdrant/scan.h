@@ -4,7 +4,6 @@
 
 #include "base/arena.h"
 #include "base/json_scan.h"
-#include "qdrant/filter.h"
 #include "qdrant/query.h"
 
 struct scan {
@@ -21,7 +20,6 @@ struct scan {
     struct query_facts *out; /* edits and lookups grow here; edits may hold unused slots until the end */
     unsigned edits_max;
     unsigned node;           /* the node whose members are read, from 1 */
-    struct filter_shape filter; /* text NULL: no filter so far */
     struct str first_params; /* the value of `params` in the first node; p == NULL: absent */
 };
 

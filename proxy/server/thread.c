@@ -170,6 +170,7 @@ void thread_init(struct thread *t, unsigned number, unsigned n_workers, struct e
     w->shared = shared;
     loop_init(&w->loop);
     list_init(&w->running);
+    w->shapes = shapes_new();
     front_init(&w->front, &w->loop, &hooks);
     w->upstream.loop = &w->loop;
     w->upstream.worker = number;
@@ -196,6 +197,7 @@ void thread_join(struct thread *t)
     timer_fini(&t->figures);
     facts_put(&w->facts);
     digests_put(&w->digests);
+    shapes_free(&w->shapes);
     snapshot_put(&w->snapshot);
 }
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
-from lib import FakeQdrant, Quiver, Redis, quiver_binary, wait_until
+from lib import FakeQdrant, Quiver, Redis, a_search, quiver_binary, wait_until
 
 SEARCH = "/collections/mine/points/search"
 MODEL = {"m": {"collections": ["mine"], "search": {"default": {"hnsw_ef": 32}, "force": {"quantization": {"rescore": True}}}}}
@@ -140,6 +140,19 @@ def test_what_answers_is_told(logged: Callable[..., Quiver], fake: FakeQdrant, r
     q.post(SEARCH, {"vector": [0.9], "limit": 1})
     wait_until(lambda: log.lines()[-1]["answered"] == "quiver", 5, "quiver's own error")
     assert log.lines()[-1]["status"] in (502, 503)
+
+
+def test_a_client_that_leaves_has_a_line_too(logged: Callable[..., Quiver], fake: FakeQdrant, log: Log) -> None:
+    q = logged({"slow": "0s"})
+    go = threading.Event()
+    fake.handler = lambda x: x.wait(go)
+    with q.conn() as c:
+        c.send(a_search(SEARCH, b'{"vector":[1],"limit":1,"params":{"hnsw_ef":9},"filter":{"must":[{"has_id":[1]}]}}'))
+        wait_until(lambda: fake.seen(path=SEARCH), what="the search is under way")
+    (line,) = log.wait(1)
+    go.set()
+    assert line["status"] == 499 and line["answered"] == "nobody" and line["filter"] == "must[has_id]"
+    assert line["parameters_before"] == {} and line["parameters_after"]["hnsw_ef"] == 9
 
 
 def test_a_second_has_so_many_lines_and_what_is_left_out_is_counted(logged: Callable[..., Quiver], log: Log) -> None:

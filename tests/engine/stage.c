@@ -74,6 +74,7 @@ struct stage *stage_open(const struct plugin *const *plugins, const char *yaml)
     s->sources.environment = nothing;
     struct snapshot *snapshot = load(s, yaml);
     w->n_workers = 1;
+    w->shapes = shapes_new();
     w->name = "stage";
     w->shared = &s->shared;
     loop_init(&w->loop);
@@ -116,6 +117,7 @@ void stage_close(struct stage **slot)
     }
     chain_close(w);
     tx_free_spares(w);
+    shapes_free(&w->shapes);
     coherence_worker_close(&w->coherence);
     coherence_free(&w->coherence_shared);
     facts_put(&w->facts);
