@@ -26,7 +26,8 @@ static const struct {
      "\"operation\":{\"type\":\"string\"},\"collection\":{\"type\":\"string\"},\"params\":{\"type\":\"object\",\"properties\":{"
      "\"before\":{\"type\":[\"object\",\"null\"]},\"after\":{\"type\":[\"object\",\"null\"]}}},"
      "\"parameters_changed\":{\"type\":\"integer\"},\"cache\":{\"type\":\"string\"},\"cache_status\":{\"type\":[\"string\",\"null\"]},"
-     "\"coalesced\":{\"type\":\"boolean\"},\"upstream\":{\"type\":[\"string\",\"null\"]},\"steps_us\":{\"type\":\"object\","
+     "\"coalesced\":{\"type\":\"boolean\"},\"upstream\":{\"type\":[\"string\",\"null\"]},\"upstream_us\":{\"type\":\"object\","
+     "\"additionalProperties\":{\"$ref\":\"#/components/schemas/Microseconds\"}},\"steps_us\":{\"type\":\"object\","
      "\"additionalProperties\":{\"$ref\":\"#/components/schemas/Microseconds\"}}}}}}"},
     {"Model",
      "{\"type\":\"object\",\"required\":[\"model\",\"collection\"],\"properties\":{\"model\":{\"type\":\"string\"},"

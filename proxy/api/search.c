@@ -153,18 +153,25 @@ static struct node *step(struct arena *a, uint64_t from, uint64_t to)
     return from && to >= from ? node_uint(a, to - from) : node_text(a, STR_NONE);
 }
 
-static struct node *steps_node(struct arena *a, const struct tx *tx)
+/* By the names of a request's life (engine/tx.c). */
+static struct node *steps_node(struct arena *a, const struct search *s)
 {
-    const struct fetch *f = &tx->fetch;
     struct node *out = node_object(a);
-    uint64_t now = clock_usec();
-    node_add(out, STR("before_upstream"), step(a, tx->began, f->started));
+    for (unsigned i = 0; i < TX_COUNT; i++)
+        node_add(out, str_of(tx_state_names[i]),
+                 s->own.step_usec[i] == NEVER ? node_text(a, STR_NONE) : node_uint(a, s->own.step_usec[i]));
+    node_add(out, STR("total"), step(a, s->own.tx->began, clock_usec()));
+    return out;
+}
+
+/* The part of them that was spent with the upstream. */
+static struct node *upstream_node(struct arena *a, const struct fetch *f)
+{
+    struct node *out = node_object(a);
     node_add(out, STR("queue"), step(a, f->started, f->slot_at));
     node_add(out, STR("connect"), step(a, f->slot_at, f->connected_at));
     node_add(out, STR("send"), step(a, f->connected_at, f->sent_at));
     node_add(out, STR("first_byte"), step(a, f->sent_at, f->first_byte_at));
-    node_add(out, STR("answer"), step(a, f->first_byte_at, now));
-    node_add(out, STR("total"), step(a, tx->began, now));
     return out;
 }
 
@@ -205,7 +212,8 @@ struct node *search_what_was_done(struct search *s, struct arena *a)
     node_add(
         out, STR("upstream"),
         node_text(a, tx->fetch.started && tx->fetch.chosen ? str_of(tx->fetch.chosen->peer->url) : STR_NONE));
-    node_add(out, STR("steps_us"), steps_node(a, tx));
+    node_add(out, STR("upstream_us"), upstream_node(a, &tx->fetch));
+    node_add(out, STR("steps_us"), steps_node(a, s));
     return out;
 }
 

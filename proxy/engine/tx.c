@@ -57,6 +57,14 @@ static void wake(void *arg)
     loop_wake(&tx->worker->loop, &tx->task);
 }
 
+static void enter(struct tx *tx, enum tx_state next)
+{
+    if (tx->own)
+        tx_own_step(tx);
+    tx->worker->in_state[tx->state]--;
+    tx->worker->in_state[tx->state = next]++;
+}
+
 /* ---- begin and end ---- */
 
 struct tx *tx_new(struct worker *w)
@@ -147,8 +155,7 @@ void tx_refused(struct client *client, const struct http_refusal *refusal, void 
     tx->close_after = true;
     tx_error(tx, refusal->status, "%s", refusal->why);
     metrics_refused(tx->worker->metrics, refusal->status);
-    tx->worker->in_state[tx->state]--;
-    tx->worker->in_state[tx->state = TX_REPLY]++;
+    enter(tx, TX_REPLY);
     loop_wake(&tx->worker->loop, &tx->task);
 }
 
@@ -703,8 +710,7 @@ static void leave_client(struct tx *tx)
     if (tx->opened || tx->state != TX_RESPONSE)
         return;
     cancel_suspended(tx);
-    tx->worker->in_state[tx->state]--;
-    tx->worker->in_state[tx->state = TX_DONE]++;
+    enter(tx, TX_DONE);
 }
 
 /* What the client's side says comes first: it may have ended the request. */
@@ -734,8 +740,7 @@ static void tx_run(struct task *task)
             if (tx->suspended)
                 cancel_suspended(tx);
             tx->hold_wait = false; /* of an open: the close that follows ends its waiting */
-            tx->worker->in_state[tx->state]--;
-            tx->worker->in_state[tx->state = TX_FAIL]++;
+            enter(tx, TX_FAIL);
         }
         enum tx_state next = tx->cut && tx->state == TX_RELAY ? cut_off(tx) : steps[tx->state].run(tx);
         if (next == TX_PARKED)
@@ -744,8 +749,7 @@ static void tx_run(struct task *task)
             tx_free(tx);
             return;
         }
-        tx->worker->in_state[tx->state]--;
-        tx->worker->in_state[tx->state = next]++;
+        enter(tx, next);
     }
 }
 

@@ -66,8 +66,10 @@ struct tx_own {
     struct str fields;             /* the answer's header lines, CRLF each */
     struct str body;
     const struct tx *tx;           /* what was done: parameters, cache, times */
+    uint64_t step_usec[TX_COUNT];  /* how long it was in each state; NEVER: it was not there */
     /* private */
     struct tx *running;
+    uint64_t step_since;
     char *gathered;
     size_t n_gathered, cap;
 };

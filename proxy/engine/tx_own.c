@@ -18,6 +18,9 @@ void tx_start_own(struct worker *w, struct tx_own *own, struct str head, struct 
     own->gathered = NULL;
     own->n_gathered = own->cap = 0;
     own->running = tx;
+    own->step_since = tx->began;
+    for (unsigned s = 0; s < TX_COUNT; s++)
+        own->step_usec[s] = NEVER;
     tx->own = own;
     tx->body = arena_copy(&tx->arena, body);
     loop_wake(&w->loop, &tx->task);
@@ -34,6 +37,14 @@ void tx_cancel_own(struct tx_own *own)
     tx->own = NULL;
     tx->doom = DOOM_CLIENT_GONE;
     loop_wake(&tx->worker->loop, &tx->task);
+}
+
+void tx_own_step(struct tx *tx)
+{
+    struct tx_own *own = tx->own;
+    uint64_t now = clock_usec(), *usec = &own->step_usec[tx->state];
+    *usec = (*usec == NEVER ? 0 : *usec) + (now - own->step_since);
+    own->step_since = now;
 }
 
 bool tx_own_gather(struct tx_own *own, struct str piece)
@@ -53,6 +64,7 @@ bool tx_own_gather(struct tx_own *own, struct str piece)
 void tx_own_deliver(struct tx *tx)
 {
     struct tx_own *own = tx->own;
+    tx_own_step(tx);
     own->status = tx->answer.status ? tx->answer.status : 499;
     own->fields = tx->answer.local ? tx->answer.fields : tx->fetch.head.raw;
     own->body = (struct str){own->gathered, own->n_gathered};

@@ -25,4 +25,5 @@ void tx_look_for_others(struct tx *); /* the write is over: does its number tell
 
 /* tx_own.c */
 bool tx_own_gather(struct tx_own *, struct str piece); /* false: longer than is kept */
+void tx_own_step(struct tx *); /* it leaves the state it is in */
 void tx_own_deliver(struct tx *);

@@ -71,10 +71,15 @@ def test_what_was_done_is_told(start: Callable[..., Api]) -> None:
     assert doc["model"] == "hermes" and doc["answer"]["status"] == "ok"
     assert done["params"] == {"before": None, "after": {"hnsw_ef": 32}} and done["parameters_changed"] == 1
     assert done["cache"] == "miss" and done["upstream"] == q.upstream and not done["coalesced"]
-    steps = done["steps_us"]
-    assert steps["total"] >= steps["first_byte"] > 0
+    steps, upstream = done["steps_us"], done["upstream_us"]
+    taken = {name for name, usec in steps.items() if usec is not None} - {"total"}
+    assert {"head", "body", "request", "fetch", "fetched", "response", "gather", "done"} <= taken
+    assert not taken & {"open", "fail", "proof", "close"}  # those of writes and failures
+    assert 0 < sum(steps[name] for name in taken) <= steps["total"] + 1000
+    assert steps["fetched"] >= upstream["first_byte"] > 0
     again = q.ask("POST", f"{V1}/models/hermes/search/optimized").json()["optimization"]
-    assert again["cache"] == "hit" and again["upstream"] is None and again["steps_us"]["first_byte"] is None
+    assert again["cache"] == "hit" and again["upstream"] is None and again["upstream_us"]["first_byte"] is None
+    assert again["steps_us"]["fetched"] is None and again["params"] == done["params"]
 
 
 def test_the_upstreams_refusal_is_passed_on(api: Api, fake: FakeQdrant) -> None:

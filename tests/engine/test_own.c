@@ -86,6 +86,25 @@ static void failures_are_statuses(void **state)
     stage_close(&s);
 }
 
+static void the_time_in_each_step_is_told(void **state)
+{
+    struct stage *s = stage_open(NULL, conf);
+    struct own o;
+    search(s, &o);
+    up_answers(up(s), 200, "", "{}");
+    for (unsigned step = 0; step < TX_COUNT; step++) {
+        bool taken = step != TX_OPEN && step != TX_FAIL && step != TX_PROOF && step != TX_CLOSE && step != TX_RELAY;
+        assert_int_equal(o.own.step_usec[step] != NEVER, taken);
+    }
+    search(s, &o); /* from the cache */
+    assert_true(o.own.step_usec[TX_REQUEST] != NEVER);
+    assert_true(o.own.step_usec[TX_FETCH] == NEVER);
+    start(s, &o, "GET", "/telemetry", "");
+    up_closes(up(s));
+    assert_true(o.own.step_usec[TX_FAIL] != NEVER);
+    stage_close(&s);
+}
+
 static void it_may_be_cancelled_at_any_time(void **state)
 {
     static const char *const paths[] = {"/collections/hermes/points/search", "/collections/hermes/points?wait=true", "/telemetry"};
@@ -124,6 +143,7 @@ int main(void)
         cmocka_unit_test(an_answer_is_delivered_whole_and_cached_like_any_other),
         cmocka_unit_test(a_write_opens_and_closes),
         cmocka_unit_test(failures_are_statuses),
+        cmocka_unit_test(the_time_in_each_step_is_told),
         cmocka_unit_test(it_may_be_cancelled_at_any_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
