@@ -12,10 +12,12 @@
 #include "base/mem.h"
 #include "tune/ask.h"
 
-enum { SEEN_MAX = 256 };
+enum {
+    SEEN_MAX = 256,
+    SETTLE_SHARE = 5, /* after a change of names collections are read anew, for a sixth of the time */
+};
 #define RETRY (250 * MSEC) /* while Qdrant does not answer, or the state of "@names" cannot be looked up */
 #define FRESH (30 * SEC)   /* facts about a collection; sooner when it is known to have changed */
-#define SETTLE (1 * SEC)   /* after a change of names they are read anew, but no more often than this */
 #define APART (20 * MSEC)  /* rounds that were asked for come no closer than this, however many ask */
 
 struct facts_poll {
@@ -25,7 +27,7 @@ struct facts_poll {
     struct letter kick;
     _Atomic bool kicked, started, upstream_ok, good;
     uint64_t ended;                /* the last round */
-    uint64_t settled_at;           /* collections were last read because names had changed */
+    uint64_t settle_at;            /* not before then are collections read because names have changed */
     bool running, again, unsettled, settles, any_answer, said_no_aliases;
     bool asked_aliases;            /* what the running question is: a reload may change the number of groups meanwhile */
     unsigned group, seen_at;       /* where the round is */
@@ -117,9 +119,10 @@ static void end_round(struct facts_poll *p)
     uint64_t interval = good ? p->worker->snapshot->conf->process.alias_poll : RETRY;
     p->running = false;
     p->ended = p->worker->loop.now;
-    p->settled_at = p->settles ? p->ended : p->settled_at;
+    if (p->settles)
+        p->settle_at = p->ended + SETTLE_SHARE * (p->ended - p->making->asked_at);
     if (p->unsettled)
-        interval = p->settled_at + SETTLE > p->ended + APART ? p->settled_at + SETTLE - p->ended : APART;
+        interval = p->settle_at > p->ended + APART ? p->settle_at - p->ended : APART;
     atomic_store(&p->upstream_ok, p->any_answer);
     if (p->any_answer && !same_facts(p->current, p->making)) {
         facts_put(&p->current);
@@ -148,7 +151,7 @@ static bool is_settled(struct facts_poll *p, const struct fact_collection *old)
     uint64_t now = p->worker->loop.now;
     if (!p->making->names_known || fingerprint_eq(old->names, p->making->names))
         return true;
-    if (now < p->settled_at + SETTLE || !p->current->names_known || !fingerprint_eq(p->current->names, p->making->names)) {
+    if (now < p->settle_at || !p->current->names_known || !fingerprint_eq(p->current->names, p->making->names)) {
         p->unsettled = true;
         return true;
     }

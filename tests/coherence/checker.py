@@ -156,6 +156,7 @@ class Bench:
         settings: dict | None = None,
         flags: list[str] | None = None,
         flags_of: dict[int, list[str]] | None = None,
+        without_redis: set[int] | None = None,  # quivers that have none: no writes go through them
         shipped: bool = False,
         now_is: str = "left",  # what the alias "now" stands for at first
         **parts: dict,
@@ -188,9 +189,9 @@ class Bench:
         self.back = 0.0  # seconds until hits came back after a schedule
         self.readers: list[Reader] = []
         self.tasks: list[asyncio.Task] = []
-        self.latency: dict[
-            int, list[float]
-        ] = {}  # of each quiver's reads, seconds, where somebody asked for it
+        self.without_redis = without_redis or set()
+        self.troubled = False  # a schedule is at it
+        self.cost: Any = None  # cost.Cost, where somebody asks what reads take
 
     # set up
     async def start(self) -> "Bench":
@@ -201,7 +202,7 @@ class Bench:
             self.redis = await asyncio.to_thread(Redis)
         for i in range(self.n_quivers):
             url = "off"
-            if self.redis:
+            if self.redis and i not in self.without_redis:
                 url = self.redis.url
                 if self.with_relays:
                     self.relays.append(await Relay(free_port(), self.redis.port).start())
@@ -271,8 +272,8 @@ class Bench:
             r.hits += 1
             r.hits_by_group[q.group] += 1
         r.joined += joined
-        if self.latency:
-            self.latency[which].append((ended - begun) / SEC)
+        if self.cost:
+            self.cost.took(which, (ended - begun) / SEC)
         self.pending.append((q, seen, begun, ended, hit, which))
 
     def wrote(self, which: int, tag: str, what: str, fate: str, status: int, begun: int, ended: int) -> None:
@@ -504,7 +505,9 @@ async def mixed_load(
         return pens[3].points("wide", pick((True, False)), pick(("", "late")))
 
     def targets() -> Awaitable:
-        return pens[4].points(pick(("left", "right")), True, pick(("", "late")))
+        """The alias is written to as well: what it stands for is not what every quiver takes it for."""
+        name = pick(("left", "right", "now"))
+        return pens[4].points(name, name != "now" or pick((True, True, False)), pick(("", "late")))
 
     async def switch() -> None:
         fate = pick(("", "", "late", "500", "lost_before", "lost_after") if churn else ("", "late"))

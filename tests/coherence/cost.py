@@ -1,0 +1,102 @@
+"""What a trouble costs readers: through quivers with a cache, and at the same time, of the same questions, through one
+that has neither cache nor Redis. Side by side, because on a busy machine nothing else is worth comparing."""
+
+import asyncio
+import math
+from typing import TYPE_CHECKING
+
+from clients import Pen, Question
+
+if TYPE_CHECKING:
+    from checker import Bench
+
+PLAIN = 2  # which quiver that is: the last of three
+BUDGET = 0.002  # seconds that a look may take: redis.budget as it is shipped
+FEW = 20  # samples that say nothing about one in a hundred
+READERS, PAUSE = 16, 0.024  # of each quiver: so many are under way when a trouble begins
+HOW = {
+    "quivers": 3,
+    "workers": 1,
+    "budget": "2ms",
+    "flags_of": {PLAIN: ["--rewrite", "off", "--cache", "off"]},
+    "without_redis": {PLAIN},
+}
+
+
+def p99(samples: list[float], sigmas: float) -> float:
+    """The 99th percentile, at the edge of what chance does to it: that many standard deviations further on in the
+    order of the samples (fewer than none: further back)."""
+    n = len(samples)
+    at = 0.99 * n + sigmas * math.sqrt(n * 0.99 * 0.01)
+    return sorted(samples)[min(max(math.floor(at), 0), n - 1)]
+
+
+def too_dear(cached: list[float], plain: list[float], away: bool) -> str:
+    """What is wrong with these seconds, beyond doubt; "" if nothing is, or if there are too few to tell."""
+    if min(len(cached), len(plain)) < FEW:
+        return ""
+    mine, theirs = p99(cached, -2), p99(plain, +2)
+    limit = 1.2 * theirs if away else theirs + BUDGET
+    if mine <= limit:
+        return ""
+    return f"p99 {mine * 1e3:.2f} ms of {len(cached)}, without a cache {theirs * 1e3:.2f} ms of {len(plain)}"
+
+
+class Cost:
+    """Samples of the quivers with a cache while a trouble lasts, by whether the quiver has found Redis away by then (its
+    log says so); and those of the plain one at such times."""
+
+    def __init__(self, bench: "Bench"):
+        self.bench = bench
+        self.away: dict[int, bool] = dict.fromkeys(range(PLAIN), False)
+        self.lines: dict[int, int] = dict.fromkeys(range(PLAIN), 0)
+        self.cached: dict[bool, list[float]] = {False: [], True: []}
+        self.plain: dict[bool, list[float]] = {False: [], True: []}
+
+    def took(self, which: int, seconds: float) -> None:
+        if not self.bench.troubled:
+            return
+        if which != PLAIN:
+            self.cached[self.away[which]].append(seconds)
+            return
+        for away in set(self.away.values()):
+            self.plain[away].append(seconds)
+
+    async def follow(self) -> None:
+        while not self.bench.over:
+            for i in self.away:
+                lines = self.bench.quivers[i].lines
+                for line in lines[self.lines[i] :]:
+                    if "redis_away" in line or "redis_not_used" in line:
+                        self.away[i] = True
+                    elif "redis_ready connection=quiver " in line:
+                        self.away[i] = False
+                self.lines[i] = len(lines)
+            await asyncio.sleep(0.002)
+
+    def problems(self) -> list[str]:
+        found = {away: too_dear(self.cached[away], self.plain[away], away) for away in (False, True)}
+        return [f"Redis {'away' if away else 'not found away'}: {bad}" for away, bad in found.items() if bad]
+
+    def __str__(self) -> str:
+        return "\n".join(
+            f"p99 with Redis {'away' if away else 'not found away'}: {p99(c, 0) * 1e3:.2f} ms of {len(c)} beside "
+            f"{p99(p, 0) * 1e3:.2f} ms of {len(p)}"
+            for away in (False, True)
+            if (c := self.cached[away]) and (p := self.plain[away])
+        )
+
+
+async def paced_load(bench: "Bench") -> None:
+    """Readers that leave the machine time to breathe, and writes through both quivers that have a cache."""
+    from checker import every
+
+    await bench.model.ask("set", values={"read_share": 0.0})
+    questions = [Question("quiet", "quiet", "search", n) for n in range(40)]
+    for which in range(len(bench.quivers)):
+        bench.read(questions, n=READERS, pause=PAUSE, which=which)
+    bench.cost = Cost(bench)
+    bench.task(bench.cost.follow())
+    for which, name in ((0, "calm"), (1, "seldom")):
+        pen = Pen(bench, which)
+        bench.task(every(bench, 0.05, lambda p=pen, c=name: p.points(c)))
