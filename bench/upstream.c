@@ -38,12 +38,13 @@ struct port {
     struct bodies bodies; /* n == 0: any request will do */
     struct text *answer;  /* one for each body, head and all */
     uint64_t n_requests, n_checked, n_wrong, n_unknown;
-    unsigned n_open, n_open_most;
+    unsigned n_open, n_open_most; /* connections that have carried a search */
 };
 
 struct conn {
     struct port *port;
     int fd;
+    bool searches;       /* has carried one: quiver's own questions have connections of their own, which do not count */
     size_t n_in;         /* of the request's head and body that lie in `in` */
     uint64_t skip;       /* bytes of a body still to come that need no room */
     uint64_t due;        /* usec; 0: no answer is waiting */
@@ -157,10 +158,10 @@ static bool tell_counts(struct conn *c, bool reset)
     snprintf(body, sizeof body,
              "{\"requests\":%llu,\"checked\":%llu,\"wrong\":%llu,\"unknown\":%llu,\"open_now\":%u,\"open_most\":%u}",
              (unsigned long long)p->n_requests, (unsigned long long)p->n_checked, (unsigned long long)p->n_wrong,
-             (unsigned long long)p->n_unknown, p->n_open - 1, p->n_open_most);
+             (unsigned long long)p->n_unknown, p->n_open, p->n_open_most);
     if (reset) {
         p->n_requests = p->n_checked = p->n_wrong = p->n_unknown = 0;
-        p->n_open_most = p->n_open - 1;
+        p->n_open_most = p->n_open;
     }
     return send_text(c, "200 OK", body);
 }
@@ -180,6 +181,8 @@ static bool answer(struct conn *c, const char *head, const char *body, size_t n)
     struct port *p = c->port;
     if (strncmp(head, "GET ", 4) == 0)
         return answer_get(c, head + 4);
+    p->n_open += !c->searches;
+    c->searches = true;
     if (p->n_open > p->n_open_most)
         p->n_open_most = p->n_open;
     p->n_requests++;
@@ -251,7 +254,7 @@ static void conn_close(struct conn *c)
     }
     for (last = &first; *last; last = &(*last)->next)
         ;
-    c->port->n_open--;
+    c->port->n_open -= c->searches;
     close(c->fd);
     free(c);
 }
@@ -265,7 +268,6 @@ static void conn_accept(int poll_fd, struct port *p)
     struct conn *c = calloc(1, sizeof *c);
     c->fd = fd;
     c->port = p;
-    p->n_open++;
     epoll_ctl(poll_fd, EPOLL_CTL_ADD, fd, &(struct epoll_event){.events = EPOLLIN, .data.ptr = c});
 }
 

@@ -1,10 +1,10 @@
 #!/bin/bash
 # Everything needed to run all tests, and all tests. usage: tests/run.sh [--long] [--only PART]...
-# PART: dev asan (build and C tests of that preset) meta reference edge api tune deploy blackbox coherence qdrant blackbox-asan
+# PART: dev asan (build and C tests of that preset) meta reference edge api tune deploy blackbox coherence qdrant blackbox-asan bench
 # Each part's own closing lines are printed; logs lie under build/test-logs. Exit 0 only if every part passed.
 set -uo pipefail
 cd "$(dirname "$0")/.."
-PARTS="dev asan meta reference edge api tune deploy blackbox coherence qdrant blackbox-asan"
+PARTS="dev asan meta reference edge api tune deploy blackbox coherence qdrant blackbox-asan bench"
 long="" only=""
 while [ $# -gt 0 ]; do
     case "$1" in
@@ -120,4 +120,5 @@ fi
 wanted blackbox-asan &&
     QUIVER_BIN=$PWD/build/asan/quiver step "blackbox asan" "$PYTEST_END" \
         python_tests -n 4 --dist worksteal tests/blackbox $long
+wanted bench && step bench '^quick:|^FAILED:' bench/run.sh --quick
 finish

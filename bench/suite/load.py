@@ -37,6 +37,7 @@ def load(
     log: Path | None = None,
     mark: str = "",
     any_answer: bool = False,
+    cores: tuple[int, ...] = (LOAD_CORE,),
 ) -> Run:
     """paths: what to POST to -> its bodies. Every answer was right, or Failed says what was not."""
     command = [str(LOAD), "-c", str(connections), "-d", str(seconds)]
@@ -46,7 +47,7 @@ def load(
     command += ["-m", mark] if mark else []
     command += ["-x"] if any_answer else []
     command += [str(port)] + [f"{path}={file}" for path, file in paths.items()]
-    done = subprocess.run(command, capture_output=True, text=True, preexec_fn=pinned(LOAD_CORE))
+    done = subprocess.run(command, capture_output=True, text=True, preexec_fn=pinned(*cores))
     if done.returncode:
         raise Failed(f"{' '.join(command)}: {done.stderr.strip()}")
     out = json.loads(done.stdout)

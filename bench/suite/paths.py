@@ -1,4 +1,5 @@
-"""Processor time per request on the three paths: passed on, answered from memory, answered from Redis."""
+"""Processor time per request on the three paths: passed on, answered from memory, answered from Redis. A target is a server's
+name, or NAME@1 for it at one connection."""
 
 import time
 from pathlib import Path as FilePath
@@ -24,6 +25,11 @@ PATHS = {
         "passed on, rewritten, cache off: against nginx's plain pass",
         "quiver", ("nginx",), ("haproxy", "varnish", "direct"), False,
         {384: 0.90, 1024: 0.90, 2048: 0.75, 4096: 0.70},
+    ),
+    "one": Path(
+        "passed on, rewritten, cache off, at one connection: against nginx's plain pass",
+        "quiver@1", ("nginx@1",), (), False,
+        {384: 1.0, 1024: 1.0, 2048: 1.0, 4096: 1.0},
     ),
     "memory": Path(
         "answered from memory: against the better of nginx's proxy_cache and Varnish",
@@ -62,10 +68,15 @@ def _warm(port: int, behind: Upstream, paths: dict[str, FilePath], tries: int) -
         time.sleep(0.2)
 
 
+def server_of(target: str) -> str:
+    return target.partition("@")[0]
+
+
 def _measure(peers: Peers, target: str, dim: int, connections: int, seconds: float) -> Sample:
-    server, behind = peers.servers[target], peers.behind(target)
+    server, behind = peers.servers[server_of(target)], peers.behind(target)
     paths = {bodies.path_of(bodies.SIZES[dim]): bodies.file_of(dim)}
     cached = " " in target
+    connections = int(target.partition("@")[2] or connections)
     if cached:
         _warm(server.port, behind, paths, 12 if target.startswith("quiver") else 2)
     behind.check()
@@ -84,9 +95,9 @@ def _measure(peers: Peers, target: str, dim: int, connections: int, seconds: flo
 
 
 def rounds(peers: Peers, names: list[str], n: int, seconds: float, connections: int, say) -> dict:  # noqa: ANN001
-    """target -> dimensions -> a Sample for each round. The first round warms up and is forgotten."""
+    """target -> dimensions -> a Sample for each round. With more than one, another goes before that is forgotten."""
     found: dict[str, dict[int, list[Sample]]] = {}
-    for at in range(n + 1):
+    for at in range(0 if n > 1 else 1, n + 1):
         for dim in bodies.SIZES:
             for target in targets_of(names):
                 say(f"round {at} of {n}, {dim} dimensions, {target}")

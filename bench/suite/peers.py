@@ -25,16 +25,15 @@ class Server:
         name: str,
         port: int,
         command: list[str],
-        core: int = machine.SERVER_CORE,
+        cores: tuple[int, ...] = (machine.SERVER_CORE,),
         counted: Callable[[int], list[int]] = lambda pid: [pid],
         env: dict[str, str] | None = None,
-        cores: tuple[int, ...] = (),
     ):
         self.name, self.port = name, port
         self.log = OUT / f"{name}.log"
         with open(self.log, "w") as log:
             self.process = subprocess.Popen(
-                command, stdout=log, stderr=log, env=env, preexec_fn=machine.pinned(*(cores or (core,)))
+                command, stdout=log, stderr=log, env=env, preexec_fn=machine.pinned(*cores)
             )
         self._await()
         self.pids = counted(self.process.pid)
@@ -67,11 +66,11 @@ class Server:
                 self.process.wait()
 
 
-def upstream(ports: dict[int, Path | None], *options: str) -> Server:
+def upstream(ports: dict[int, Path], *options: str, name: str = "upstream") -> Server:
     """ports: each with the bodies that must arrive there."""
-    args = [f"{port}={file}" if file else str(port) for port, file in ports.items()]
+    args = [f"{port}={file}" for port, file in ports.items()]
     command = [str(RELEASE / "bench" / "bench_upstream"), *options, *args]
-    return Server("upstream", next(iter(ports)), command, core=machine.LOAD_CORE)
+    return Server(name, next(iter(ports)), command, cores=(machine.LOAD_CORE,))
 
 
 NGINX = """
@@ -204,7 +203,7 @@ def quiver(
     behind: int,
     *flags: str,
     workers: int = 1,
-    cores: tuple[int, ...] = (),
+    cores: tuple[int, ...] = (machine.SERVER_CORE,),
     env: dict[str, str] | None = None,
 ) -> Server:
     command = [str(RELEASE / "quiver"), "--listen", f"127.0.0.1:{port}", "--upstream", f"http://127.0.0.1:{behind}"]
@@ -216,7 +215,7 @@ def quiver(
 
 def redis(port: int) -> Server:
     command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
-    return Server("redis", port, command, core=machine.LOAD_CORE)
+    return Server("redis", port, command, cores=(machine.LOAD_CORE,))
 
 
 # Redis alone answers: of what memory may hold, a model gets a hundredth, a dozen answers. The look may take as long as it
@@ -231,7 +230,8 @@ FROM_REDIS = {
 class Peers:
     """All servers of the three paths, on ports from `first` on."""
 
-    def __init__(self, first: int, wanted: list[str]):
+    def __init__(self, first: int, targets: list[str]):
+        wanted = list(dict.fromkeys(t.partition("@")[0] for t in targets))
         sent, rewritten = bodies.make()
         self.first = first
         self.plain, self.edited = Upstream(first), Upstream(first + 1)

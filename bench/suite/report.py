@@ -47,6 +47,19 @@ def goal_table(cells: dict[str, dict[int, Cell]]) -> str:
     return "\n".join(lines)
 
 
+def result(host: dict, shares: dict, noise: str, found: dict, cells: dict, rows: list, latencies: dict) -> dict:
+    """All that was found, as it is kept."""
+    return {
+        "machine": host,
+        "shares": shares,
+        "noise": noise,
+        "cells": {n: {str(d): {**c._asdict(), "met": c.met} for d, c in row.items()} for n, row in cells.items()},
+        "rows": [{**r._asdict(), "met": r.met} for r in rows],
+        "latencies": latencies,
+        "samples": {t: {d: [s._asdict() for s in v] for d, v in by.items()} for t, by in found.items()},
+    }
+
+
 def save(result: dict, path: Path) -> None:
     path.write_text(json.dumps(result, indent=1) + "\n")
 
@@ -60,6 +73,10 @@ def compare(old: dict, new: dict) -> str:
             was, now = (r["cells"].get(name, {}).get(dim) for r in (old, new))
             text += f"{as_part(was['ratio']) + ' ' + as_part(now['ratio']) if was and now else '-':>20}"
         lines.append(text)
+    was_row = {r["what"]: r["value"] for r in old.get("rows", [])}
+    for row in new["rows"]:
+        if row["what"] in was_row:
+            lines.append(f"{row['what']:<60} {was_row[row['what']]:>10.2f} {row['value']:>10.2f} {row['unit']}")
     return "\n".join(lines)
 
 

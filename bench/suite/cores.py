@@ -1,0 +1,63 @@
+"""Both cores: what a second worker brings, and all models together."""
+
+from statistics import median
+
+from . import bodies, machine
+from .load import Upstream, load
+from .peers import Server, quiver, upstream
+from .rows import Row
+
+BOTH = tuple(machine.CORES[:2])
+PASS = ("--redis", "off", "--cache", "off")
+MEMORY = ("--redis", "off")
+
+
+def measure(first: int, rounds: int, seconds: float, say) -> list[Row]:  # noqa: ANN001
+    sent, rewritten = bodies.make()
+    servers: list[Server] = []
+    rows: list[Row] = []
+    try:
+        servers.append(upstream({first: sent, first + 1: rewritten}))
+        for at, (title, flags) in enumerate({"passed on": PASS, "from memory": MEMORY}.items()):
+            port = first + 2 + 2 * at
+            servers.append(one := quiver(f"quiver-one-{at}", port, first + 1, *flags))
+            servers.append(two := quiver(f"quiver-two-{at}", port + 1, first + 1, *flags, workers=2, cores=BOTH))
+            for dim in (384, 4096):
+                say(f"two workers, {title}, {dim} dimensions")
+                rows.append(_scaling(title, one, two, dim, rounds, seconds))
+        say("nine models")
+        servers.append(all_models := quiver("quiver-models", first + 6, first + 1, *MEMORY, workers=2, cores=BOTH))
+        rows.append(_models(all_models, rounds, seconds))
+        Upstream(first + 1).check()
+    finally:
+        for server in reversed(servers):
+            server.stop()
+    return rows
+
+
+def _scaling(title: str, one: Server, two: Server, dim: int, rounds: int, seconds: float) -> Row:
+    """Load and upstream need the second core, so throughput cannot show it; what a request costs can: were two workers in
+    each other's way, it would cost more."""
+    ratios, costs = [], []
+    for _ in range(rounds):
+        each = [_cost(server, dim, seconds) for server in (one, two)]
+        ratios.append(2 * each[0] / each[1])
+        costs.append(each)
+    detail = " and ".join(f"{median(c):.1f}" for c in zip(*costs)) + " us CPU a request"
+    return Row(f"two workers, {title}, {dim}-D", median(ratios), "times one", 1.8, least=True, detail=detail)
+
+
+def _cost(server: Server, dim: int, seconds: float) -> float:
+    paths = {bodies.path_of(bodies.SIZES[dim]): bodies.file_of(dim)}
+    load(server.port, paths, connections=4, requests=bodies.BODIES)
+    before = server.cpu()
+    run = load(server.port, paths, 64, seconds)
+    return (server.cpu() - before) / run.requests * 1e6
+
+
+def _models(server: Server, rounds: int, seconds: float) -> Row:
+    paths = {bodies.path_of(model): bodies.file_of(dim) for model, dim in bodies.MODELS.items()}
+    load(server.port, paths, connections=4, requests=bodies.BODIES * len(paths), seconds=60)
+    rates = [load(server.port, paths, 32, seconds, cores=BOTH).rate for _ in range(rounds)]
+    detail = f"{len(paths)} models in turn, 2 workers, load on the same {len(BOTH)} cores"
+    return Row("all models warm, operations a second", median(rates), "ops/s", 10000, least=True, detail=detail)
