@@ -8,7 +8,7 @@ set -euo pipefail
 build="gcc libc6-dev cmake ninja-build pkg-config libevent-dev libevhtp-dev libhiredis-dev libcjson-dev libyaml-dev
        libxxhash-dev libssl-dev zlib1g-dev libjemalloc-dev libcmocka-dev python3 python3-venv redis-server ca-certificates"
 # What only tests need.
-test="curl nodejs npm apache2-utils wrk clang libclang-rt-14-dev git prometheus"
+test="curl nodejs npm apache2-utils wrk clang libclang-rt-14-dev git prometheus debootstrap"
 # What only comparisons need.
 bench="nginx haproxy varnish varnish-modules redis-server wrk linux-perf strace util-linux procps"
 

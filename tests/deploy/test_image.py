@@ -76,7 +76,8 @@ def test_whoever_runs_it_owns_where_it_writes_and_nothing_else(stages) -> None:
     user = text_of(final, "USER")
     assert re.fullmatch(r"(\d+):\1", user) and int(user.split(":")[0]) >= 10000
     run = text_of(final, "RUN")
-    assert f"--uid {user.split(':')[0]} --user-group" in run
+    number = user.split(":")[0]
+    assert f"groupadd --gid {number} quiver" in run and f"useradd --uid {number} --gid {number} " in run
     made = re.search(r"install -d -o quiver -g quiver -m 0750 (.*)", run)
     assert made and made[1].split() == ["/var/lib/quiver", "/var/log/quiver", "/var/log/citadel"]
     after_user = final[[c.cmd.upper() for c in final].index("USER") :]
