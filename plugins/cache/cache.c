@@ -258,7 +258,7 @@ static enum verdict looked(struct tx *tx, const struct plug *plug, struct cache_
     switch (r->look.result) {
     case LOOK_CLEAR:
         if (!tx_reuse_map_holds(tx))
-            return bypass(tx, MM_CACHE_BYPASS_OTHER, "aliases");
+            return bypass(tx, MM_CACHE_BYPASS_ALIASES, "aliases");
         if (!ct->refresh && !r->look.alone && hit_memory(tx, c, r, m))
             return ANSWER;
         if (!ct->refresh && r->look.has_redis && hit_redis(tx, c, r, m))
@@ -283,7 +283,7 @@ static enum verdict cache_request(struct tx *tx, const struct plug *plug)
     if (r->unfit)
         return bypass(tx, r->why, r->unfit);
     if (rate_limited(tx) && !p->rate_limited_collections)
-        return bypass(tx, MM_CACHE_BYPASS_OTHER, "rate-limit");
+        return bypass(tx, MM_CACHE_BYPASS_LIMIT, "rate-limit");
     struct cache *c = plug_self(tx, plug);
     struct cache_tx *ct = plug_tx(tx, plug);
     metrics_model_add(tx->worker->metrics, tx->model->metrics_id, MM_CACHE_LOOKUPS, 1);
@@ -327,7 +327,7 @@ static enum verdict cache_response(struct tx *tx, const struct plug *plug)
     if (!ct || ct->stage != STAGE_MISS)
         return CONTINUE;
     if (!ct->may_store || !worth_keeping(tx))
-        return unstored(tx, ct->may_store ? MM_CACHE_UNSTORED_STATUS : MM_CACHE_UNSTORED_CHANGED);
+        return unstored(tx, ct->may_store ? MM_CACHE_UNSTORED_STATUS : MM_CACHE_UNSTORED_AWAY);
     if (!tx_collect(tx, m->max_entry))
         return unstored(tx, MM_CACHE_UNSTORED_LARGE);
     ct->stage = STAGE_COLLECTING;

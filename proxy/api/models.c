@@ -158,28 +158,50 @@ static struct node *requests_node(struct arena *a, unsigned metrics_id)
     return out;
 }
 
-static struct node *cache_node(struct arena *a, unsigned metrics_id)
-{
-    static const struct {
-        const char *name;
-        enum metrics_model_counter id;
-    } rows[] = {
-        {"lookups", MM_CACHE_LOOKUPS},
-        {"hits_memory", MM_CACHE_HITS_MEMORY},
-        {"hits_redis", MM_CACHE_HITS_REDIS},
-        {"coalesced", MM_COALESCED},
-    };
-    struct node *out = node_object(a);
-    for (unsigned i = 0; i < sizeof rows / sizeof *rows; i++)
-        node_add(out, str_of(rows[i].name), node_uint(a, metrics_model_sum(metrics_id, rows[i].id)));
-    node_add(out, STR("hit_rate"), node_real(a, metrics_hit_rate(metrics_id)));
-    return out;
-}
-
 static uint64_t gauge(unsigned metrics_id, enum metrics_model_gauge id)
 {
     int64_t n = metrics_model_gauge_sum(metrics_id, id);
     return n > 0 ? (uint64_t)n : 0; /* threads are read one after the other */
+}
+
+struct counted {
+    const char *name;
+    enum metrics_model_counter id;
+};
+
+static struct node *counters_node(struct arena *a, unsigned metrics_id, const struct counted *rows, size_t n)
+{
+    struct node *out = node_object(a);
+    for (size_t i = 0; i < n; i++)
+        node_add(out, str_of(rows[i].name), node_uint(a, metrics_model_sum(metrics_id, rows[i].id)));
+    return out;
+}
+
+#define COUNTERS(a, metrics_id, rows) counters_node(a, metrics_id, rows, sizeof(rows) / sizeof *(rows))
+
+static struct node *cache_node(struct arena *a, unsigned metrics_id)
+{
+    static const struct counted counts[] = {
+        {"lookups", MM_CACHE_LOOKUPS},           {"hits_memory", MM_CACHE_HITS_MEMORY},
+        {"hits_redis", MM_CACHE_HITS_REDIS},     {"misses_memory", MM_CACHE_MISSES_MEMORY},
+        {"misses_redis", MM_CACHE_MISSES_REDIS}, {"stores_memory", MM_CACHE_STORES_MEMORY},
+        {"stores_redis", MM_CACHE_STORES_REDIS}, {"coalesced", MM_COALESCED},
+        {"holds", MM_CACHE_HOLDS},               {"evictions", MM_CACHE_MODEL_EVICTIONS},
+    }, refused[] = {
+        {"client", MM_CACHE_BYPASS_CLIENT},       {"token", MM_CACHE_BYPASS_TOKEN},
+        {"body", MM_CACHE_BYPASS_BODY},           {"held", MM_CACHE_BYPASS_HELD},
+        {"aliases", MM_CACHE_BYPASS_ALIASES},     {"upstream", MM_CACHE_BYPASS_UPSTREAM},
+        {"rate_limit", MM_CACHE_BYPASS_LIMIT},    {"unindexed", MM_CACHE_BYPASS_UNINDEXED},
+        {"other", MM_CACHE_BYPASS_OTHER},         {"away", MM_CACHE_UNSTORED_AWAY},
+        {"large", MM_CACHE_UNSTORED_LARGE},       {"status", MM_CACHE_UNSTORED_STATUS},
+    };
+    struct node *out = COUNTERS(a, metrics_id, counts);
+    node_add(out, STR("refused"), COUNTERS(a, metrics_id, refused));
+    node_add(out, STR("entries"), node_uint(a, gauge(metrics_id, MG_CACHE_MODEL_ENTRIES)));
+    node_add(out, STR("bytes"), node_uint(a, gauge(metrics_id, MG_CACHE_MODEL_BYTES)));
+    node_add(out, STR("hit_age_us"), latency_node(a, metrics_id, MH_CACHE_AGE));
+    node_add(out, STR("hit_rate"), node_real(a, metrics_hit_rate(metrics_id)));
+    return out;
 }
 
 static struct node *pool_node(struct arena *a, const struct conf *conf, const struct conf_model *m)

@@ -163,6 +163,8 @@ struct write_hold {
     /* The state of "@names" (look.map) while it was open, and at its close; zero: not known, or being changed. Under
      * the first, once the open has been confirmed, a map of aliases says where the write goes. */
     struct fingerprint map, map_after;
+    /* Done, but other servers come to know of it a little later: its names stay held for so long; 0: not so */
+    uint64_t linger;
     bool told;               /* the last open or close was confirmed by Redis, or there is no Redis */
     /* private */
     bool open, closing, late;
@@ -178,6 +180,12 @@ struct write_hold {
     void (*wake)(void *arg); /* NULL: not waiting */
     void *arg;
 };
+
+/* After close or cancel: its names are held still. */
+static inline bool write_hold_stays(const struct write_hold *hold)
+{
+    return hold->row[0] | hold->row[1];
+}
 
 /* Before a write's first byte goes upstream. *hold is zeroed by this call; it must stay where it is until
  * coherence_close has finished or coherence_cancel was called. True: confirmed, or nothing to wait for: go

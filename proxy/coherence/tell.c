@@ -294,7 +294,7 @@ static void finish_close(struct write_hold *hold)
         hold->tale = NULL;
     }
     cells_close(w->coherence->cells, hold->name, hold->n, hold->held_until);
-    if (hold->by_alias && (hold->row[0] | hold->row[1]) && !fingerprint_eq(hold->map, hold->map_after))
+    if (hold->by_alias && write_hold_stays(hold) && !fingerprint_eq(hold->map, hold->map_after))
         holds_doubt(w, hold->row);
     list_remove(&w->running, &hold->link);
     hold->open = hold->closing = false;
@@ -404,12 +404,12 @@ static bool is_done(const struct write_hold *hold, enum write_proof proof)
 }
 
 /* The hold goes on without its write: as a row of those without a proof. */
-static void keep_hold(struct write_hold *hold, struct held *held)
+static void keep_hold(struct write_hold *hold, uint64_t usec, struct held *held)
 {
     struct coherence_worker *w = hold->worker;
     uint64_t now = w->loop->now;
     struct hold_of of = {hold->name, hold->n, hold->collection, hold->operation_id, hold->acknowledged};
-    holds_add(w, &of, now, now + w->quarantine, held);
+    holds_add(w, &of, now, now + usec, held);
     hold->held_until = held->until;
     memcpy(hold->row, held->id, sizeof hold->row);
     if (held->n == hold->n && !memcmp(held->name, hold->name, held->n * sizeof *held->name))
@@ -439,8 +439,9 @@ static void begin_close(struct write_hold *hold, enum write_proof proof)
     w->stats.unproven += !done;
     hold->held_until = 0;
     see_cells(hold, &hold->map_after);
-    if (!done && w->quarantine)
-        keep_hold(hold, &held);
+    uint64_t usec = done ? hold->linger : w->quarantine;
+    if (usec)
+        keep_hold(hold, usec, &held);
     if (proof == PROOF_COMPLETED && hold->barrier && hold->collection.n)
         holds_barrier(w, hold->collection, hold->opened);
     if (hold->wake)

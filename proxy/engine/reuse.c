@@ -93,30 +93,34 @@ static bool any_hides_points(const struct tx *tx)
     return hides;
 }
 
-static const char *unfit(struct tx *tx, struct reuse *r, enum metrics_model_counter *counter)
+static bool refuse(struct reuse *r, enum metrics_model_counter why, const char *word)
 {
-    *counter = MM_CACHE_BYPASS_CLIENT;
+    r->why = why;
+    r->unfit = word;
+    return false;
+}
+
+static bool fits(struct tx *tx, struct reuse *r)
+{
     if (!token_allows(tx, r))
-        return "token";
+        return refuse(r, MM_CACHE_BYPASS_TOKEN, "token");
     if (list_has(tx, HF_CACHE_CONTROL, STR("no-store")))
-        return "no-store";
+        return refuse(r, MM_CACHE_BYPASS_CLIENT, "no-store");
     for (unsigned i = 0; i < sizeof bypassing / sizeof *bypassing; i++)
         if (tx->head.first[bypassing[i]])
-            return "header";
-    *counter = MM_CACHE_BYPASS_BODY;
+            return refuse(r, MM_CACHE_BYPASS_CLIENT, "header");
     if (tx->route.undecodable || (tx->route.op->body == BODY_NONE && tx->head.framing != HTTP_BODY_NONE))
-        return "path";
+        return refuse(r, MM_CACHE_BYPASS_BODY, "path");
     const struct query_facts *q = tx_scan(tx, NULL);
     if (!q->known)
-        return "body";
+        return refuse(r, MM_CACHE_BYPASS_BODY, "body");
     if (q->uncacheable)
-        return "operation";
-    *counter = MM_CACHE_BYPASS_OTHER;
+        return refuse(r, MM_CACHE_BYPASS_BODY, "operation");
     if (!tx->worker->facts)
-        return "starting"; /* the alias map is not known yet */
+        return refuse(r, MM_CACHE_BYPASS_OTHER, "starting"); /* the alias map is not known yet */
     if (any_hides_points(tx))
-        return "unindexed";
-    return servers_in_doubt(tx) ? "upstream" : NULL;
+        return refuse(r, MM_CACHE_BYPASS_UNINDEXED, "unindexed");
+    return !servers_in_doubt(tx) || refuse(r, MM_CACHE_BYPASS_UPSTREAM, "upstream");
 }
 
 static void make_key(struct tx *tx, struct reuse *r)
@@ -159,26 +163,19 @@ bool tx_reuse_map_holds(struct tx *tx)
 static void judge(struct tx *tx, struct reuse *r)
 {
     struct coherence_names names = {0};
-    r->unfit = unfit(tx, r, &r->why);
-    if (r->unfit)
+    if (!fits(tx, r))
         return;
     names_of_read(tx, &names);
-    if (names.all) {
-        r->why = MM_CACHE_BYPASS_OTHER;
-        r->unfit = "names"; /* more than a look takes */
-        return;
+    if (names.all) { /* more than a look takes */
+        refuse(r, MM_CACHE_BYPASS_OTHER, "names");
+    } else if (look_cells(tx->worker->coherence, &r->look, &names) != LOOK_CLEAR) {
+        refuse(r, MM_CACHE_BYPASS_HELD, "held");
+    } else if (r->look.alone && !tx_reuse_map_holds(tx)) {
+        refuse(r, MM_CACHE_BYPASS_ALIASES, "aliases");
+    } else {
+        r->oldest = oldest_taken(tx);
+        make_key(tx, r);
     }
-    if (look_cells(tx->worker->coherence, &r->look, &names) != LOOK_CLEAR) {
-        r->why = MM_CACHE_BYPASS_HELD;
-        r->unfit = "held";
-        return;
-    }
-    if (r->look.alone && !tx_reuse_map_holds(tx)) {
-        r->unfit = "aliases";
-        return;
-    }
-    r->oldest = oldest_taken(tx);
-    make_key(tx, r);
 }
 
 struct reuse *tx_reuse(struct tx *tx)

@@ -29,6 +29,13 @@ static bool has_one_shard(const struct tx *tx, struct str collection)
     return fact && fact->n_shards == 1 && fact->n_replicas == 1 && fingerprint_eq(fact->names, tx->hold.map);
 }
 
+/* With several servers the others come to know a little later of collections and aliases: they agree by themselves. */
+static uint64_t agreeing_takes(const struct tx *tx)
+{
+    const struct conf *conf = tx->snapshot->conf;
+    return tx->route.op->flags & OP_NAMES && conf->group[tx->model->group].n_servers > 1 ? 5 * SEC : 0;
+}
+
 /* An operation that knows no `wait` is over when it is answered; not so if it failed or took too long: then it may come yet. */
 static bool is_over(const struct tx *tx)
 {
@@ -53,6 +60,7 @@ void tx_read_proof(struct tx *tx, struct str body)
     tx->hold.collection = collection;
     tx->hold.by_alias = !str_eq(collection, tx->route.collection);
     tx->hold.acknowledged = tx->answer.status == 200 && tx->hold.operation_id;
+    tx->hold.linger = tx->proof == PROOF_COMPLETED ? agreeing_takes(tx) : 0;
     tx->hold.barrier = one_shard && !tx->hold.by_alias;
     tx->hold.rejection_is_final = one_shard && waited(tx);
     if (fact && fact->prevents_unoptimized && tx->proof == PROOF_COMPLETED && tx->hold.acknowledged)

@@ -73,6 +73,7 @@ void tx_record(struct tx *tx)
     struct metrics *m = tx->worker->metrics;
     uint64_t now = clock_usec();
     metrics_request(m, tx->model->metrics_id, tx->route.op->id, tx->answer.status, now - tx->began);
+    metrics_model_add(m, tx->model->metrics_id, MM_CACHE_HOLDS, write_hold_stays(&tx->hold));
     metrics_add(m, M_CLIENT_BYTES_IN, tx->n_body_in);
     metrics_add(m, M_CLIENT_BYTES_OUT, tx->n_body_out);
     if (tx->snapshot->conf->process.access_on)

@@ -74,6 +74,13 @@ static uint64_t mix(uint64_t sum, const cJSON *text)
     return cJSON_IsString(text) ? XXH3_64bits_withSeed(text->valuestring, strlen(text->valuestring), sum) : sum;
 }
 
+/* What GET / says is said by every server of that version: those of other addresses, in front of which another quiver may share our Redis,
+ * are not taken for this one. */
+static uint64_t mix_url(const struct peer *peer, uint64_t sum)
+{
+    return XXH3_64bits_withSeed(peer->url, strlen(peer->url), sum);
+}
+
 /* 0: the answer does not tell. */
 static uint64_t read_telemetry(struct str body)
 {
@@ -128,7 +135,7 @@ static void answered(struct ask *ask)
     if (s->question == ASK_TELEMETRY && ask->status == 200)
         identity = read_telemetry(ask->body);
     else if (s->question == ASK_ROOT)
-        identity = XXH3_64bits_withSeed(ask->body.p, ask->body.n, ask->status) | 1;
+        identity = XXH3_64bits_withSeed(ask->body.p, ask->body.n, mix_url(s->peer, ask->status)) | 1;
     fetch_finish(&ask->fetch);
     if (identity) {
         known(s, identity);

@@ -175,6 +175,11 @@ def test_models_and_their_figures(api: Api) -> None:
     doc = api.ask("GET", f"{V1}/models/hermes/metrics").json()
     assert doc["requests"] == {"total": 5, "by_operation": {"search": {"200": 5}}}
     assert doc["cache"]["lookups"] == 5 and doc["cache"]["hit_rate"] == 0.6
+    wait_until(lambda: api.ask("GET", f"{V1}/models/hermes/metrics").json()["cache"]["entries"] == 2, 5, "entries are counted")
+    cache = api.ask("GET", f"{V1}/models/hermes/metrics").json()["cache"]
+    assert (cache["hits_memory"], cache["misses_memory"], cache["stores_memory"]) == (3, 2, 2)
+    assert cache["bytes"] > 0 and cache["hit_age_us"]["count"] == 3
+    assert cache["holds"] == cache["evictions"] == cache["coalesced"] == sum(cache["refused"].values()) == 0
     assert doc["latency_us"]["total"]["count"] == 5
     assert 0 < doc["latency_us"]["total"]["p50"] <= doc["latency_us"]["total"]["p99"]
     assert doc["requests_per_second"]["10s"] > 0 and doc["queue"]["length"] == 0

@@ -529,6 +529,18 @@ def test_a_change_of_aliases_ends_answers_under_those_names(q: Quiver, fake: Fak
     assert not fresh.hit and fresh.json()["result"] != old
 
 
+def test_servers_that_agree_among_themselves_are_given_time_to(fake: FakeQdrant, start) -> None:
+    """An alias that one server has moved is moved on the others a moment later: nothing is kept meanwhile."""
+    with FakeQdrant() as other:
+        q = start([fake.url, other.url])
+        cached(q)
+        actions = {"actions": [{"create_alias": {"alias_name": "nick", "collection_name": "mine"}}]}
+        assert q.post("/collections/aliases", actions).status == 200
+        begin = time.monotonic()
+        wait_until(lambda: served(q).hit, 10, "it is cached again")
+        assert time.monotonic() - begin > 4.5
+
+
 def test_a_write_to_the_collection_ends_answers_under_its_alias(q: Quiver, fake: FakeQdrant) -> None:
     assert (
         q.post(
@@ -582,6 +594,36 @@ def test_a_page_of_another_origin_is_answered_by_qdrant(q: Quiver, fake: FakeQdr
         r = served(q, headers={"Origin": origin})
         assert not r.hit and r.get("access-control-allow-origin") == origin
     assert served(q).hit and served(q).get("access-control-allow-origin") is None
+
+
+def test_figures_of_a_model_say_what_was_refused_and_why(fake: FakeQdrant, start) -> None:
+    q = start(
+        fake.url,
+        quiver={"coherence": {"quarantine": "10s"}},
+        optimizations={"mine": {"collections": ["mine"]}},
+        caching={"mine": {"cache_max_entry": "1KiB"}},
+    )
+    cached(q)
+    served(q, headers={"Origin": "http://a"})
+    served(q, "/collections/mine/points/query", {"query": {"sample": "random"}})
+    fake.handler = lambda x: x.ok("x" * 2000) if x.request.json().get("limit") == 77 else None
+    served(q, body={**BODY, "limit": 77})
+    fake.handler = None
+    assert q.ask("PUT", "/collections/mine/points", b"{}").status == 200
+    served(q)
+
+    def counted(name: str, **labels: str) -> float:
+        return q.metric(name, model="mine", **labels)
+
+    wait_until(lambda: counted("cache_bypasses_total", reason="held") == 1, 5, "the last refusal is counted")
+    assert counted("cache_bypasses_total", reason="client") == 1
+    assert counted("cache_bypasses_total", reason="body") == 1
+    assert counted("cache_unstored_total", reason="large") == 1
+    assert counted("cache_holds_total") == 1
+    cache = q.control("GET", "/api/v1/models/mine/metrics").json()["cache"]
+    assert cache["holds"] == 1 and {k: n for k, n in cache["refused"].items() if n} == {
+        "client": 1, "body": 1, "held": 1, "large": 1,
+    }  # fmt: skip
 
 
 def test_odd_envelopes_keep_their_result(q: Quiver, fake: FakeQdrant) -> None:

@@ -147,6 +147,29 @@ def test_another_model_with_another_configuration_does_not_mix(fake: FakeQdrant,
     assert not from_cache(two)
 
 
+@pytest.mark.parametrize("telemetry", [True, False])
+def test_quivers_in_front_of_different_servers_do_not_mix(
+    fake: FakeQdrant, start, redis: Redis, telemetry: bool
+) -> None:
+    """They may share a Redis by mistake; also where the servers tell quiver no more than their version."""
+
+    def mute(server: FakeQdrant) -> None:
+        known = server.default
+        server.default = lambda x: x.error(401, "no") if x.request.path == "/telemetry" else known(x)  # type: ignore
+
+    with FakeQdrant() as other:
+        other.startup, other._serial = "2026-02-02T00:00:00Z", 1000
+        if not telemetry:
+            mute(fake), mute(other)
+        one = start(fake.url, flags=["--redis", redis.url], quiver=PATIENT)
+        two = start(other.url, flags=["--redis", redis.url], quiver=PATIENT)
+        settled(one), settled(two)
+        for n in range(5):
+            wait_until(lambda: from_cache(one, n), 10, "cached")
+            r = two.post(SEARCH, body(n))
+            assert not r.hit and r.json()["result"][0]["id"] > 1000
+
+
 def test_down_from_the_start_costs_nothing_but_hits_across(fake: FakeQdrant, start, redis: Redis) -> None:
     redis.kill()
     q = start(fake.url, flags=["--redis", redis.url], quiver=FAST)
