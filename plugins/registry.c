@@ -2,10 +2,12 @@
 #include "engine/plugin.h"
 #include "plugins/cache/cache.h"
 #include "plugins/coalesce/coalesce.h"
+#include "plugins/guard/guard.h"
 #include "plugins/rewrite/rewrite.h"
 
 const struct plugin *const plugin_registry[] = {
-    &rewrite_plugin, /* first: the cache's key is made of the body as it goes upstream */
+    &guard_plugin,   /* what is refused costs the others nothing */
+    &rewrite_plugin, /* before the cache, whose key is made of the body as it goes upstream */
     &cache_plugin,
     &coalesce_plugin, /* behind the cache: only what must go upstream is sent together */
     NULL,

@@ -45,6 +45,14 @@ void chain_figures(struct worker *w)
             chain.plug[i].type->figures(w->self[i], w->metrics);
 }
 
+bool chain_holds(const struct tx *tx)
+{
+    for (unsigned i = 0; i < chain.n; i++)
+        if (chain.plug[i].type->holds && chain.plug[i].type->holds(tx, &chain.plug[i]))
+            return true;
+    return false;
+}
+
 void chain_close(struct worker *w)
 {
     for (unsigned i = 0; i < chain.n; i++)

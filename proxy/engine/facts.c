@@ -6,6 +6,12 @@
 
 #include "base/mem.h"
 
+const char *const fact_status_names[FACT_STATUS_COUNT] = {
+#define X(id, word) word,
+    FACT_STATUSES(X)
+#undef X
+};
+
 struct facts *facts_new(void)
 {
     struct facts *f = mem_zalloc(sizeof *f);

@@ -1,4 +1,4 @@
-/* facts.h - what is known of Qdrant's collections, as an immutable, counted snapshot: aliases, shards, strict-mode limits.
+/* facts.h - what is known of Qdrant's collections, as an immutable, counted snapshot: aliases, status, sizes, shards, strict-mode limits.
  * Made by the control thread (tune/facts_poll.c), sent to every worker by mail; a missing fact means the careful answer.
  * The alias map is good for exactly one state of "@names": it carries the fingerprint that was looked up before it was fetched. */
 #pragma once
@@ -16,10 +16,31 @@ struct fact_alias {
     struct str alias, collection;
 };
 
+#define FACT_STATUSES(X) X(UNKNOWN, "unknown") X(GREEN, "green") X(YELLOW, "yellow") X(GREY, "grey") X(RED, "red")
+
+enum fact_status {
+#define X(id, word) FACT_##id,
+    FACT_STATUSES(X)
+#undef X
+        FACT_STATUS_COUNT
+};
+extern const char *const fact_status_names[FACT_STATUS_COUNT]; /* as Qdrant spells them */
+
+/* Memory of a collection whose model has a memory_limit; tune/estimate.h says what is counted. Bytes. */
+struct fact_memory {
+    bool known, measured;      /* measured: Qdrant's own report; else computed from its configuration */
+    uint64_t good;             /* what keeps it fast */
+    uint64_t point, vectors;   /* one point more: with all that comes to it; of that, its vectors alone */
+    uint64_t growth_ended;     /* growth.h, when the figures were asked for */
+};
+
 struct fact_collection {
     struct str name;
     uint64_t read_at;                 /* when it was asked for; monotonic microseconds */
     struct fingerprint names;         /* the state of "@names" then; zero: not known */
+    enum fact_status status;
+    uint64_t points, indexed, segments; /* as Qdrant counts them, approximately */
+    struct fact_memory memory;
     unsigned n_shards, n_replicas;    /* 0: not known */
     bool prevents_unoptimized;        /* points are hidden until they are indexed */
     bool hides_points;                /* and some were: they appear without a further write */

@@ -25,6 +25,7 @@ struct plugin {
     void (*close)(void *self);
     void (*figures)(void *self, struct metrics *); /* gauges of the process; control thread, now and then; NULL: none */
     size_t tx_size;                          /* zeroed scratch per request: plug_tx() */
+    bool (*holds)(const struct tx *, const struct plug *); /* before request: should the body be whole by then? NULL: as the operation has it */
     enum verdict (*request)(struct tx *, const struct plug *);
     enum verdict (*resume)(struct tx *, const struct plug *);   /* after a SUSPEND of request or response was woken */
     enum verdict (*response)(struct tx *, const struct plug *); /* CONTINUE or SUSPEND */
@@ -53,6 +54,7 @@ void chain_open(struct worker *);
 void chain_configure(struct worker *, const struct conf *);
 void chain_close(struct worker *);
 void chain_figures(struct worker *);
+bool chain_holds(const struct tx *); /* a plugin wants the request's body whole */
 
 const void *plug_conf(const struct tx *, const struct plug *);         /* this request's model's options */
 const void *plug_process_conf(const struct tx *, const struct plug *);

@@ -25,7 +25,7 @@ bool tx_wants_hold(const struct tx *tx)
 {
     if (tx->head.framing == HTTP_BODY_NONE || tx->own)
         return true;
-    if (!(tx->route.op->flags & OP_HELD))
+    if (!(tx->route.op->flags & OP_HELD) && !chain_holds(tx))
         return false;
     /* What Qdrant would refuse as too large is streamed to it: the refusal is its own. */
     return tx->head.framing != HTTP_BODY_LENGTH || tx->head.length <= tx->snapshot->conf->process.hold_body;

@@ -7,6 +7,7 @@
 #include "engine/digest.h"
 #include "engine/facts.h"
 #include "engine/foreign.h"
+#include "engine/growth.h"
 #include "engine/query_log.h"
 #include "engine/shapes.h"
 #include "io/front.h"
@@ -39,6 +40,7 @@ struct engine_shared {
     _Atomic uint64_t n_clients;  /* connections: limits.connections */
     struct foreign foreign;      /* numbers of our own writes */
     struct query_log_budget query_log[2]; /* lines this second: of others, of slow ones */
+    struct growth growth;        /* bytes of upserts, by collection */
 };
 
 struct worker {

@@ -254,6 +254,24 @@ static void emit_states(struct metrics_out *out, void *arg)
     }
 }
 
+/* On the control thread, whose facts these are, while it makes the page. */
+static void emit_points(struct metrics_out *out, void *arg)
+{
+    const struct facts *f = server.control->worker.facts;
+    (void)arg;
+    for (unsigned i = 0; f && i < f->n_collections; i++)
+        metrics_emit(out, f->collection[i].name.p, (double)f->collection[i].points);
+}
+
+static void emit_memory(struct metrics_out *out, void *arg)
+{
+    const struct facts *f = server.control->worker.facts;
+    (void)arg;
+    for (unsigned i = 0; f && i < f->n_collections; i++)
+        if (f->collection[i].memory.known)
+            metrics_emit(out, f->collection[i].name.p, (double)f->collection[i].memory.good);
+}
+
 /* Order to the control thread: serve on these sockets from now on, and on no others. */
 struct api_order {
     struct letter letter;
@@ -563,6 +581,8 @@ static void drain(void)
     for (unsigned i = 0; i <= server.n_workers; i++)
         thread_fini(&server.worker[i]);
     metrics_scrape(MS_TX_STATE, NULL, NULL);
+    metrics_scrape(MS_COLLECTION_POINTS, NULL, NULL);
+    metrics_scrape(MS_COLLECTION_MEMORY, NULL, NULL);
     free(server.worker);
 }
 
@@ -632,6 +652,8 @@ int server_run(const struct args *args, const struct conf_sources *sources, stru
     server.n_workers = count_workers(conf);
     server.coherence = coherence_new();
     metrics_scrape(MS_TX_STATE, emit_states, NULL);
+    metrics_scrape(MS_COLLECTION_POINTS, emit_points, NULL);
+    metrics_scrape(MS_COLLECTION_MEMORY, emit_memory, NULL);
     bool up = start(&err);
     if (!up)
         log_error("start_failed", "why=\"%s\"", err.text);

@@ -178,6 +178,28 @@ bool estimate_collection(const cJSON *info, uint64_t points, uint64_t payload, s
     return any || e->without_sparse;
 }
 
+#define MANY 1000000 /* so many that files of whole chunks do not matter */
+
+void estimate_point(const cJSON *info, uint64_t *point, uint64_t *vectors)
+{
+    const cJSON *config = doc_at(info, "config.params.vectors"), *one;
+    struct estimate some, more;
+    uint64_t there = 0, dim = 0;
+    *point = *vectors = 0;
+    doc_u64(doc_get(info, "points_count"), &there);
+    if (!estimate_collection(info, add(there, MANY), 0, &some) ||
+        !estimate_collection(info, add(there, 2 * MANY), 0, &more))
+        return;
+    *point = (more.good - some.good) / MANY;
+    if (doc_u64(doc_get(config, "size"), &dim)) {
+        *vectors = scale(dim, bits_of(doc_get(config, "datatype")), 8);
+        return;
+    }
+    cJSON_ArrayForEach(one, config)
+        if (doc_u64(doc_get(one, "size"), &dim))
+            *vectors = add(*vectors, scale(dim, bits_of(doc_get(one, "datatype")), 8));
+}
+
 bool estimate_read_report(const cJSON *report, struct memory_report *out)
 {
     const cJSON *total = doc_get(report, "total");

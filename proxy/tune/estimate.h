@@ -24,6 +24,10 @@ struct estimate {
  * no vectors in it. */
 bool estimate_collection(const struct cJSON *info, uint64_t points, uint64_t payload, struct estimate *);
 
+/* What one point more takes in the end: with its share of the index, of quantized vectors and ids; vectors:
+ * of that, its vectors alone, wherever they lie. 0 where there are none. Without payload. */
+void estimate_point(const struct cJSON *info, uint64_t *point, uint64_t *vectors);
+
 struct memory_report {
     uint64_t needed, good, disk, cached; /* ram, ram + expected cache, on disk, resident page cache */
 };

@@ -1,5 +1,6 @@
 /* facts_poll.c - one round: look at "@names", GET /aliases of every upstream group, then GET /collections/{c} of the collections that are used
- * and whose facts are not fresh; publish if something differs. A round begins every coherence.alias_poll, or at once when kicked. */
+ * or have a memory_limit, and whose facts are not fresh, with .../memory for those with a limit; publish if something differs. A round begins
+ * every coherence.alias_poll, or at once when kicked. */
 #include "tune/facts_poll.h"
 
 #include <cjson/cJSON.h>
@@ -11,6 +12,8 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "tune/ask.h"
+#include "tune/doc.h"
+#include "tune/estimate.h"
 
 enum {
     SEEN_MAX = 256,
@@ -29,9 +32,11 @@ struct facts_poll {
     uint64_t ended;                /* the last round */
     uint64_t settle_at;            /* not before then are collections read because names have changed */
     bool running, again, unsettled, settles, any_answer, said_no_aliases;
-    bool asked_aliases;            /* what the running question is: a reload may change the number of groups meanwhile */
+    enum { ASKED_ALIASES, ASKED_COLLECTION, ASKED_MEMORY } asked; /* the running question: a reload may change the number of groups meanwhile */
+    struct fact_collection *filling; /* the one whose memory is asked for */
     unsigned group, seen_at;       /* where the round is */
     struct facts *making, *current;
+    uint64_t growth_ended;         /* of the collection that is asked about, before it was */
     pthread_mutex_t lock;          /* seen: written by workers once per collection */
     struct seen {
         char *name;
@@ -56,6 +61,25 @@ static struct slots *slots_of_group(struct facts_poll *p, unsigned group)
         peer = peer_get(server->url, server->host, server->port);
     }
     return slots_get("(control)", peer, 1, metrics_model("(control)"));
+}
+
+/* True: it is new. */
+static bool add_seen(struct facts_poll *p, struct str collection)
+{
+    unsigned n = atomic_load_explicit(&p->n_seen, memory_order_acquire);
+    for (unsigned i = 0; i < n; i++)
+        if (str_eq(str_of(p->seen[i].name), collection))
+            return false;
+    if (n >= SEEN_MAX || memchr(collection.p, 0, collection.n) || pthread_mutex_trylock(&p->lock) != 0)
+        return false;
+    n = atomic_load(&p->n_seen);
+    if (n < SEEN_MAX) {
+        p->seen[n].name = mem_strndup(collection.p, collection.n);
+        atomic_store(&p->seen[n].changed, true);
+        atomic_store_explicit(&p->n_seen, n + 1, memory_order_release);
+    }
+    pthread_mutex_unlock(&p->lock);
+    return true;
 }
 
 static void looked(struct task *task)
@@ -91,9 +115,17 @@ static void begin_round(struct facts_poll *p)
         wake_looked(p);
 }
 
+static bool same_sizes(const struct fact_collection *x, const struct fact_collection *y)
+{
+    const struct fact_memory *a = &x->memory, *b = &y->memory;
+    return x->status == y->status && x->points == y->points && x->indexed == y->indexed && x->segments == y->segments &&
+           a->known == b->known && a->measured == b->measured && a->good == b->good && a->point == b->point &&
+           a->vectors == b->vectors && a->growth_ended == b->growth_ended;
+}
+
 static bool same_collection(const struct fact_collection *x, const struct fact_collection *y)
 {
-    return y && fingerprint_eq(x->names, y->names) && x->n_shards == y->n_shards && x->n_replicas == y->n_replicas &&
+    return y && same_sizes(x, y) && fingerprint_eq(x->names, y->names) && x->n_shards == y->n_shards && x->n_replicas == y->n_replicas &&
            x->prevents_unoptimized == y->prevents_unoptimized && x->hides_points == y->hides_points && x->limits_ef == y->limits_ef &&
            x->limits_oversampling == y->limits_oversampling && x->forbids_exact == y->forbids_exact &&
            x->limits_rate == y->limits_rate && x->max_ef == y->max_ef && x->max_oversampling == y->max_oversampling;
@@ -145,6 +177,17 @@ static void keep_fact(struct facts *f, const struct fact_collection *old)
     fact->name = name;
 }
 
+/* A model may be named after an alias of the collection. */
+static const struct conf_model *model_of(const struct facts_poll *p, struct str name)
+{
+    const struct conf *conf = p->worker->snapshot->conf;
+    const struct conf_model *model = conf_model_of(conf, name);
+    for (unsigned i = 0; model->index == 0 && i < p->making->n_aliases; i++)
+        if (str_eq(p->making->alias[i].collection, name))
+            model = conf_model_of(conf, p->making->alias[i].alias);
+    return model;
+}
+
 /* Collections may have been made anew since it was read. The map of aliases is waited for, so it is published first; then they are read. */
 static bool is_settled(struct facts_poll *p, const struct fact_collection *old)
 {
@@ -165,19 +208,48 @@ static bool is_fresh(struct facts_poll *p, const struct seen *seen)
     const struct fact_collection *old = facts_collection(p->current, str_of(seen->name));
     if (!old || old->hides_points || atomic_load(&seen->changed) || p->worker->loop.now > old->read_at + FRESH || !is_settled(p, old))
         return false;
+    if (!old->memory.known && model_of(p, old->name)->base.memory_limit) /* a reload brought the limit */
+        return false;
     keep_fact(p->making, old);
     return true;
+}
+
+static void ask_of(struct facts_poll *p, const char *name, const char *more)
+{
+    char path[1024];
+    size_t n = (size_t)snprintf(path, sizeof path, "/collections/");
+    for (const unsigned char *c = (const unsigned char *)name; *c && n + 16 < sizeof path; c++)
+        n += (size_t)snprintf(path + n, sizeof path - n,
+                              strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.~", *c) ? "%c" : "%%%02X", *c);
+    snprintf(path + n, sizeof path - n, "%s", more);
+    ask_start(&p->ask, slots_of_group(p, model_of(p, str_of(name))->group), path);
+}
+
+/* Before the first write to it: a limit that is already exceeded must hold for that one too. */
+static void expect_limited(struct facts_poll *p)
+{
+    const struct conf *conf = p->worker->snapshot->conf;
+    for (unsigned m = 1; m < conf->n_models; m++) {
+        const struct conf_model_base *base = &conf->model[m].base;
+        if (!base->memory_limit)
+            continue;
+        if (!base->collections.n)
+            add_seen(p, facts_resolve(p->making, str_of(conf->model[m].name)));
+        for (unsigned i = 0; i < base->collections.n; i++)
+            if (!strpbrk(base->collections.text[i], "*?"))
+                add_seen(p, facts_resolve(p->making, str_of(base->collections.text[i])));
+    }
 }
 
 static void next_question(struct facts_poll *p)
 {
     const struct conf *conf = p->worker->snapshot->conf;
-    char path[1024];
     if (p->group < conf->n_groups) {
-        p->asked_aliases = true;
+        p->asked = ASKED_ALIASES;
         ask_start(&p->ask, slots_of_group(p, p->group), "/aliases");
         return;
     }
+    expect_limited(p);
     while (p->any_answer && p->seen_at < atomic_load(&p->n_seen) && is_fresh(p, &p->seen[p->seen_at]))
         p->seen_at++;
     if (!p->any_answer || p->seen_at >= atomic_load(&p->n_seen)) {
@@ -185,14 +257,9 @@ static void next_question(struct facts_poll *p)
         return;
     }
     atomic_store(&p->seen[p->seen_at].changed, false);
-    const char *name = p->seen[p->seen_at].name;
-    size_t n = (size_t)snprintf(path, sizeof path, "/collections/");
-    for (const unsigned char *c = (const unsigned char *)name; *c && n + 4 < sizeof path; c++)
-        n += (size_t)snprintf(path + n, sizeof path - n,
-                              strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.~", *c) ? "%c" : "%%%02X", *c);
-    const struct conf_model *model = conf_model_of(conf, str_of(name));
-    p->asked_aliases = false;
-    ask_start(&p->ask, slots_of_group(p, model->group), path);
+    p->asked = ASKED_COLLECTION;
+    p->growth_ended = growth_ended(growth_of(&p->worker->shared->growth, str_of(p->seen[p->seen_at].name)));
+    ask_of(p, p->seen[p->seen_at].name, "");
 }
 
 static struct str keep(struct facts *f, const char *text)
@@ -250,12 +317,32 @@ static void take_strict_mode(struct fact_collection *fact, cJSON *strict)
     fact->limits_rate = number(strict, "read_rate_limit", &rate);
 }
 
-static void take_collection(struct facts_poll *p, const char *name, struct str body)
+static void take_sizes(struct fact_collection *fact, const cJSON *info)
+{
+    const char *word = doc_text(doc_get(info, "status"));
+    for (unsigned s = 0; word && s < FACT_STATUS_COUNT; s++)
+        if (strcmp(word, fact_status_names[s]) == 0)
+            fact->status = s;
+    doc_u64(doc_get(info, "points_count"), &fact->points);
+    doc_u64(doc_get(info, "indexed_vectors_count"), &fact->indexed);
+    doc_u64(doc_get(info, "segments_count"), &fact->segments);
+}
+
+static void take_estimate(struct facts_poll *p, struct fact_memory *memory, const cJSON *info)
+{
+    struct estimate e;
+    memory->growth_ended = p->growth_ended;
+    memory->known = estimate_collection(info, 0, 0, &e);
+    memory->good = e.good;
+    estimate_point(info, &memory->point, &memory->vectors);
+}
+
+static struct fact_collection *take_collection(struct facts_poll *p, const char *name, struct str body)
 {
     struct fact_collection *fact = facts_add(p->making, str_of(name));
     cJSON *doc = cJSON_ParseWithLength(body.p, body.n);
-    cJSON *result = cJSON_GetObjectItemCaseSensitive(doc, "result"), *queue = cJSON_GetObjectItemCaseSensitive(result, "update_queue");
-    cJSON *config = cJSON_GetObjectItemCaseSensitive(result, "config");
+    cJSON *info = cJSON_GetObjectItemCaseSensitive(doc, "result"), *queue = cJSON_GetObjectItemCaseSensitive(info, "update_queue");
+    cJSON *config = cJSON_GetObjectItemCaseSensitive(info, "config");
     cJSON *params = cJSON_GetObjectItemCaseSensitive(config, "params");
     cJSON *optimizer = cJSON_GetObjectItemCaseSensitive(config, "optimizer_config");
     double shards, replicas, deferred;
@@ -271,14 +358,41 @@ static void take_collection(struct facts_poll *p, const char *name, struct str b
         fact->prevents_unoptimized = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(optimizer, "prevent_unoptimized"));
         fact->hides_points = fact->prevents_unoptimized && !(number(queue, "deferred_points", &deferred) && deferred == 0);
         take_strict_mode(fact, cJSON_GetObjectItemCaseSensitive(config, "strict_mode_config"));
+        take_sizes(fact, info);
+        if (model_of(p, fact->name)->base.memory_limit)
+            take_estimate(p, &fact->memory, info);
     }
     cJSON_Delete(doc);
+    return fact;
+}
+
+/* Servers before 1.18 have no such report: then the estimate stays. */
+static void take_memory(struct fact_memory *memory, struct str body)
+{
+    struct memory_report report;
+    cJSON *doc = cJSON_ParseWithLength(body.p, body.n);
+    if (estimate_read_report(doc_get(doc, "result"), &report)) {
+        memory->measured = true;
+        memory->good = report.good;
+    }
+    cJSON_Delete(doc);
+}
+
+static void answered_collection(struct facts_poll *p, const struct ask *ask)
+{
+    const char *name = p->seen[p->seen_at].name;
+    const struct fact_collection *old = facts_collection(p->current, str_of(name));
+    p->filling = ask->status == 200 ? take_collection(p, name, ask->body) : NULL;
+    if (ask->status != 200 && ask->status != 404 && old)
+        keep_fact(p->making, old);
 }
 
 static void answered(struct ask *ask)
 {
     struct facts_poll *p = LIST_OF(facts_poll, ask, ask);
-    if (p->asked_aliases) {
+    bool ask_memory = false;
+    switch (p->asked) {
+    case ASKED_ALIASES:
         p->group++;
         if (ask->status)
             p->any_answer = true;
@@ -289,15 +403,24 @@ static void answered(struct ask *ask)
             log_warn("no_aliases", "status=%u why=\"the upstream does not list its aliases to quiver: none are assumed "
                      "(upstream.api_key may be missing)\"", ask->status);
         }
-    } else {
-        const char *name = p->seen[p->seen_at++].name;
-        const struct fact_collection *old = facts_collection(p->current, str_of(name));
+        break;
+    case ASKED_COLLECTION:
+        answered_collection(p, ask);
+        ask_memory = p->filling && p->filling->memory.known;
+        break;
+    case ASKED_MEMORY:
         if (ask->status == 200)
-            take_collection(p, name, ask->body);
-        else if (ask->status != 404 && old)
-            keep_fact(p->making, old);
+            take_memory(&p->filling->memory, ask->body);
+        break;
     }
     fetch_finish(&ask->fetch);
+    if (ask_memory) {
+        p->asked = ASKED_MEMORY;
+        ask_of(p, p->seen[p->seen_at].name, "/memory");
+        return;
+    }
+    if (p->asked != ASKED_ALIASES)
+        p->seen_at++;
     next_question(p);
 }
 
@@ -326,20 +449,8 @@ void facts_poll_kick(struct facts_poll *p)
 
 void facts_poll_seen(struct facts_poll *p, struct str collection)
 {
-    unsigned n = atomic_load_explicit(&p->n_seen, memory_order_acquire);
-    for (unsigned i = 0; i < n; i++)
-        if (str_eq(str_of(p->seen[i].name), collection))
-            return;
-    if (n >= SEEN_MAX || memchr(collection.p, 0, collection.n) || pthread_mutex_trylock(&p->lock) != 0)
-        return;
-    n = atomic_load(&p->n_seen);
-    if (n < SEEN_MAX) {
-        p->seen[n].name = mem_strndup(collection.p, collection.n);
-        atomic_store(&p->seen[n].changed, true);
-        atomic_store_explicit(&p->n_seen, n + 1, memory_order_release);
-    }
-    pthread_mutex_unlock(&p->lock);
-    facts_poll_kick(p);
+    if (add_seen(p, collection))
+        facts_poll_kick(p);
 }
 
 void facts_poll_changed(struct facts_poll *p, struct str collection)

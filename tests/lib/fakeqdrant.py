@@ -192,6 +192,8 @@ class FakeQdrant:
         self.sockets_now = 0  # all of them
         self.answers = 0
         self.aliases: dict[str, str] = {}
+        self.points, self.vector_size = 1, 4
+        self.memory: dict[str, int] = {}  # bytes by collection, as its report shows them; others have no report
         self.op_num = 1
         self.params: dict = {}  # of every collection, beside those that default() says
         self.config: dict = {}  # and what its configuration says beside the params
@@ -380,12 +382,12 @@ class FakeQdrant:
                 {
                     "status": "green",
                     "optimizer_status": "ok",
-                    "points_count": 1,
+                    "points_count": self.points,
                     "segments_count": 1,
                     "indexed_vectors_count": 0,
                     "config": {
                         "params": {
-                            "vectors": {"size": 4, "distance": "Dot"},
+                            "vectors": {"size": self.vector_size, "distance": "Dot"},
                             "shard_number": 1,
                             "replication_factor": 1,
                             **self.params,
@@ -396,6 +398,9 @@ class FakeQdrant:
                     "update_queue": self.update_queue,
                 }
             )
+        elif r.method == "GET" and path.endswith("/memory") and path.split("/")[2] in self.memory:
+            cache = self.memory[path.split("/")[2]]
+            x.ok({"total": {"disk_bytes": cache, "ram_bytes": 0, "cached_bytes": 0, "expected_cache_bytes": cache}})
         elif r.method == "POST" and re.search(
             "/points(/(search|query|recommend|discover|scroll|count)(/batch|/groups)?)?$|/facet$", path
         ):

@@ -23,11 +23,14 @@
 #include "plugins/coalesce/options.c"
 #undef M
 #undef P
+#include "plugins/guard/options.c"
+#undef M
 #include "plugins/rewrite/options.c"
 #undef M
 #undef P
 
-static const struct opt_table *const case_model_tables[] = {&rewrite_model_table, &cache_model_table, &coalesce_model_table};
+static const struct opt_table *const case_model_tables[] = {&rewrite_model_table, &cache_model_table, &coalesce_model_table,
+                                                           &guard_model_table};
 static const struct opt_table *const case_process_tables[] = {&rewrite_process_table, &cache_process_table};
 static const char *const case_upstream[] = {"http://127.0.0.1:9"};
 
@@ -54,7 +57,7 @@ static inline void case_init(struct conf_case *c)
                   .workers = -1},
         .environment = c->environment,
         .model_table = case_model_tables,
-        .n_model_tables = 3,
+        .n_model_tables = sizeof case_model_tables / sizeof *case_model_tables,
         .process_table = case_process_tables,
         .n_process_tables = 2,
     };

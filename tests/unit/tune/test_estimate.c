@@ -126,6 +126,20 @@ static void named_vectors_are_added_up_and_their_own_settings_win(void **state)
     assert_int_equal(e.needed, e.ids + 64000000);
 }
 
+static void one_point_more_takes_its_vectors_and_what_comes_to_them(void **state)
+{
+    cJSON *info = cJSON_Parse("{\"points_count\": 10, \"indexed_vectors_count\": 10, \"segments_count\": 2, \"config\": {\"params\": "
+                              "{\"vectors\": {\"size\": 1024}, \"on_disk_payload\": true}, \"hnsw_config\": {\"m\": 16}, "
+                              "\"quantization_config\": {\"scalar\": {\"always_ram\": true}}}}");
+    uint64_t point, vectors;
+    estimate_point(info, &point, &vectors);
+    assert_int_equal(vectors, 4096);
+    assert_true(point > 4096 + 1028 && point < 4096 + 1028 + 250);
+    estimate_point(NULL, &point, &vectors);
+    assert_true(point == 0 && vectors == 0);
+    cJSON_Delete(info);
+}
+
 static void what_is_no_collection_is_refused(void **state)
 {
     struct estimate e;
@@ -146,6 +160,7 @@ int main(void)
         cmocka_unit_test(quantization_kinds_take_what_they_say),
         cmocka_unit_test(placement_on_disk_needs_nothing_in_memory),
         cmocka_unit_test(named_vectors_are_added_up_and_their_own_settings_win),
+        cmocka_unit_test(one_point_more_takes_its_vectors_and_what_comes_to_them),
         cmocka_unit_test(what_is_no_collection_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

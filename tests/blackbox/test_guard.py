@@ -1,0 +1,165 @@
+"""memory_limit: upserts that would break it are warned of, refused, or left alone."""
+
+import json
+
+from lib import FakeQdrant, Quiver, Response, wait_until
+
+MB = 1_000_000
+POINTS = "/collections/mixtral/points"
+
+
+def tuning(policy: str | None = "refuse", limit: str = "100MB", model: str = "mixtral") -> dict:
+    return {model: {"memory_limit": limit, **({"memory_policy": policy} if policy else {})}}
+
+
+def upsert(n_bytes: int = 200) -> dict:
+    point = {"id": 1, "vector": [0.1, 0.2, 0.3, 0.4], "payload": {"text": "x" * n_bytes}}
+    return {"points": [point]}
+
+
+def put(q: Quiver, path: str, body: dict) -> Response:
+    return q.ask("PUT", path, json.dumps(body).encode(), {"content-type": "application/json"})
+
+
+def known(q: Quiver, collection: str, value: int) -> None:
+    def shows() -> bool:
+        return q.metric("model_collection_memory_bytes", collection=collection) == value
+
+    wait_until(shows, 10, f"{collection} takes {value}")
+
+
+def refused(r: Response) -> bool:
+    return r.status == 507 and "memory_limit" in r.json()["status"]["error"]
+
+
+def test_an_upsert_over_the_limit_is_warned_of_by_default(fake: FakeQdrant, start) -> None:
+    fake.memory["mixtral"] = 150 * MB
+    q = start(fake.url, tuning=tuning(policy=None))
+    r = put(q, POINTS, upsert())
+    assert r.status == 200 and (r.get("x-quiver-memory") or "").startswith("warned; limit=100000000; is=150000000")
+    assert put(q, POINTS, upsert()).status == 200
+    assert q.metric("model_memory_guard_total", model="mixtral", outcome="warned") == 2
+    wait_until(lambda: q.log_has("memory_limit", "model=mixtral"), 5, "a line in the log")
+    assert sum("memory_limit" in line for line in q.lines) == 1
+
+
+def test_it_is_refused_in_the_shape_of_qdrants_errors(fake: FakeQdrant, start) -> None:
+    fake.memory["mixtral"] = 150 * MB
+    q = start(fake.url, tuning=tuning())
+    r = put(q, POINTS, upsert())
+    assert refused(r) and set(r.json()) == {"status", "time"}
+    assert "150000000 bytes of memory (measured)" in r.json()["status"]["error"]
+    assert not fake.seen("PUT"), "it reached Qdrant"
+    assert q.metric("model_memory_guard_total", model="mixtral", outcome="refused") == 1
+    assert q.post(POINTS + "/search", {"vector": [1, 2, 3, 4], "limit": 1}).status == 200
+
+
+def test_below_the_limit_nothing_is_said(fake: FakeQdrant, start) -> None:
+    fake.memory["mixtral"] = 50 * MB
+    q = start(fake.url, tuning=tuning())
+    r = put(q, POINTS, upsert())
+    assert r.status == 200 and r.get("x-quiver-memory") is None
+
+
+def test_one_that_is_too_large_for_what_is_left_is_refused(fake: FakeQdrant, start) -> None:
+    fake.memory["mixtral"] = 99 * MB
+    q = start(fake.url, tuning=tuning())
+    assert put(q, POINTS, upsert()).status == 200
+    r = put(q, POINTS, upsert(2 * MB))
+    assert refused(r), r
+    assert put(q, POINTS, upsert()).status == 200, "smaller ones still fit"
+
+
+def test_what_was_let_through_counts_until_qdrant_shows_it(fake: FakeQdrant, start) -> None:
+    fake.memory["mixtral"] = 90 * MB
+    q = start(fake.url, tuning=tuning())
+    outcomes = [put(q, POINTS, upsert(MB)).status for _ in range(15)]
+    assert outcomes[0] == 200 and outcomes[-1] == 507, outcomes
+    fake.memory["mixtral"] = 20 * MB  # Qdrant has seen them, and they took less
+    wait_until(lambda: put(q, POINTS, upsert(MB)).status == 200, 10, "new figures")
+
+
+def test_every_way_to_add_points_is_guarded_and_every_way_to_delete_is_open(fake: FakeQdrant, start) -> None:
+    fake.memory["mixtral"] = 150 * MB
+    q = start(fake.url, tuning=tuning())
+    points, vectors = upsert(), {"points": [{"id": 1, "vector": [1, 2, 3, 4]}]}
+    assert refused(put(q, POINTS, points))
+    assert refused(put(q, POINTS + "/vectors?wait=true", vectors))
+    for operations in ([{"upsert": points}], [{"delete": {"points": [1]}}, {"update_vectors": vectors}]):
+        assert refused(q.post(POINTS + "/batch", {"operations": operations})), operations
+    assert refused(q.ask("POST", POINTS + "/batch", rb'{"operations":[{"ups\u0065rt":{"points":[]}}]}'))
+    with q.conn() as c:
+        c.send(f"PUT {POINTS} HTTP/1.1\r\nhost: q\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{{}}\r\n0\r\n\r\n".encode())
+        assert refused(c.read("PUT"))
+    for path, body in (
+        ("/delete", {"points": [1]}),
+        ("/payload/delete", {"keys": ["a"], "points": [1]}),
+        ("/vectors/delete", {"points": [1], "vector": ["a"]}),
+        ("/batch", {"operations": [{"delete": {"points": [1]}}, {"clear_payload": {"points": [2]}}]}),
+    ):
+        r = q.post(POINTS + path, body)
+        assert r.status == 200 and r.get("x-quiver-memory") is None, (path, r)
+
+
+def test_a_long_batch_is_passed_on_in_pieces_and_counts_whole(fake: FakeQdrant, start) -> None:
+    fake.memory["mixtral"] = 99 * MB
+    q = start(fake.url, tuning=tuning())
+    long = {"operations": [{"delete": {"points": list(range(400_000))}}]}
+    assert refused(q.post(POINTS + "/batch", long))
+    fake.memory["mixtral"] = 10 * MB
+    wait_until(lambda: q.post(POINTS + "/batch", long).status == 200, 10, "room for it")
+    assert fake.last.json() == long
+
+
+def test_names_that_are_aliases_are_guarded_as_what_they_stand_for(fake: FakeQdrant, start) -> None:
+    fake.aliases["now"] = "mixtral"
+    fake.memory["mixtral"] = 150 * MB
+    q = start(fake.url, tuning=tuning())
+    assert refused(put(q, "/collections/now/points", upsert()))
+
+
+def test_a_model_may_be_named_after_an_alias(fake: FakeQdrant, start) -> None:
+    fake.aliases["mixtral"] = "mixtral_v2"
+    fake.memory["mixtral_v2"] = 150 * MB
+    q = start(fake.url, tuning=tuning())
+    assert refused(put(q, POINTS, upsert()))
+    assert refused(put(q, "/collections/mixtral_v2/points", upsert())) is False, "that name is no model's"
+
+
+def test_collections_of_a_pattern_are_waited_for(fake: FakeQdrant, start) -> None:
+    fake.memory["m_1"] = 150 * MB
+    q = start(fake.url, optimizations={"m": {"collections": "m_*"}}, tuning=tuning(model="m"))
+    assert refused(put(q, "/collections/m_1/points", upsert()))
+
+
+def test_without_a_report_the_estimate_counts(fake: FakeQdrant, start) -> None:
+    fake.points, fake.vector_size = 10_000, 4096
+    q = start(fake.url, tuning=tuning())
+    r = put(q, POINTS, upsert())
+    assert refused(r) and "(estimated)" in r.json()["status"]["error"]
+
+
+def test_off_and_no_limit_leave_upserts_alone(fake: FakeQdrant, start) -> None:
+    fake.memory["mixtral"] = 150 * MB
+    q = start(fake.url, tuning={**tuning("off"), "hermes": {"memory_policy": "refuse"}})
+    for name in ("mixtral", "hermes", "unknown"):
+        r = put(q, f"/collections/{name}/points", upsert())
+        assert r.status == 200 and r.get("x-quiver-memory") is None, name
+
+
+def test_the_policy_is_taken_by_a_reload_and_from_the_environment(fake: FakeQdrant, start) -> None:
+    fake.memory["mixtral"] = 150 * MB
+    q = start(fake.url, tuning=tuning("off"))
+    assert put(q, POINTS, upsert()).status == 200
+    q.reload(tuning=tuning("refuse"))
+    wait_until(lambda: refused(put(q, POINTS, upsert())), 10, "the new policy")
+    q = start(fake.url, tuning=tuning(None), env={"MODEL_MEMORY_POLICY_MIXTRAL": "refuse"})
+    assert refused(put(q, POINTS, upsert()))
+
+
+def test_the_sizes_of_collections_are_known(fake: FakeQdrant, start) -> None:
+    fake.points = 12345
+    fake.memory["mixtral"] = 7 * MB
+    q = start(fake.url, tuning=tuning())
+    known(q, "mixtral", 7 * MB)
+    assert q.metric("model_collection_points", collection="mixtral") == 12345
