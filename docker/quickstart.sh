@@ -156,7 +156,7 @@ start_quiver() {
     # Clients, engine, Redis and quiver share this machine: 2 ms, the default, would now and then be too short
     # for a look into Redis.
     begin quiver "$home/quiver.log" env QUIVER_ACCESS_LOG="$home/access.log" QUIVER_REDIS_BUDGET=50ms \
-        QUIVER_STATE_DIR="$home/state" build/release/quiver -c conf \
+        QUIVER_QUERY_LOG="$home/query-optimization.log" QUIVER_STATE_DIR="$home/state" build/release/quiver -c conf \
         --listen "$data" --api "$api" --upstream "$engine" --redis "redis://127.0.0.1:$redis_port" \
         --pid "$home/quiver.pid"
     answers quiver "$api" /readyz 20 "$home/quiver.log"

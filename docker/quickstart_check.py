@@ -105,7 +105,7 @@ def another_quiver(
     command += ["--listen", f"unix:{sockets[0]}", "--api", f"unix:{sockets[1]}"]
     log = HOME / f"{name}.log"
     with open(log, "ab") as out:
-        process = subprocess.Popen(command, stderr=out, stdout=out, env={**os.environ, "QUIVER_STATE_DIR": str(HOME / f"{name}-state"), **env})
+        process = subprocess.Popen(command, stderr=out, stdout=out, env={**os.environ, "QUIVER_STATE_DIR": str(HOME / f"{name}-state"), "QUIVER_QUERY_LOG": "off", **env})
     control = Server(f"unix:{sockets[1]}")
 
     def is_ready() -> bool:

@@ -151,7 +151,7 @@ static struct node *query_node(struct arena *a, const struct query *q)
 
 /* ---- what was asked for ---- */
 
-/* The word of `names` that a query parameter has; the first without one. False when the call has been answered. */
+/* The word that a query parameter has, with or without the unit that the figure's own name has; the first without one. False when the call has been answered. */
 static bool word_of(struct call *call, const char *name, const struct str *words, unsigned n, unsigned *out)
 {
     struct str text, all = STR("");
@@ -159,8 +159,9 @@ static bool word_of(struct call *call, const char *name, const struct str *words
     *out = 0;
     if (!call_query(call, name, &text, &bad))
         return !bad;
+    struct str bare = text.n > 3 && memcmp(text.p + text.n - 3, "_us", 3) == 0 ? str_slice(text.p, text.n - 3) : text;
     for (unsigned i = 0; i < n; i++) {
-        if (str_eq(words[i], text))
+        if (str_eq(words[i], bare))
             return *out = i, true;
         all = arena_printf(&call->arena, "%.*s%s%.*s", STR_ARG(all), i ? ", " : "", STR_ARG(words[i]));
     }

@@ -157,6 +157,8 @@ static void put_line(struct line *l, const struct tx *tx, uint64_t now)
     put(l, STR(",\"operation\":"));
     put_text(l, str_of(tx->route.op->name), 64);
     put_number(l, "status", tx->answer.status);
+    put(l, STR(",\"cache\":"));
+    put_text(l, str_of(tx->cache_word), 16);
     put(l, STR(",\"answered\":"));
     put_text(l, answered_by(tx), 16);
     put_number(l, "total_us", now - tx->began);

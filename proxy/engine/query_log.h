@@ -1,6 +1,7 @@
 /* query_log.h - a line of JSON for each search that was slow, rewritten or drawn by lot (log.queries and its neighbours in quiver.yaml):
  *   {"time":"2026-01-02T03:04:05.678Z","why":["slow","rewritten"],"model":"mixtral","collection":"mixtral","operation":"search",
- *    "status":200,"answered":"upstream","total_us":5120,"queue_us":0,"upstream_us":5010,"filter":"must[key=city match.value]",
+ *    "status":200,"cache":"miss","answered":"upstream","total_us":5120,"queue_us":0,"upstream_us":5010,
+ *    "filter":"must[key=city match.value]",
  *    "parameters_before":{},"parameters_after":{"hnsw_ef":32},"changed":1,"suppressed":0}
  * answered: memory, redis, another (with the answer to an equal search), upstream, quiver (an error of its own). Vectors, values of
  * filters and unknown parameters are never in it. At most log.rate lines a second for slow ones, and as many for the others, over

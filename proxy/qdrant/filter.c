@@ -67,7 +67,7 @@ enum { UNKNOWN = 255 }; /* comes last */
 
 static void put(struct filter_shape *out, struct str s)
 {
-    size_t room = FILTER_SHAPE_MAX - sizeof "..." + 1;
+    size_t room = FILTER_SHAPE_MAX - strlen("...");
     if (!out->cut && s.n > room - out->n) {
         memcpy(out->text + out->n, "...", 3);
         out->n += 3;
@@ -238,24 +238,27 @@ static bool read_members(struct json *j, unsigned depth, enum place place, struc
 
 void filter_add(struct filter_shape *out, struct str filter)
 {
+    char text[FILTER_SHAPE_MAX];
+    struct filter_shape one = {.text = text};
     struct json j = {filter.p, filter.p + filter.n};
     enum json_kind is = json_peek(&j);
     if (is == JSON_NULL || out->cut)
         return;
-    size_t before = out->n;
-    if (before)
-        put(out, STR("; "));
-    size_t at = out->n;
-    if (is != JSON_OBJECT || !read_members(&j, DEPTH_MAX, FILTER, STR(""), out) || !json_at_end(&j)) {
-        if (!out->cut)
-            out->n = at;
-        put(out, STR("?"));
+    if (is != JSON_OBJECT || !read_members(&j, DEPTH_MAX, FILTER, STR(""), &one) || !json_at_end(&j)) {
+        one.n = 0;
+        one.cut = false;
+        put(&one, STR("?"));
     }
-    if (out->cut)
+    struct str last = str_slice(out->text + out->last, out->n - out->last), made = str_slice(text, one.n);
+    if (!made.n || str_eq(last, made))
         return;
-    size_t n = out->n - at, n_last = before - out->last;
-    if (n == 0 || (before && n == n_last && memcmp(out->text + at, out->text + out->last, n) == 0))
-        out->n = before;
-    else
-        out->last = at;
+    if (!out->n) { /* one that was cut has no room for another "..." */
+        memcpy(out->text, made.p, made.n);
+        out->n = made.n;
+        out->cut = one.cut;
+        return;
+    }
+    put(out, STR("; "));
+    out->last = out->n;
+    put(out, made);
 }

@@ -86,6 +86,7 @@ def test_rows_can_be_ordered_limited_and_chosen(api: Api, fake: FakeQdrant) -> N
         key = by if by in ("hit_rate", "errors", "last") else f"{by}_us"
         values = [-1 if row[key] is None else row[key] for row in rows]
         assert len(rows) == 4 and values == sorted(values, reverse=True), by
+    assert [r["p99_us"] for r in stats(api, "?sort=p99_us")["queries"]] == [r["p99_us"] for r in stats(api, "?sort=p99")["queries"]]
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,8 @@ def test_a_rewritten_search_has_a_line(logged: Callable[..., Quiver], log: Log) 
     assert miss["why"] == ["rewritten"] and miss["filter"] == "must[key=city match.value]"
     assert miss["parameters_before"] == {"exact": False} and miss["changed"] == 2
     assert miss["parameters_after"] == {"hnsw_ef": 32, "quantization.rescore": True, "exact": False}
-    assert miss["answered"] == "upstream" and hit["answered"] == "memory"
+    assert (miss["cache"], miss["answered"]) == ("miss", "upstream")
+    assert (hit["cache"], hit["answered"]) == ("hit", "memory")
     assert miss["total_us"] >= miss["upstream_us"] > 0 and hit["upstream_us"] == 0
     assert miss["suppressed"] == hit["suppressed"] == 0
 

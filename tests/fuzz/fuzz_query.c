@@ -1,12 +1,16 @@
 /* Any bytes as the body of a read. First byte: bits 0-3 choose among the operations with a body that is
  * scanned, bits 4-7 the rules.
  * Claims: edits ascend, do not overlap and lie inside; without rules there are none; the edited body is JSON
- * to cJSON if the body was; scanned again, the edited body is understood as before and stays as it is. */
+ * to cJSON if the body was; scanned again, the edited body is understood as before and stays as it is; shapes of filters stay below
+ * their ceiling, hold nothing but signs of their own, words and names, and take in an equal filter without growing. */
 #include <cjson/cJSON.h>
+#include <ctype.h>
 #include <math.h>
 
 #include "base/arena.h"
+#include "base/json_scan.h"
 #include "fuzz.h"
+#include "qdrant/filter.h"
 #include "qdrant/query.h"
 
 static void set_bounds(struct knob_rule *rule, const char *min, const char *max)
@@ -68,6 +72,33 @@ static void check_facts(const struct query_facts *f, struct str body)
         CLAIM(f->lookup[i].p);
 }
 
+static void check_text(struct str text)
+{
+    for (size_t i = 0; i < text.n;) {
+        unsigned n = utf8_length(text.p + i, text.n - i);
+        CLAIM(n > 0);
+        CLAIM(n > 1 || isalnum((unsigned char)text.p[i]) || strchr(" []=.,;?_-", text.p[i]));
+        i += n;
+    }
+}
+
+static void check_filters(const struct query_facts *f, struct str body)
+{
+    struct filter_shape shape = {.text = malloc(FILTER_SHAPE_MAX)};
+    CLAIM(f->n_filters <= QUERY_FILTERS_MAX);
+    for (unsigned i = 0; i < f->n_filters; i++) {
+        CLAIM(f->filter[i].p >= body.p && f->filter[i].p + f->filter[i].n <= body.p + body.n);
+        filter_add(&shape, f->filter[i]);
+        CLAIM(shape.n <= FILTER_SHAPE_MAX);
+        size_t before = shape.n;
+        if (i == 0)
+            filter_add(&shape, f->filter[i]);
+        CLAIM(shape.n == before);
+    }
+    check_text((struct str){shape.text, shape.n});
+    free(shape.text);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
     if (n == 0 || n > 1 << 15)
@@ -84,6 +115,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     query_scan(&a, op, body, NULL, &plain);
     check_facts(&plain, body);
     CLAIM(plain.n_edits == 0);
+    check_filters(&plain, body);
     query_scan(&a, op, body, &rules, &facts);
     check_facts(&facts, body);
     CLAIM(plain.n_lookups == facts.n_lookups || !facts.known);

@@ -38,6 +38,7 @@ static int stop(void **state)
 {
     log_stop();
     log_target(LOG_ACCESS, "off", NULL);
+    log_target(LOG_QUERIES, "off", NULL);
     log_set_level(LOG_LEVEL_INFO);
     dup2(saved_stderr, STDERR_FILENO);
     close(saved_stderr);
@@ -222,6 +223,27 @@ static void reopening_follows_a_moved_file(void **state)
     assert_text(access_path, "two\nthree\n");
 }
 
+static void each_file_has_its_own_lines(void **state)
+{
+    struct err err;
+    assert_true(log_start(&err));
+    assert_true(log_target(LOG_ACCESS, access_path, &err));
+    assert_true(log_target(LOG_QUERIES, moved_path, &err));
+    log_line(LOG_ACCESS, STR("an access"));
+    log_line(LOG_QUERIES, STR("a query"));
+    log_info("an_event", "%s", "");
+    log_stop();
+    assert_text(access_path, "an access\n");
+    assert_text(moved_path, "a query\n");
+    assert_true(log_target(LOG_QUERIES, "off", &err));
+    assert_false(log_file_on(LOG_QUERIES));
+    log_line(LOG_QUERIES, STR("lost"));
+    log_line(LOG_ACCESS, STR("another"));
+    assert_text(moved_path, "a query\n");
+    assert_text(access_path, "an access\nanother\n");
+    assert_int_equal(n_lines(stderr_path), 1);
+}
+
 enum { THREADS = 4, LINES = 3000 };
 
 static void *talk(void *arg)
@@ -300,6 +322,7 @@ int main(void)
         TEST(the_access_log_is_off_by_default),
         TEST(a_bad_target_keeps_the_old_one),
         TEST(reopening_follows_a_moved_file),
+        TEST(each_file_has_its_own_lines),
         TEST(no_line_is_lost_or_torn_and_each_thread_keeps_its_order),
         TEST(a_full_ring_drops_and_counts),
     };
