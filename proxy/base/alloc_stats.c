@@ -4,7 +4,7 @@
 #include <jemalloc/jemalloc.h>
 
 /* Read by jemalloc when the process starts; the variable MALLOC_CONF wins over it. */
-const char *malloc_conf = "background_thread:true,dirty_decay_ms:5000,muzzy_decay_ms:5000,metadata_thp:auto";
+const char *malloc_conf = "background_thread:true,dirty_decay_ms:2000,muzzy_decay_ms:0,metadata_thp:auto";
 
 static uint64_t value_of(const char *name)
 {

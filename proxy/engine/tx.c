@@ -72,7 +72,8 @@ struct tx *tx_new(struct worker *w)
     struct tx *tx = w->spare;
     if (tx) {
         memcpy(&w->spare, tx->scratch, sizeof w->spare);
-        w->n_spare--;
+        if (--w->n_spare < w->n_idle_spare)
+            w->n_idle_spare = w->n_spare;
     } else {
         tx = mem_zalloc(sizeof(struct tx_memory));
         timer_init(&tx->timer, &w->loop, wake, tx);
@@ -123,15 +124,26 @@ static void tx_free(struct tx *tx)
     free(tx);
 }
 
+static void free_spare(struct worker *w)
+{
+    struct tx *tx = w->spare;
+    memcpy(&w->spare, tx->scratch, sizeof w->spare);
+    w->n_spare--;
+    timer_fini(&tx->timer);
+    free(tx);
+}
+
 void tx_free_spares(struct worker *w)
 {
-    while (w->spare) {
-        struct tx *tx = w->spare;
-        memcpy(&w->spare, tx->scratch, sizeof w->spare);
-        timer_fini(&tx->timer);
-        free(tx);
-    }
-    w->n_spare = 0;
+    while (w->spare)
+        free_spare(w);
+}
+
+void tx_rest(struct worker *w)
+{
+    for (unsigned n = (w->n_idle_spare + 1) / 2; n > 0; n--)
+        free_spare(w);
+    w->n_idle_spare = w->n_spare;
 }
 
 void tx_begin(struct client *client, const struct http_head *head, void *worker)

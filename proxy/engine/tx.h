@@ -147,6 +147,7 @@ void tx_cancel_own(struct tx_own *); /* done() will not come; no-op when nothing
 /* Ends all that run: a drain that took too long. */
 void tx_abort_all(struct worker *);
 void tx_free_spares(struct worker *);
+void tx_rest(struct worker *); /* now and then: half of the spare ones that nobody has needed since the last time are freed */
 
 /* ---- for plugins ---- */
 

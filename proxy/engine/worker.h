@@ -64,7 +64,7 @@ struct worker {
     void *self[PLUGINS_MAX];     /* each plugin's per-worker state */
     struct list running;         /* transactions */
     struct tx *spare;            /* ended transactions, for reuse */
-    unsigned n_spare;
+    unsigned n_spare, n_idle_spare; /* idle: the fewest since the last rest */
     unsigned in_state[32];       /* transactions by state: a gauge that cannot drift */
     void (*server_in_doubt)(void *arg); /* nothing can be cached until the servers have been asked who they are; any thread */
     void (*names_changed)(void *arg); /* a write may have changed aliases or collections: fetch the map anew; any thread */

@@ -29,13 +29,29 @@ static void advance(struct outq *q, size_t n)
     }
 }
 
+enum { SMALL = 2048 }; /* what is copied in less time than the kernel takes to walk a list of slices */
+
+static ssize_t send_once(const struct outq *q, int fd)
+{
+    const struct iovec *v = q->v + q->at;
+    if (q->n - q->at == 1)
+        return send(fd, v->iov_base, v->iov_len, MSG_NOSIGNAL);
+    if (q->left <= SMALL) {
+        char flat[SMALL], *end = flat;
+        for (; v < q->v + q->n; v++)
+            end = (char *)memcpy(end, v->iov_base, v->iov_len) + v->iov_len;
+        return send(fd, flat, q->left, MSG_NOSIGNAL);
+    }
+    struct msghdr message = {.msg_iov = (struct iovec *)v, .msg_iovlen = q->n - q->at};
+    return sendmsg(fd, &message, MSG_NOSIGNAL);
+}
+
 enum out_result outq_send(struct outq *q, int fd, size_t *moved)
 {
     *moved = 0;
     while (q->left) {
-        struct msghdr message = {.msg_iov = q->v + q->at, .msg_iovlen = q->n - q->at};
         size_t asked = q->left;
-        ssize_t n = sendmsg(fd, &message, MSG_NOSIGNAL);
+        ssize_t n = send_once(q, fd);
         if (n < 0) {
             if (errno == EINTR)
                 continue;

@@ -29,7 +29,8 @@ static char *pool_take(struct rbuf_pool *pool)
         return buffer_new(RBUF_BYTES);
     char *base = pool->free;
     memcpy(&pool->free, base, sizeof pool->free);
-    pool->n_free--;
+    if (--pool->n_free < pool->n_idle)
+        pool->n_idle = pool->n_free;
     return base;
 }
 
@@ -48,6 +49,13 @@ void rbuf_pool_fini(struct rbuf_pool *pool)
 {
     while (pool->free)
         buffer_free(pool_take(pool));
+}
+
+void rbuf_pool_rest(struct rbuf_pool *pool)
+{
+    for (unsigned n = (pool->n_idle + 1) / 2; n > 0; n--)
+        buffer_free(pool_take(pool));
+    pool->n_idle = pool->n_free;
 }
 
 size_t rbuf_room(struct rbuf *b)

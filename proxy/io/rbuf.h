@@ -14,7 +14,7 @@ enum {
 
 struct rbuf_pool {
     void *free; /* chained through their first bytes */
-    unsigned n_free;
+    unsigned n_free, n_idle; /* idle: the fewest that were free since the last rest */
 };
 
 struct rbuf {
@@ -25,6 +25,7 @@ struct rbuf {
 };
 
 void rbuf_pool_fini(struct rbuf_pool *);
+void rbuf_pool_rest(struct rbuf_pool *); /* now and then: half of what nobody has needed since the last time goes back to the heap */
 
 static inline struct str rbuf_bytes(const struct rbuf *b)
 {

@@ -115,6 +115,7 @@ static uint64_t figure(const struct worker *w, unsigned row)
     return sum;
 }
 
+/* What is done now and then: figures are told, memory that a burst has left behind is given back. */
 static void tell_figures(void *arg)
 {
     struct thread *t = arg;
@@ -135,6 +136,9 @@ static void tell_figures(void *arg)
     }
     if (w->number == w->n_workers) /* what belongs to the process is told once, by the control thread */
         chain_figures(w);
+    rbuf_pool_rest(&w->front.buffers);
+    rbuf_pool_rest(&w->upstream.buffers);
+    tx_rest(w);
     timer_set(&t->figures, w->loop.now + FIGURES_EVERY);
 }
 

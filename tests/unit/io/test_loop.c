@@ -282,6 +282,34 @@ static void a_buffer_keeps_its_bytes_when_it_grows_and_holds_no_memory_when_empt
     rbuf_pool_fini(&pool);
 }
 
+static void buffers_that_nobody_needs_go_back_to_the_heap(void **state)
+{
+    enum { BURST = 20, STEADY = 3 };
+    struct rbuf_pool pool = {0};
+    struct rbuf b[BURST];
+    for (int i = 0; i < BURST; i++) {
+        b[i] = (struct rbuf){.pool = &pool};
+        rbuf_room(&b[i]);
+    }
+    for (int i = 0; i < BURST; i++)
+        rbuf_drop(&b[i]);
+    assert_int_equal(pool.n_free, BURST);
+    rbuf_pool_rest(&pool); /* all were in use since the last time */
+    assert_int_equal(pool.n_free, BURST);
+    for (int round = 0; round < 10; round++) {
+        for (int i = 0; i < STEADY; i++)
+            rbuf_room(&b[i]);
+        for (int i = 0; i < STEADY; i++)
+            rbuf_drop(&b[i]);
+        rbuf_pool_rest(&pool);
+    }
+    assert_int_equal(pool.n_free, STEADY); /* what is needed stays */
+    for (int round = 0; round < 10; round++)
+        rbuf_pool_rest(&pool);
+    assert_int_equal(pool.n_free, 0);
+    assert_null(pool.free);
+}
+
 static void a_full_buffer_says_so(void **state)
 {
     struct rbuf_pool pool = {0};
@@ -342,6 +370,35 @@ static void slices_go_out_whole_and_in_order_through_a_narrow_socket(void **stat
     close(fd[1]);
 }
 
+/* Few bytes in several slices leave in one piece; a socket that takes only some of them gets the rest later. */
+static void small_slices_go_out_whole_and_in_order(void **state)
+{
+    enum { ROUNDS = 400 };
+    static const char text[] = "head: 1\r\n\r\n{\"result\":[],\"time\":0.000000001}";
+    const size_t cuts[] = {0, 1, 13, 14, 40, sizeof text - 1};
+    static char got[ROUNDS * sizeof text];
+    int fd[2], small = 1;
+    size_t n = 0, moved;
+    struct outq q = {0};
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fd), 0);
+    setsockopt(fd[1], SOL_SOCKET, SO_SNDBUF, &small, sizeof small);
+    for (int round = 0; round < ROUNDS; round++) {
+        for (size_t i = 0; i + 1 < sizeof cuts / sizeof *cuts; i++)
+            outq_add(&q, str_slice(text + cuts[i], cuts[i + 1] - cuts[i]));
+        while (outq_send(&q, fd[1], &moved) == OUT_AGAIN) {
+            ssize_t k = recv(fd[0], got + n, 100, MSG_DONTWAIT);
+            n += k > 0 ? (size_t)k : 0;
+        }
+    }
+    for (ssize_t k; (k = recv(fd[0], got + n, sizeof got - n, MSG_DONTWAIT)) > 0;)
+        n += (size_t)k;
+    assert_int_equal(n, ROUNDS * (sizeof text - 1));
+    for (int round = 0; round < ROUNDS; round++)
+        assert_memory_equal(got + (size_t)round * (sizeof text - 1), text, sizeof text - 1);
+    close(fd[0]);
+    close(fd[1]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -352,8 +409,10 @@ int main(void)
         cmocka_unit_test(many_timers_fire_in_the_order_of_their_times),
         cmocka_unit_test(a_loop_told_to_poll_stays_awake_after_work_and_sleeps_then),
         cmocka_unit_test(a_buffer_keeps_its_bytes_when_it_grows_and_holds_no_memory_when_empty),
+        cmocka_unit_test(buffers_that_nobody_needs_go_back_to_the_heap),
         cmocka_unit_test(a_full_buffer_says_so),
         cmocka_unit_test(slices_go_out_whole_and_in_order_through_a_narrow_socket),
+        cmocka_unit_test(small_slices_go_out_whole_and_in_order),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
