@@ -16,8 +16,12 @@ void tx_release_body(struct tx *);
 /* tx_record.c: metrics and the access log line. */
 void tx_record(struct tx *);
 
-/* tx.c: a transaction at its begin, with the worker's snapshot; the caller fills in who asks and wakes it. */
+/* tx_memory.c: a transaction at its begin, with the worker's snapshot; the caller fills in who asks and wakes it. */
 struct tx *tx_new(struct worker *);
+void tx_free(struct tx *);
+
+/* tx.c: the task of every transaction. */
+void tx_run(struct task *);
 
 /* tx_proof.c: sets tx->proof and what the hold must know; body: STR_NONE if it could not be read. */
 void tx_read_proof(struct tx *, struct str body);
