@@ -222,19 +222,33 @@ static bool ring_drain(struct ring *r)
     return true;
 }
 
-static struct ring *ring_claim(void)
+static bool ring_empty(const struct ring *r)
+{
+    return atomic_load_explicit(&r->head, memory_order_acquire) == atomic_load_explicit(&r->tail, memory_order_acquire);
+}
+
+/* A ring that an ended thread has left; an empty one, if asked for: what the writer has not yet taken out leaves less room. */
+static struct ring *ring_take_over(bool empty)
 {
     unsigned n = atomic_load_explicit(&logs.n_rings, memory_order_acquire);
     for (unsigned i = 0; i < n && i < RINGS_MAX; i++) {
         struct ring *r = atomic_load_explicit(&logs.ring[i], memory_order_acquire);
         bool owned = false;
-        if (r && atomic_compare_exchange_strong(&r->owned, &owned, true))
+        if (r && (!empty || ring_empty(r)) && atomic_compare_exchange_strong(&r->owned, &owned, true))
             return r;
     }
+    return NULL;
+}
+
+static struct ring *ring_claim(void)
+{
+    struct ring *left = ring_take_over(true);
+    if (left)
+        return left;
     unsigned slot = atomic_load(&logs.n_rings);
     do {
         if (slot >= RINGS_MAX)
-            return NULL;
+            return ring_take_over(false);
     } while (!atomic_compare_exchange_weak(&logs.n_rings, &slot, slot + 1));
     struct ring *r = aligned_alloc(64, sizeof *r);
     if (!r)
