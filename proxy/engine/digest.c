@@ -235,6 +235,13 @@ unsigned digests_rows(const struct digests *table, unsigned *max)
     return n < table->max ? n : table->max;
 }
 
+uint64_t digests_other(const struct digests *table)
+{
+    struct digest_sums sums = {0};
+    sum_up(table, NO_SLOT, &sums);
+    return sums.count;
+}
+
 uint64_t digests_since(const struct digests *table)
 {
     return table->since_unix;

@@ -54,4 +54,5 @@ struct digest_row {
 /* Any thread with a reference. The rows there are, "other" last, made one by one. */
 void digests_each(const struct digests *, void (*see)(const struct digest_row *, void *arg), void *arg);
 unsigned digests_rows(const struct digests *, unsigned *max); /* how many there are, and may be; without "other" */
+uint64_t digests_other(const struct digests *);               /* queries counted as "other" */
 uint64_t digests_since(const struct digests *);               /* counted from then on: microseconds since 1970 */

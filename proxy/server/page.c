@@ -47,6 +47,30 @@ static void emit_upstreams(struct metrics_out *out, void *arg)
         }
 }
 
+static void emit_digests(struct metrics_out *out, void *arg)
+{
+    unsigned max;
+    if (page.control->digests)
+        metrics_emit(out, NULL, digests_rows(page.control->digests, &max));
+}
+
+static void emit_digests_other(struct metrics_out *out, void *arg)
+{
+    if (page.control->digests)
+        metrics_emit(out, NULL, (double)digests_other(page.control->digests));
+}
+
+static const struct {
+    enum metrics_scraped id;
+    void (*emit)(struct metrics_out *, void *arg);
+} rows[] = {
+    {MS_READY, emit_ready},
+    {MS_UPSTREAM_UP, emit_upstreams},
+    {MS_DIGESTS, emit_digests},
+    {MS_DIGESTS_OTHER, emit_digests_other},
+};
+enum { N_ROWS = sizeof rows / sizeof *rows };
+
 /* ---- one value a model; NAN: it has none ---- */
 
 static double target_p50(const struct conf_model *m)
@@ -107,16 +131,16 @@ void page_open(const struct worker *control, const struct tune *tune,
     page.control = control;
     page.tune = tune;
     page.ready = ready;
-    metrics_scrape(MS_READY, emit_ready, NULL);
-    metrics_scrape(MS_UPSTREAM_UP, emit_upstreams, NULL);
+    for (unsigned i = 0; i < N_ROWS; i++)
+        metrics_scrape(rows[i].id, rows[i].emit, NULL);
     for (unsigned i = 0; i < N_MODEL_ROWS; i++)
         metrics_scrape(model_rows[i].id, emit_models, (void *)&model_rows[i]);
 }
 
 void page_close(void)
 {
-    metrics_scrape(MS_READY, NULL, NULL);
-    metrics_scrape(MS_UPSTREAM_UP, NULL, NULL);
+    for (unsigned i = 0; i < N_ROWS; i++)
+        metrics_scrape(rows[i].id, NULL, NULL);
     for (unsigned i = 0; i < N_MODEL_ROWS; i++)
         metrics_scrape(model_rows[i].id, NULL, NULL);
 }

@@ -124,6 +124,7 @@ def test_what_finds_no_room_is_one_row(start: Callable[..., Api]) -> None:
     doc = stats(q, asked=8)
     assert {row["collection"] for row in doc["queries"]} == {"a", "b"} and doc["rows"] == doc["rows_limit"] == 2
     assert doc["other"]["count"] == 4 and doc["other"]["hits"] == 2
+    assert (q.metric("optimization_query_digests"), q.metric("optimization_query_digests_other_total")) == (2, 4)
     q.reload(quiver={"state_dir": str(q.folder), "queries": {"digests": 3}})
     wait_until(lambda: stats(q)["rows_limit"] == 3, 5, "the new table")
     assert stats(q)["queries"] == [] and stats(q)["other"]["count"] == 0
