@@ -131,7 +131,7 @@ answers() {
 start_redis() {
     mkdir -p "$home/redis"
     begin redis "$home/redis.log" redis-server --port "$redis_port" --bind 127.0.0.1 --save "" \
-        --appendonly no --dir "$home/redis" --maxmemory 256mb --maxmemory-policy noeviction --daemonize no
+        --appendonly no --dir "$home/redis" --maxmemory 256mb --maxmemory-policy volatile-lru --daemonize no
 }
 
 start_engine() {

@@ -113,6 +113,38 @@ def test_requests_are_counted_by_model_operation_and_status(fake: FakeQdrant, st
     wait_until(lambda: q.metric("model_request_duration_seconds_count", model="m") == 4, 5, "it is timed")
 
 
+def test_each_upstream_server_shows_once_and_whether_connecting_works(fake: FakeQdrant, start) -> None:
+    dead = f"http://127.0.0.1:{free_port()}"
+    groups = {"default": [fake.url], "second": [fake.url, dead]}
+    q = start(quiver={"upstreams": groups}, optimizations={"m": {"upstream": "second"}})
+
+    def servers() -> list[tuple[str, float]]:
+        return sorted((labels["upstream"], v) for n, labels, v in q.metrics() if n == "quiver_upstream_up")
+
+    wait_until(lambda: servers() == sorted([(fake.url, 1), (dead, 0)]), 10, "one is there, one is not")
+    q.reload(quiver={"upstreams": {"default": [fake.url]}}, optimizations={"m": {"collections": ["m"]}})
+    wait_until(lambda: servers() == [(fake.url, 1)], 5, "who is not named any more is gone")
+    fake.stop()
+    wait_until(lambda: servers() == [(fake.url, 0)], 15, "it is away")
+    wait_until(lambda: q.metric("quiver_ready") == 0, 15, "not ready without it")
+
+
+def test_limits_and_targets_of_models_are_on_the_page(fake: FakeQdrant, start) -> None:
+    target = {"p50": "8ms", "ops": 1200, "hit_rate": 0.85}
+    q = start(
+        quiver={"upstreams": {"default": [fake.url], "two": [fake.url, "http://127.0.0.1:9"]}},
+        optimizations={"m": {"upstream": "two"}, "n": {}},
+        tuning={"m": {"connections": 7, "target": target}},
+    )
+    assert q.metric("model_pool_limit", model="m") == 14 and q.metric("model_pool_limit", model="n") == 32
+    shown = {(n, labels["model"]): v for n, labels, v in q.metrics() if n.startswith("model_target_")}
+    assert shown == {
+        ("model_target_p50_seconds", "m"): 0.008,
+        ("model_target_ops", "m"): 1200,
+        ("model_target_hit_rate", "m"): 0.85,
+    }
+
+
 def test_histograms_are_cumulative(quiver: Quiver) -> None:
     for _ in range(5):
         quiver.post(SEARCH, b"{}")

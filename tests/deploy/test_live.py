@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Iterator
 
 import pytest
-from deploylib import Prometheus, alerts, compose, dashboard, metrics_of, queries
+from deploylib import RANGE, Prometheus, alerts, compose, dashboard, metrics_of, queries
 from lib import Engine, Quiver, Redis, request, wait_until
 
 TOKEN = "read-token-of-this-test"
@@ -73,6 +73,10 @@ class Live:
         self.traffic.start()
         self.prometheus = Prometheus(folder, f"127.0.0.1:{self.quiver.api}", folder / "token")
 
+    def has_seen_traffic(self) -> bool:
+        rates = self.prometheus.query(f"rate(model_requests_total{{status='404'}}[{RANGE}]) > 0")
+        return bool(rates and self.prometheus.query("optimization_drift > 0"))
+
     def page(self, token: str = TOKEN) -> Any:
         return request(self.quiver.api, "GET", "/metrics", None, {"Authorization": f"Bearer {token}"})
 
@@ -89,6 +93,7 @@ def live(binary: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live
     engine = Engine(tmp_path_factory.mktemp("engine"))
     with Redis() as redis:
         running = Live(engine, redis, tmp_path_factory.mktemp("prometheus"))
+        wait_until(running.has_seen_traffic, 20, "Prometheus has scraped traffic and drift")
         yield running
         running.stop()
     if engine.process.poll() is None:

@@ -351,6 +351,11 @@ static void enforcing_gives_up_what_never_sticks(void **state)
         cJSON_Delete(whole);
     }
     assert_int_equal(gave_up, 1);
+    unsigned n_drift_now, n_given_up;
+    assert_true(tune_drift(stage.tune, "one", &n_drift_now, &n_given_up));
+    assert_int_equal(n_drift_now, 1);
+    assert_int_equal(n_given_up, 1);
+    assert_false(tune_drift(stage.tune, "two", &n_drift_now, &n_given_up));
     int n = fake_patches();
     assert_int_equal(n, 3);
     turn_for(600 * MSEC);
