@@ -33,7 +33,8 @@
  * forget in ms, a fresh token, whether it is to become the one of everything, members that should be there.
  * join: the first one of a roster waits one lease before anybody answers, so that others who lost their place
  * can come back. If it was a member before, it knows them: they hold the rest up until they come or are
- * forgotten, and it waits for those only that came since it last heard. solo: there should be nobody else;
+ * forgotten, and it waits for those only that came since it last heard. Until when is a value, not a time to live: a full Redis may evict
+ * what has one (volatile-*). solo: there should be nobody else;
  * who is, crashed. Who is forgotten may have had something to tell: everything is new then. What a full Redis
  * refuses comes first, so that it changes nothing.
  * Answer: whether done (0: no such member), the time, alive, how many were forgotten, members. */
@@ -59,7 +60,7 @@ static const char lease_script[] =
     "  redis.call('SET', KEYS[3], held .. ARGV[6])\n"
     "end\n"
     "if what == 'join' and n == 0 then\n"
-    "  redis.call('SET', KEYS[5], '1', 'PX', #ARGV > 7 and lease / 2 or lease)\n"
+    "  redis.call('SET', KEYS[5], now + (#ARGV > 7 and lease / 2 or lease))\n"
     "end\n"
     "if what ~= 'leave' and (not mine or last > tonumber(mine)) then\n"
     "  redis.call('ZADD', roster, last, id)\n"
@@ -76,7 +77,8 @@ static const char lease_script[] =
     "local most = redis.call('ZRANGE', roster, -1, -1, 'WITHSCORES')\n"
     "local ends = first[2] and tonumber(first[2]) or 0\n"
     "local alive = 0\n"
-    "if ends > now and tonumber(most[2]) <= now + lease + 20 and redis.call('EXISTS', KEYS[5]) == 0 then\n"
+    "local settled = tonumber(redis.call('GET', KEYS[5]) or 0) <= now\n"
+    "if ends > now and tonumber(most[2]) <= now + lease + 20 and settled then\n"
     "  redis.call('SET', KEYS[2], '1')\n"
     "  redis.call('PEXPIREAT', KEYS[2], ends)\n"
     "  alive = 1\n"
