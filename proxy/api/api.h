@@ -3,6 +3,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stdio.h>
 
 #include "base/err.h"
 #include "base/str.h"
@@ -10,6 +11,7 @@
 struct event_base;
 struct api;
 struct api_tuning;
+struct conf;
 struct worker;
 
 struct api_hooks {
@@ -17,6 +19,8 @@ struct api_hooks {
      * call). NULL: always. */
     bool (*ready)(struct str *why, void *arg);
     void *arg;
+    /* Writes a configuration as YAML, without secrets; NULL: not available. */
+    void (*dump)(const struct conf *, FILE *out, void *arg);
     /* Sets a switch of a model (a key of its settings) until the process ends and has the configuration made anew; NULL: not available. */
     void (*set_switch)(const char *model, const char *key, const char *value, void *arg);
     /* Has queries counted anew (engine/digest.h); NULL: not available. */

@@ -3,6 +3,7 @@
 #include "api/models.h"
 #include "api/purge.h"
 #include "api/search.h"
+#include "api/switches.h"
 #include "api/tuning.h"
 #include "base/ensure.h"
 
@@ -345,7 +346,9 @@ static void resolve_status(struct gql_root *root)
     const struct conf_model *model;
     if (!t || !model_of(root, "model", &model))
         return;
-    struct node *models = node_get(tree_of(a, t->status(t->arg, model ? model->name : NULL)), STR("models"));
+    struct cJSON *doc = t->status(t->arg, model ? model->name : NULL);
+    switches_into_status(call_of(root)->conf, doc);
+    struct node *models = node_get(tree_of(a, doc), STR("models"));
     if (!models)
         models = node_list(a);
     camel_list(a, models);
@@ -410,6 +413,53 @@ static void resolve_rollback(struct gql_root *root)
     resolve_deed(root, t, begun, id, busy, &err);
 }
 
+struct field_switches {
+    struct switching switching;
+    struct gql_root *root;
+};
+
+static void switched(struct switching *s, bool taken)
+{
+    struct field_switches *f = (struct field_switches *)s;
+    struct arena *a = &call_of(f->root)->arena;
+    const struct conf_model *model = conf_model_named(s->worker->snapshot->conf, str_of(s->model));
+    struct node *out = NULL;
+    if (taken) {
+        out = camel_object(a, tree_of(a, switches_doc(model)));
+        node_add(out, STR("model"), node_text(a, str_of(s->model)));
+    } else {
+        gql_root_error(f->root, 503, "the switch could not take effect: the configuration does not load, see quiver's log");
+    }
+    gql_resolved(f->root, out);
+}
+
+static void stop_switching(struct gql_root *root)
+{
+    struct field_switches *f = root->work;
+    switching_stop(&f->switching);
+}
+
+static void resolve_switches(struct gql_root *root)
+{
+    struct call *call = call_of(root);
+    const struct conf_model *model;
+    struct switch_values values;
+    struct err err;
+    if (!model_of(root, "model", &model))
+        return;
+    struct field_switches *f = arena_zalloc(&call->arena, sizeof *f);
+    f->root = root;
+    f->switching.done = switched;
+    bool read = switches_read(root->args, true, &values, &err);
+    if (read && switching_start(&f->switching, call->api, model->name, &values)) {
+        root->work = f;
+        root->stop = stop_switching;
+        return;
+    }
+    gql_root_error(root, read ? 503 : 400, "%s", read ? "switches are not available" : err.text);
+    gql_resolved(root, NULL);
+}
+
 /* ---- what every operation has ---- */
 
 static void resolve_typename(struct gql_root *root)
@@ -442,6 +492,7 @@ static const struct {
     {"purgeCache", resolve_purge},
     {"applyOptimizations", resolve_apply},
     {"rollbackOptimizations", resolve_rollback},
+    {"setSwitches", resolve_switches},
     {"__typename", resolve_typename},
     {"__schema", resolve_schema},
     {"__type", resolve_type},

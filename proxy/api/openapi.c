@@ -64,10 +64,11 @@ static const struct {
      "\"additionalProperties\":false}"},
     {"Switches",
      "{\"type\":\"object\",\"minProperties\":1,\"properties\":{\"cache\":{\"type\":\"boolean\"},\"coalesce\":{\"type\":\"boolean\"},"
-     "\"rewrite\":{\"type\":\"boolean\"},\"enforce\":{\"enum\":[\"off\",\"observe\",\"enforce\"]}},\"additionalProperties\":false}"},
+     "\"rewrite\":{\"type\":\"boolean\"},\"enforce\":{\"enum\":[\"off\",\"observe\",\"enforce\"]},"
+     "\"memory_policy\":{\"enum\":[\"warn\",\"refuse\",\"off\"]}},\"additionalProperties\":false}"},
     {"Switched",
-     "{\"type\":\"object\",\"required\":[\"model\",\"set\"],\"properties\":{\"model\":{\"type\":\"string\"},\"set\":{\"$ref\":"
-     "\"#/components/schemas/Switches\"}}}"},
+     "{\"type\":\"object\",\"required\":[\"model\",\"switches\"],\"properties\":{\"model\":{\"type\":\"string\"},\"set\":{\"$ref\":"
+     "\"#/components/schemas/Switches\"},\"switches\":{\"$ref\":\"#/components/schemas/Switches\"}}}"},
     {"PurgeWhat",
      "{\"type\":\"object\",\"description\":\"Everything when nothing is named.\",\"properties\":{\"model\":{\"type\":\"string\"},"
      "\"collection\":{\"type\":\"string\"}},\"additionalProperties\":false}"},

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "api/routes.h"
+#include "api/switches.h"
 #include "api/tuning.h"
 
 enum { NAMED_MAX = CONF_MODELS_MAX };
@@ -215,7 +216,9 @@ void api_status(struct call *call)
         return;
     if (named.n > 1)
         return call_error(call, 400, "model: found %u models, expected one, or none for all", named.n);
-    call_reply_doc(call, 200, t->status(t->arg, named.n ? named.name[0] : NULL));
+    cJSON *doc = t->status(t->arg, named.n ? named.name[0] : NULL);
+    switches_into_status(call->conf, doc);
+    call_reply_doc(call, 200, doc);
 }
 
 /* ---- deeds ---- */

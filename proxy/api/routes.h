@@ -57,5 +57,7 @@ void api_job(struct call *);
 void api_purge(struct call *);            /* purge.c */
 void api_purge_any(struct call *);
 void api_switches(struct call *);         /* switches.c */
+void api_switches_get(struct call *);
+void api_config(struct call *);
 void api_graphql_get(struct call *);      /* graphql.c */
 void api_graphql_post(struct call *);

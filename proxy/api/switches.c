@@ -1,100 +1,231 @@
-/* switches.c - POST /api/v1/models/{model}/optimizations: what can be turned on and off for a model while quiver runs. A switch is a setting
- * that wins over files and environment until the process ends; it takes effect with a configuration of its own, as a reload does. */
+/* switches.c - POST and GET /api/v1/models/{model}/optimizations, and GET /api/v1/config: the configuration in use, switches included. */
+#include "api/switches.h"
+
+#include <cjson/cJSON.h>
+#include <stdlib.h>
+#include <string.h>
+
 #include "api/routes.h"
+#include "conf/tables.h"
+#include "engine/plugin.h"
 
 #define SWITCH_WAIT (3 * SEC)
 #define SWITCH_LOOK (5 * MSEC)
 
-static const struct {
-    const char *key;
-    bool is_bool;
-} switches[] = {{"cache", true}, {"coalesce", true}, {"rewrite", true}, {"enforce", false}};
-enum { N_SWITCHES = sizeof switches / sizeof *switches };
+static const char *const modes[] = {"off", "observe", "enforce", NULL};
+static const char *const policies[] = {"warn", "refuse", "off", NULL};
 
-struct switch_call {
-    struct call *call;
-    struct timer timer;
-    unsigned generation;
-    uint64_t until;
-    struct node *set;
+static const struct {
+    const char *key, *graphql;
+    const char *const *words; /* NULL: true or false */
+    const char *expected;
+} switches[N_SWITCHES] = {
+    {"cache", "cache", NULL, "true or false"},
+    {"coalesce", "coalesce", NULL, "true or false"},
+    {"rewrite", "rewrite", NULL, "true or false"},
+    {"enforce", "enforce", modes, "\"off\", \"observe\" or \"enforce\""},
+    {"memory_policy", "memoryPolicy", policies, "\"warn\", \"refuse\" or \"off\""},
 };
 
-static const char *value_of(struct call *call, unsigned i, const struct node *node)
+/* ---- reading ---- */
+
+static const char *word_of(unsigned i, const struct node *node)
 {
-    static const char *const modes[] = {"off", "observe", "enforce"};
-    if (switches[i].is_bool && (node->kind == NODE_TRUE || node->kind == NODE_FALSE))
+    if (!switches[i].words && (node->kind == NODE_TRUE || node->kind == NODE_FALSE))
         return node->kind == NODE_TRUE ? "true" : "false";
-    for (unsigned k = 0; !switches[i].is_bool && node->kind == NODE_STRING && k < 3; k++)
-        if (str_eq(node->text, str_of(modes[k])))
-            return modes[k];
-    call_error(call, 400, "line %u, column %u: %s is %s, expected %s", node->line, node->column, switches[i].key, node_kind_name(node->kind),
-               switches[i].is_bool ? "true or false" : "\"off\", \"observe\" or \"enforce\"");
+    for (const char *const *w = switches[i].words; w && *w && node->kind == NODE_STRING; w++)
+        if (str_eq(node->text, str_of(*w)))
+            return *w;
     return NULL;
 }
 
-static void stop(struct call *call)
+bool switches_read(const struct node *object, bool graphql, struct switch_values *out, struct err *err)
 {
-    struct switch_call *sc = call->work;
-    timer_fini(&sc->timer);
+    *out = (struct switch_values){.n = 0};
+    for (const struct node *m = object ? object->first : NULL; m; m = m->next) {
+        unsigned i = 0;
+        while (i < N_SWITCHES && !str_eq(m->key, str_of(graphql ? switches[i].graphql : switches[i].key)))
+            i++;
+        if (i == N_SWITCHES && graphql)
+            continue; /* the schema knows no others than the model's name */
+        if (i == N_SWITCHES)
+            return err_set(err, "line %u, column %u: found \"%.*s\", expected cache, coalesce, rewrite, enforce or memory_policy", m->line,
+                           m->column, (int)(m->key.n < 60 ? m->key.n : 60), m->key.p);
+        if (m->kind == NODE_NULL)
+            continue;
+        out->word[i] = word_of(i, m);
+        out->n++;
+        if (!out->word[i])
+            return err_set(err, "line %u, column %u: %s is %s, expected %s", m->line, m->column, switches[i].key,
+                           m->kind == NODE_STRING ? "another word" : node_kind_name(m->kind), switches[i].expected);
+    }
+    return out->n || err_set(err, "expected an object with one or more of cache, coalesce, rewrite (true or false), enforce (\"off\", "
+                             "\"observe\", \"enforce\") and memory_policy (\"warn\", \"refuse\", \"off\")");
+}
+
+/* ---- what is in use ---- */
+
+static const char *in_table(struct arena *a, const struct opt_table *table, const void *filled, const char *key)
+{
+    for (size_t i = 0; i < table->n_opts; i++)
+        if (strcmp(table->opts[i].key, key) == 0)
+            return arena_printf(a, "%.*s", STR_ARG(str_trim(opt_print(a, &table->opts[i], filled), "\""))).p;
+    return NULL;
+}
+
+/* As it would stand in a file; NULL: no table has that key. */
+static const char *in_use(struct arena *a, const struct conf_model *model, const char *key)
+{
+    const char *word = in_table(a, &conf_model_table, &model->base, key);
+    for (unsigned i = 0; !word && i < chain.n_model_tables; i++)
+        word = in_table(a, chain.model_table[i], model->part[i], key);
+    return word;
+}
+
+struct cJSON *switches_doc(const struct conf_model *model)
+{
+    struct arena a;
+    cJSON *out = cJSON_CreateObject();
+    arena_init(&a, NULL, 0);
+    for (unsigned i = 0; i < N_SWITCHES; i++) {
+        const char *word = in_use(&a, model, switches[i].key);
+        if (word && !switches[i].words)
+            cJSON_AddBoolToObject(out, switches[i].key, strcmp(word, "true") == 0);
+        else if (word)
+            cJSON_AddStringToObject(out, switches[i].key, word);
+    }
+    arena_fini(&a);
+    return out;
+}
+
+void switches_into_status(const struct conf *conf, cJSON *status)
+{
+    cJSON *one;
+    cJSON_ArrayForEach(one, cJSON_GetObjectItemCaseSensitive(status, "models")) {
+        const char *name = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(one, "model"));
+        const struct conf_model *model = name ? conf_model_named(conf, str_of(name)) : NULL;
+        if (model)
+            cJSON_AddItemToObject(one, "switches", switches_doc(model));
+    }
+}
+
+/* ---- switching ---- */
+
+static bool is_taken(const struct switching *s)
+{
+    const struct conf_model *model = conf_model_named(s->worker->snapshot->conf, str_of(s->model));
+    struct arena a;
+    bool same = model != NULL;
+    arena_init(&a, NULL, 0);
+    for (unsigned i = 0; same && i < N_SWITCHES; i++) {
+        const char *word = s->values.word[i] ? in_use(&a, model, switches[i].key) : NULL;
+        same = !s->values.word[i] || !word || strcmp(word, s->values.word[i]) == 0;
+    }
+    arena_fini(&a);
+    return same;
 }
 
 static void look(void *arg)
 {
-    struct switch_call *sc = arg;
-    struct call *call = sc->call;
-    struct worker *w = call->api->hooks.worker;
-    if (w->snapshot->conf->generation == sc->generation && w->loop.now < sc->until) {
-        timer_set(&sc->timer, w->loop.now + SWITCH_LOOK);
+    struct switching *s = arg;
+    bool taken = is_taken(s);
+    if (!taken && s->worker->loop.now < s->until) {
+        timer_set(&s->timer, s->worker->loop.now + SWITCH_LOOK);
         return;
     }
-    bool taken = w->snapshot->conf->generation != sc->generation;
-    timer_fini(&sc->timer);
-    if (!taken) {
-        call_error(call, 503, "the switch could not take effect: the configuration does not load, see quiver's log");
-        return;
-    }
+    timer_fini(&s->timer);
+    s->done(s, taken);
+}
+
+bool switching_start(struct switching *s, struct api *api, const char *model, const struct switch_values *values)
+{
+    if (!api->hooks.set_switch)
+        return false;
+    s->worker = api->hooks.worker;
+    s->model = model;
+    s->values = *values;
+    s->until = s->worker->loop.now + SWITCH_WAIT;
+    timer_init(&s->timer, &s->worker->loop, look, s);
+    for (unsigned i = 0; i < N_SWITCHES; i++)
+        if (values->word[i])
+            api->hooks.set_switch(model, switches[i].key, values->word[i], api->hooks.arg);
+    timer_set(&s->timer, s->worker->loop.now + SWITCH_LOOK);
+    return true;
+}
+
+void switching_stop(struct switching *s)
+{
+    timer_fini(&s->timer);
+}
+
+/* ---- the calls ---- */
+
+struct switch_call {
+    struct switching switching;
+    struct call *call;
+    struct node *set;
+};
+
+static void stop(struct call *call)
+{
+    struct switch_call *sc = call->work;
+    switching_stop(&sc->switching);
+}
+
+static void reply_switches(struct call *call, const struct conf_model *model, struct node *set)
+{
     struct node *out = node_object(&call->arena);
-    node_add(out, STR("model"), node_text(&call->arena, str_of(call->model->name)));
-    node_add(out, STR("set"), sc->set);
+    node_add(out, STR("model"), node_text(&call->arena, str_of(model->name)));
+    if (set)
+        node_add(out, STR("set"), set);
+    node_add(out, STR("switches"), node_doc(&call->arena, switches_doc(model)));
     call_reply_node(call, 200, out, STR_NONE);
+}
+
+static void switched(struct switching *s, bool taken)
+{
+    struct switch_call *sc = (struct switch_call *)s;
+    const struct conf_model *model = conf_model_named(s->worker->snapshot->conf, str_of(s->model));
+    if (taken)
+        reply_switches(sc->call, model, sc->set);
+    else
+        call_error(sc->call, 503, "the switch could not take effect: the configuration does not load, see quiver's log");
 }
 
 void api_switches(struct call *call)
 {
-    const char *value[N_SWITCHES] = {NULL};
+    struct switch_values values;
+    struct err err;
     bool bad = false;
-    unsigned n = 0;
     struct node *body = call_body(call, &bad);
     if (bad)
         return;
-    for (unsigned i = 0; i < N_SWITCHES; i++) {
-        const struct node *node = node_get(body, str_of(switches[i].key));
-        if (!node)
-            continue;
-        value[i] = value_of(call, i, node);
-        if (!value[i])
-            return;
-        n++;
-    }
-    if (!n || n != body->n) {
-        call_error(call, 400, "expected an object with one or more of cache, coalesce, rewrite (true or false) and enforce "
-                   "(\"off\", \"observe\", \"enforce\")");
-        return;
-    }
-    if (!call->api->hooks.set_switch) {
-        call_error(call, 503, "switches are not available");
-        return;
-    }
+    if (!switches_read(body, false, &values, &err))
+        return call_error(call, 400, "%s", err.text);
     struct switch_call *sc = arena_zalloc(&call->arena, sizeof *sc);
     sc->call = call;
-    sc->generation = call->api->hooks.worker->snapshot->conf->generation;
-    sc->until = call->api->hooks.worker->loop.now + SWITCH_WAIT;
     sc->set = body;
+    sc->switching.done = switched;
+    if (!switching_start(&sc->switching, call->api, call->model->name, &values))
+        return call_error(call, 503, "switches are not available");
     call->work = sc;
     call->abandon = stop;
-    timer_init(&sc->timer, &call->api->hooks.worker->loop, look, sc);
-    for (unsigned i = 0; i < N_SWITCHES; i++)
-        if (value[i])
-            call->api->hooks.set_switch(call->model->name, switches[i].key, value[i], call->api->hooks.arg);
-    timer_set(&sc->timer, call->api->hooks.worker->loop.now + SWITCH_LOOK);
+}
+
+void api_switches_get(struct call *call)
+{
+    reply_switches(call, call->model, NULL);
+}
+
+void api_config(struct call *call)
+{
+    char *text = NULL;
+    size_t n = 0;
+    FILE *out = call->api->hooks.dump ? open_memstream(&text, &n) : NULL;
+    if (!out)
+        return call_error(call, 503, "the configuration cannot be shown");
+    call->api->hooks.dump(call->conf, out, call->api->hooks.arg);
+    fclose(out);
+    call_reply(call, 200, "application/yaml", (struct str){text, n}, STR_NONE);
+    free(text);
 }

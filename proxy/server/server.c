@@ -272,6 +272,12 @@ static void emit_memory(struct metrics_out *out, void *arg)
             metrics_emit(out, f->collection[i].name.p, (double)f->collection[i].memory.good);
 }
 
+static void dump(const struct conf *conf, FILE *out, void *arg)
+{
+    (void)arg;
+    conf_dump(conf, &server.sources, out);
+}
+
 /* Order to the control thread: serve on these sockets from now on, and on no others. */
 struct api_order {
     struct letter letter;
@@ -311,7 +317,7 @@ static void drop_letter(struct letter *letter)
 static void open_api(struct letter *letter)
 {
     struct api_order *o = (struct api_order *)letter;
-    struct api_hooks hooks = {.ready = ready, .worker = &server.control->worker, .tuning = &server.tuning, .set_switch = set_switch,
+    struct api_hooks hooks = {.ready = ready, .worker = &server.control->worker, .tuning = &server.tuning, .set_switch = set_switch, .dump = dump,
                               .reset_queries = reset_queries};
     struct err err;
     if (server.api)

@@ -1,8 +1,9 @@
 """What operators turn on and off for one model while quiver runs."""
 
 import json
+import subprocess
 
-from lib import FakeQdrant, Quiver, wait_until
+from lib import FakeQdrant, Quiver, quiver_binary, request, wait_until
 
 SEARCH = "/collections/mixtral/points/search"
 BODY = {"vector": [0.1, 0.2], "limit": 3}
@@ -49,12 +50,80 @@ def test_a_switch_survives_a_reload_and_ends_with_the_process(fake: FakeQdrant, 
     hits(again)
 
 
+def test_what_is_switched_is_in_the_effective_configuration_and_the_status(fake: FakeQdrant, start) -> None:
+    q = start(fake.url, optimizations=MODELS, tuning={"mixtral": {"enforce": "observe"}})
+    normal = {"cache": True, "coalesce": True, "rewrite": True, "enforce": "observe", "memory_policy": "warn"}
+    path = "/api/v1/models/mixtral/optimizations"
+    assert q.control("GET", path).json() == {"model": "mixtral", "switches": normal}
+    wish = {"cache": False, "coalesce": False, "rewrite": False, "enforce": "off", "memory_policy": "refuse"}
+    assert switch(q, **wish).json() == {"model": "mixtral", "set": wish, "switches": wish}
+
+    def shown() -> None:
+        assert q.control("GET", path).json()["switches"] == wish
+        models = q.control("GET", "/api/v1/optimizations/status").json()["models"]
+        by_name = {m["model"]: m for m in models}
+        assert by_name["mixtral"]["switches"] == wish and by_name["mixtral"]["mode"] == "off"
+        assert by_name["hermes"]["switches"] == normal
+
+    shown()
+    text = q.control("GET", "/api/v1/config").body.decode()
+    assert "memory_policy: " in text and "coalesce: false" in text
+    q.reload(optimizations=MODELS)
+    shown()
+    written = q.folder / "as-it-is.yaml"  # it may be written to a file and used
+    written.write_text(text)
+    check = subprocess.run([quiver_binary(), "-c", written, "-t"], capture_output=True, text=True)
+    assert check.returncode == 0, check.stderr
+
+
+def test_switches_win_over_the_environment(fake: FakeQdrant, start) -> None:
+    q = start(fake.url, optimizations=MODELS, env={"MODEL_CACHE_MIXTRAL": "false"})
+    assert word(q) == ""
+    assert switch(q, cache=True).status == 200
+    hits(q)
+
+
+def test_one_after_the_other_adds_up(fake: FakeQdrant, start) -> None:
+    q = start(fake.url, optimizations=MODELS)
+    assert switch(q, cache=False).json()["switches"]["rewrite"] is True
+    assert switch(q, rewrite=False).json()["switches"]["cache"] is False
+    assert switch(q, cache=True, rewrite=None).json()["switches"]["rewrite"] is False
+
+
+def test_a_mutation_of_graphql_switches_too(fake: FakeQdrant, start) -> None:
+    q = start(fake.url, optimizations=MODELS)
+
+    def mutate(arguments: str) -> dict:
+        query = f"mutation{{setSwitches({arguments}){{model cache enforce memoryPolicy}}}}"
+        head = {"Host": "localhost", "Content-Type": "application/json"}
+        return request(q.api, "POST", "/graphql", json.dumps({"query": query}).encode(), head).json()
+
+    assert mutate('model:"mixtral",cache:false,memoryPolicy:"off"')["data"]["setSwitches"] == {
+        "model": "mixtral",
+        "cache": False,
+        "enforce": "observe",
+        "memoryPolicy": "off",
+    }
+    assert word(q) == ""
+    assert "refuse" in mutate('model:"mixtral",memoryPolicy:"no"')["errors"][0]["message"]
+    assert "mixtral" in mutate('model:"mistral",cache:true')["errors"][0]["message"]
+
+
+def test_a_configuration_that_does_not_load_is_said(fake: FakeQdrant, start) -> None:
+    q = start(fake.url, optimizations=MODELS)
+    q.write("quiver.yaml", "nonsense: 1\n")
+    r = switch(q, cache=False)
+    assert r.status == 503 and "does not load" in r.json()["status"]["error"]
+
+
 def test_bad_switches_are_told_what_would_be_right(fake: FakeQdrant, start) -> None:
     q = start(fake.url, optimizations=MODELS)
     for what, expected in (
         ({}, "expected an object"),
         ({"cache": "no"}, "expected true or false"),
-        ({"cachet": True}, "expected an object"),
+        ({"cachet": True}, "expected cache, coalesce"),
+        ({"memory_policy": "no"}, '"refuse"'),
+        ({"cache": None}, "expected an object"),
         ({"enforce": True}, "observe"),
     ):
         r = switch(q, **what)
