@@ -4,7 +4,7 @@ from typing import Any, Callable
 
 import pytest
 from apilib import Api
-from lib import FakeQdrant
+from lib import FakeQdrant, wait_until
 
 jsonschema = pytest.importorskip("jsonschema")
 V1 = "/api/v1"
@@ -62,7 +62,8 @@ def test_answers_to_searches_and_changes_are_as_described(api: Api) -> None:
 def test_queries_are_described_to_the_last_member(api: Api) -> None:
     check = checker(api)
     api.post("/collections/hermes/points/search", {"vector": [1] * 16, "limit": 1})
-    doc = api.ask("GET", f"{V1}/optimizations/queries/stats").json()
+    stats = f"{V1}/optimizations/queries/stats"
+    doc = wait_until(lambda: (d := api.ask("GET", stats).json())["queries"] and d, 5, "it is counted")
     schemas = check.doc["components"]["schemas"]  # type: ignore[attr-defined]
     figures = set(schemas["QueryFigures"]["properties"])
     assert set(doc) == set(schemas["Queries"]["properties"]) and set(doc["other"]) == figures
