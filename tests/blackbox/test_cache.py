@@ -305,6 +305,65 @@ def test_a_finished_write_ends_what_was_cached_and_caching_goes_on(
     cached(q)  # long before a hold would end
 
 
+BODY_OF_A_WRITE = b'{"points":[{"id":1,"vector":[0.1]}]}'
+FRAMED_WRITES = [
+    ("in chunks", "/collections/mine/points?wait=true", "Transfer-Encoding: chunked", b"%x\r\n%s\r\n0\r\n\r\n" % (len(BODY_OF_A_WRITE), BODY_OF_A_WRITE)),
+    ("after a 100", "/collections/mine/points?wait=true", f"Expect: 100-continue\r\nContent-Length: {len(BODY_OF_A_WRITE)}", BODY_OF_A_WRITE),
+    ("in HTTP/1.0", "/collections/mine/points?wait=true", f"Content-Length: {len(BODY_OF_A_WRITE)}", BODY_OF_A_WRITE),
+    ("with percent signs", "/c%6Fllections/%6Dine/points?wait=true", f"Content-Length: {len(BODY_OF_A_WRITE)}", BODY_OF_A_WRITE),
+    ("with more slashes", "//collections///mine/points/?wait=true", f"Content-Length: {len(BODY_OF_A_WRITE)}", BODY_OF_A_WRITE),
+    ("without a body", "/collections/mine/points?wait=true", "Content-Length: 0", b""),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name, target, framing, body", FRAMED_WRITES, ids=[row[0] for row in FRAMED_WRITES])
+def test_a_write_is_one_however_it_is_sent(
+    q: Quiver, fake: FakeQdrant, name: str, target: str, framing: str, body: bytes
+) -> None:
+    cached(q)
+    old = served(q).json()["result"]
+    version = "1.0" if "1.0" in name else "1.1"
+    with q.conn() as c:
+        c.send(f"PUT {target} HTTP/{version}\r\nHost: q\r\n{framing}\r\n\r\n".encode() + body)
+        c.read()
+    fresh = served(q)
+    assert not fresh.hit and fresh.json()["result"] != old
+
+
+def test_a_read_behind_a_write_on_the_same_connection_sees_it(q: Quiver) -> None:
+    cached(q)
+    old = served(q).json()["result"]
+    search = json.dumps(BODY).encode()
+    with q.conn() as c:
+        c.send(
+            head_of("PUT", "/collections/mine/points?wait=true", {"Content-Length": "2"}) + b"{}"
+            + head_of("POST", SEARCH, {"Content-Length": str(len(search))}) + search
+        )  # fmt: skip
+        assert c.read().status == 200
+        assert c.read().json()["result"] != old
+
+
+@pytest.mark.parametrize("how", ["model", "process"])
+def test_a_write_counts_while_the_cache_is_switched_off_for_a_time(fake: FakeQdrant, start, how: str) -> None:
+    q = start(fake.url, optimizations={"mine": {"collections": ["mine"]}})
+
+    def switch(on: bool) -> None:
+        if how == "process":
+            q.reload(quiver={"cache": {"enabled": on}})
+            return
+        body = json.dumps({"cache": on}).encode()
+        assert q.control("POST", "/api/v1/models/mine/optimizations", body).status == 200
+
+    cached(q)
+    old = served(q).json()["result"]
+    switch(False)
+    wait_until(lambda: not served(q).hit, 5, "the cache is off")
+    assert q.ask("PUT", "/collections/mine/points?wait=true", b"{}").status == 200
+    switch(True)
+    wait_until(lambda: served(q).hit, 5, "the cache is on")
+    assert served(q).json()["result"] != old
+
+
 def test_another_collections_write_changes_nothing(q: Quiver) -> None:
     cached(q)
     assert q.ask("PUT", "/collections/other/points?wait=true", b"{}").status == 200
