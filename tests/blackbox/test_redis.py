@@ -1,10 +1,11 @@
 """The second store: shared between quivers, and never in the way when it is slow, stopped or gone."""
 
+import re
 import threading
 import time
 
 import pytest
-from lib import FakeQdrant, Quiver, Redis, wait_until
+from lib import ROOT, FakeQdrant, Quiver, Redis, wait_until
 
 SEARCH = "/collections/mine/points/search"
 FAST = {"coherence": {"quarantine": "500ms"}}
@@ -90,6 +91,26 @@ def test_a_second_quiver_answers_from_redis(fake: FakeQdrant, start, how: str) -
         wait_until(lambda: from_cache(second, next(fresh)), 5, "the second quiver finds one", every=0.1)
         wait_until(lambda: second.metric("cache_hits_total", store="redis") >= 1, 5, "the hit is counted")
         assert "pa:ss" not in first.stderr and "pa%3Ass" not in first.stderr
+
+
+def test_the_rights_that_the_readme_names_are_enough(fake: FakeQdrant, start, redis: Redis) -> None:
+    text = (ROOT / "plugins" / "cache" / "README.md").read_text()
+    rule = re.search(r"`ACL (SETUSER quiver on [^`]+)`", text)[1].replace("PASSWORD", "few").split()  # type: ignore[index]
+    redis.command("ACL", *rule)
+    url = f"redis://quiver:few@127.0.0.1:{redis.port}/0"
+    one = start(fake.url, flags=["--redis", url], quiver=PATIENT)
+    settled(one)
+    wait_until(lambda: from_cache(one), 10, "cached")
+    two = start(fake.url, flags=["--redis", url], quiver=PATIENT)
+    settled(two)
+    wait_until(lambda: from_cache(two), 10, "found in Redis")
+    assert two.ask("PUT", "/collections/mine/points?wait=false", b"{}").status == 200
+    assert not from_cache(one)
+    wait_until(lambda: from_cache(one), 10, "the hold ends")
+    one.stop(), two.stop()
+    assert not any("redis_away" in line or "redis_not_used" in line for q in (one, two) for line in q.lines)
+    denied = [e for e in redis.command("ACL", "LOG") if b"quiver" in str(e).encode()]
+    assert not denied, denied
 
 
 def test_an_answer_found_in_redis_costs_no_search(fake: FakeQdrant, start, redis: Redis) -> None:
