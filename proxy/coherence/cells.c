@@ -26,12 +26,19 @@ static struct cell *cell_of(struct cells *cells, struct name_id name)
     return &cells->cell[name.lo % N_CELLS];
 }
 
+static void renew_token(struct cells *cells, struct cell *cell)
+{
+    atomic_store(&cell->token, atomic_fetch_add(&cells->next_token, 1));
+}
+
 struct cells *cells_new(void)
 {
     struct cells *cells = mem_zalloc(sizeof *cells);
     uint64_t start;
     ensure(getrandom(&start, sizeof start, 0) == sizeof start);
     atomic_store(&cells->next_token, start);
+    for (unsigned i = 0; i < N_CELLS; i++) /* names that were never written are told apart as well */
+        renew_token(cells, &cells->cell[i]);
     return cells;
 }
 
@@ -52,11 +59,6 @@ bool cells_look(struct cells *cells, const struct name_id *name, unsigned n, uin
             clear = BREAK_IGNORE_HOLD;
     }
     return clear;
-}
-
-static void renew_token(struct cells *cells, struct cell *cell)
-{
-    atomic_store(&cell->token, atomic_fetch_add(&cells->next_token, 1));
 }
 
 void cells_open(struct cells *cells, const struct name_id *name, unsigned n)

@@ -56,12 +56,12 @@ static bool token_allows(struct tx *tx, struct reuse *r)
     return true;
 }
 
-/* A server whose connections broke may be another process now, with other data. */
+/* A server whose connections broke may be another process now, with other data; of one that a reload has named nobody has asked who it is. */
 static bool servers_in_doubt(const struct tx *tx)
 {
     const struct model_upstream *up = &tx->snapshot->upstream[tx->model->index];
     for (unsigned i = 0; i < up->n_slots; i++)
-        if (peer_in_doubt(up->slots[i]->peer)) {
+        if (peer_in_doubt(up->slots[i]->peer) || !atomic_load_explicit(&up->slots[i]->peer->identity, memory_order_relaxed)) {
             if (tx->worker->server_in_doubt)
                 tx->worker->server_in_doubt(tx->worker->arg);
             return true;

@@ -53,6 +53,33 @@ def test_broken_connections_to_the_same_server_cost_nothing_for_long(fake: FakeQ
     assert q.metric("quiver_upstream_changed_total") == 0
 
 
+def test_answers_do_not_follow_a_model_to_another_server(fake: FakeQdrant, start) -> None:
+    """A reload names servers that quiver knows nothing of yet: they are not taken for each other meanwhile."""
+    with FakeQdrant() as second, FakeQdrant() as third:
+        q = start(fake.url)
+        cached(q)
+        for n, server in ((1000, second), (2000, third)):
+            server.startup, server._serial = f"{n}-01-01T00:00:00Z", n
+            q.reload(quiver={"upstreams": {"default": server.url}})
+            answers = [q.post(SEARCH, BODY).json()["result"][0]["id"] for _ in range(5)]
+            assert all(n < one <= n + 1000 for one in answers), answers
+        cached(q)
+
+
+def test_a_lookup_through_an_alias_that_was_moved_past_quiver_is_found_by_the_poll(fake: FakeQdrant, start) -> None:
+    fake.aliases = {"far": "one"}
+    q = start(fake.url, quiver={"coherence": {"alias_poll": "200ms"}})
+    body = {"query": 1, "lookup_from": {"collection": "far"}}
+
+    def ask():
+        return q.post("/collections/mine/points/query", body)
+
+    wait_until(lambda: ask().hit, 5, "cached")
+    old = ask().json()["result"]
+    fake.aliases = {"far": "two"}
+    wait_until(lambda: ask().json()["result"] != old, 5, "what the alias stands for now")
+
+
 def test_a_server_that_tells_nothing_is_cached_all_the_same(fake: FakeQdrant, start) -> None:
     fake.handler = None
     known = fake.default

@@ -187,6 +187,9 @@ void stage_facts(struct stage *s, const char *alias, const char *collection)
         f->n_aliases = 1;
     }
     worker_use_facts(&s->worker, f);
+    const struct model_upstream *up = &s->worker.snapshot->upstream[0];
+    for (unsigned i = 0; i < up->n_slots; i++) /* and who the servers are */
+        atomic_store(&up->slots[i]->peer->identity, 1);
 }
 
 /* ---- clients ---- */
