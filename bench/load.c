@@ -1,5 +1,6 @@
 /* load.c - sends searches and checks every answer byte for byte (exchange.h).
- *   bench_load [options] PORT PATH=BODIES...        POST http://127.0.0.1:PORT PATH; bodies, and paths, take turns
+ *   bench_load [options] [ADDR:]PORT PATH=BODIES...        POST PATH to 127.0.0.1 or that IPv4 address; bodies, and paths,
+ *                                                          take turns
  *     -c CONNECTIONS (32)   -d SECONDS (4)   -n REQUESTS and no more
  *     -r RATE a second: open loop. Each request has its time; it waits if no connection is free, and its latency counts
  *        from that time (nothing is omitted because the server was slow). Without: closed loop, each connection asks
@@ -54,7 +55,8 @@ struct conn {
 };
 
 static struct {
-    unsigned port, n_conns;
+    struct sockaddr_in to;
+    unsigned n_conns;
     double seconds, rate;
     uint64_t n_most;
     const char *log, *marker;
@@ -98,11 +100,9 @@ static const struct question *next_question(void)
 
 static void conn_connect(struct conn *c)
 {
-    struct sockaddr_in to = {
-        .sin_family = AF_INET, .sin_port = htons((uint16_t)run.port), .sin_addr = {htonl(INADDR_LOOPBACK)}};
     int on = 1;
     c->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (c->fd < 0 || connect(c->fd, (struct sockaddr *)&to, sizeof to))
+    if (c->fd < 0 || connect(c->fd, (struct sockaddr *)&run.to, sizeof run.to))
         fail("connect");
     setsockopt(c->fd, SOL_TCP, TCP_NODELAY, &on, sizeof on);
     c->n_sent = c->n_in = 0;
@@ -314,11 +314,24 @@ static void add_path(const char *arg)
         q->answer.p = run.any ? NULL : answer_make(&b.at[i], 600, &q->answer.n);
         q->request.p = malloc(b.at[i].n + (size_t)(file - arg) + 256);
         int n_head = sprintf(q->request.p,
-                             "POST %.*s HTTP/1.1\r\nHost: 127.0.0.1:%u\r\nContent-Type: application/json\r\n"
+                             "POST %.*s HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\n"
                              "Content-Length: %zu\r\n\r\n",
-                             (int)(file - arg), arg, run.port, b.at[i].n);
+                             (int)(file - arg), arg, b.at[i].n);
         memcpy(q->request.p + n_head, b.at[i].text, b.at[i].n);
         q->request.n = (size_t)n_head + b.at[i].n;
+    }
+}
+
+static void read_address(const char *arg)
+{
+    char address[32] = "127.0.0.1";
+    const char *colon = strrchr(arg, ':');
+    if (colon)
+        snprintf(address, sizeof address, "%.*s", (int)(colon - arg), arg);
+    run.to = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(colon ? colon + 1 : arg))};
+    if (inet_pton(AF_INET, address, &run.to.sin_addr) != 1 || !run.to.sin_port) {
+        fprintf(stderr, "bench_load: '%s': expected a port, or an IPv4 address and a port as in 127.0.0.1:6333\n", arg);
+        exit(2);
     }
 }
 
@@ -338,10 +351,10 @@ static void read_arguments(int argc, char **argv)
     }
     if (argc - optind < 2 || argc - optind > PATHS || !run.n_conns) {
         fprintf(stderr, "usage: bench_load [-c CONNECTIONS] [-d SECONDS] [-n REQUESTS] [-r RATE] [-l FILE] [-m TEXT] [-x] "
-                        "PORT PATH=BODIES...\n");
+                        "[ADDR:]PORT PATH=BODIES...\n");
         exit(2);
     }
-    run.port = (unsigned)atoi(argv[optind]);
+    read_address(argv[optind]);
     for (int i = optind + 1; i < argc; i++)
         add_path(argv[i]);
 }

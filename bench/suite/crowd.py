@@ -10,7 +10,7 @@ from .load import Failed, Upstream, load
 from .peers import Server, quiver, upstream
 from .rows import Row
 
-SERVICE_USEC, SERVICE_SLOTS = 1000, 8  # a server that does at most 8,000 searches a second
+SERVICE_USEC, SERVICE_SLOTS = 2000, 8  # a server that does at most 4,000 searches a second
 CONCURRENCIES = (8, 32, 128)
 POOL = 32  # connections of the model
 MODEL = bodies.SIZES[384].upper()

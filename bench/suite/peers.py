@@ -200,17 +200,22 @@ def varnish(name: str, port: int, behind: int, cached: bool) -> Server:
 def quiver(
     name: str,
     port: int,
-    behind: int,
+    behind: int | str,
     *flags: str,
     workers: int = 1,
     cores: tuple[int, ...] = (machine.SERVER_CORE,),
     env: dict[str, str] | None = None,
+    rules: dict[str, str] | None = None,
+    api: str = "off",
 ) -> Server:
-    command = [str(RELEASE / "quiver"), "--listen", f"127.0.0.1:{port}", "--upstream", f"http://127.0.0.1:{behind}"]
-    command += ["--api", "off", "--workers", str(workers), *flags]
+    """behind: a port of this host, or a URL. rules: environment that says how searches are rewritten; by default bodies.py's."""
+    url = f"http://127.0.0.1:{behind}" if isinstance(behind, int) else behind
+    command = [str(RELEASE / "quiver"), "--listen", f"127.0.0.1:{port}", "--upstream", url, "--api", api]
+    command += ["--workers", str(workers), *flags]
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("QUIVER_", "MODEL_"))}
-    settings = {**bodies.environment(), "QUIVER_STATE_DIR": str(OUT / f"{name}-state"), **(env or {})}
-    return Server(name, port, command, env={**clean, **settings}, cores=cores)
+    settings = bodies.environment() if rules is None else rules
+    state = {"QUIVER_STATE_DIR": str(OUT / f"{name}-state")}
+    return Server(name, port, command, env={**clean, **settings, **state, **(env or {})}, cores=cores)
 
 
 def redis(port: int) -> Server:

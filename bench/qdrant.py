@@ -1,0 +1,259 @@
+"""Searches of the nine models on a server with vectors: direct and through quiver, cold and warm. See README.md.
+
+    bench/qdrant.py [--models a,b] [--seconds S] [--fresh] [--drop]
+    bench/qdrant.py --sweep MODEL           which search parameters and which pool are best for it
+QDRANT_URL=http://ADDRESS:PORT names a real Qdrant; without, docker/edge is started, whose times say nothing about Qdrant.
+It makes collections of its own (quiver-bench-*), with a seed. Needs the release build and bench/requirements.txt.
+"""
+
+import argparse
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+import numpy as np
+from suite import bodies, latency, machine, vectors
+from suite.engine import LIMIT, QUERIES, Engine, Model, environment, models
+from suite.load import Failed, load
+from suite.peers import RELEASE, Server, quiver
+
+import quickstart_lib  # found by suite.engine
+
+CONNECTIONS = 10
+FOR_RECALL = 200  # queries
+ALL = tuple(machine.CORES)
+
+
+class Measured(NamedTuple):
+    ops: float  # a second, closed loop
+    p50_busy: float  # ms, of the same
+    p50: float  # ms, open loop at half of that rate
+    p99: float
+    recall: float
+
+    def __str__(self) -> str:
+        return f"{self.ops:>8.0f} {self.p50_busy:>8.2f} {self.p50:>8.2f} {self.p99:>8.2f} {self.recall:>8.4f}"
+
+
+HEAD = f"{'':<52} {'ops/s':>8} {'p50 ms':>8} {'p50 half':>8} {'p99 half':>8} {'recall':>8}"
+
+
+def body(vector: np.ndarray, params: dict | None) -> bytes:
+    """As a client that holds doubles sends it."""
+    doc = {"vector": vector.astype(float).tolist(), "limit": LIMIT}
+    return json.dumps(doc | ({"params": params} if params else {})).encode()
+
+
+class Bench:
+    def __init__(self, engine: Engine, port: int, seconds: float):
+        self.engine, self.port, self.seconds = engine, port, seconds
+        parts = urlsplit(engine.url)
+        self.address = f"{socket.gethostbyname(parts.hostname or '')}:{parts.port or 6333}"
+        self.servers: list[Server] = []
+
+    def quiver(self, name: str, *flags: str, env: dict[str, str] | None = None, api: str = "off") -> Server:
+        self.port += 1
+        flags = ("--redis", "off", *flags)
+        server = quiver(name, self.port, self.engine.url, *flags, workers=0, cores=ALL, env=env, rules=environment(), api=api)
+        self.servers.append(server)
+        return server
+
+    def stop(self) -> None:
+        for server in reversed(self.servers):
+            server.stop()
+        self.servers.clear()
+
+    def file(self, model: Model, params: dict | None = None) -> Path:
+        out = bodies.OUT / f"qdrant-{model.name}.jsonl"
+        out.write_bytes(b"".join(body(q, params) + b"\n" for q in self.engine.queries(model)))
+        return out
+
+    def recall(self, url: str, model: Model, true: np.ndarray, params: dict | None) -> float:
+        http, found = quickstart_lib.engine(url), []
+        for query in self.engine.queries(model)[: len(true)]:
+            doc = {"vector": query, "limit": LIMIT} | ({"params": params} if params else {})
+            found.append([point["id"] for point in http.ok("POST", model.path, doc).json()["result"]])
+        return vectors.recall(found, true)
+
+    def true(self, model: Model) -> np.ndarray:
+        return vectors.nearest(self.engine.population(model), self.engine.queries(model)[:FOR_RECALL], LIMIT)
+
+    def measure(self, to: str, model: Model, true: np.ndarray, params: dict | None = None, warm: bool = False) -> Measured:
+        """to: ADDRESS:PORT. warm: each query was asked before."""
+        paths, log = {model.path: self.file(model, params)}, bodies.OUT / "qdrant.log"
+        common = {"any_answer": True, "cores": ALL, "log": log}
+        if warm:
+            load(to, paths, connections=4, requests=QUERIES, seconds=120, **common)
+        else:
+            load(to, paths, CONNECTIONS, min(self.seconds, 1), **common)
+        closed = load(to, paths, CONNECTIONS, self.seconds, **common)
+        busy = latency.usec(latency.histogram(log), 50) / 1000
+        load(to, paths, CONNECTIONS * 4, self.seconds, rate=closed.rate / 2, **common)
+        h = latency.histogram(log)
+        found = self.recall(f"http://{to}", model, true, params)
+        return Measured(closed.rate, busy, latency.usec(h, 50) / 1000, latency.usec(h, 99) / 1000, found)
+
+
+def show(title: str, m: Measured, verdict: str = "") -> None:
+    print(f"  {title:<50} {m} {verdict}", flush=True)
+
+
+def apply(bench: Bench, chosen: list[Model]) -> None:
+    """The settings of conf/ become the collections', by quiver's own command."""
+    api = f"127.0.0.1:{bench.port + 100}"
+    bench.quiver("quiver-apply", api=api)
+    command = [str(RELEASE / "quiver"), "apply", "--api", api, *(m.name for m in chosen)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=3600)
+    if done.returncode:
+        raise Failed(f"quiver apply ended with {done.returncode}: {done.stdout}{done.stderr}")
+    for model in chosen:
+        bench.engine.wait_green(model)
+    bench.stop()
+
+
+def milliseconds(text: str | float) -> float:
+    """Of a duration as quiver -T prints it."""
+    for unit, factor in (("us", 0.001), ("ms", 1), ("s", 1000)):
+        if str(text).endswith(unit):
+            return float(str(text).removesuffix(unit)) * factor
+    return float(text) * 1000
+
+
+def verdict(model: Model, m: Measured, is_edge: bool) -> str:
+    want = model.target
+    if is_edge or not want:
+        return ""
+    missed = [
+        text
+        for text, bad in {
+            f"ops/s < {want['ops']}": m.ops < want["ops"],
+            f"p50 > {want['p50']}": m.p50_busy > milliseconds(want["p50"]),
+            f"recall < {want['recall']}": m.recall < want["recall"],
+        }.items()
+        if bad
+    ]
+    return "MISSED " + ", ".join(missed) if missed else "target met"
+
+
+def compare(bench: Bench, chosen: list[Model], fresh: bool) -> dict:
+    """Model by model: as Qdrant makes it, with the settings, through quiver without and with what it remembers."""
+    found: dict[str, dict[str, Measured]] = {m.name: {} for m in chosen}
+    true = {}
+    print(HEAD)
+    for model in chosen:
+        made = bench.engine.make(model, fresh)
+        true[model.name] = bench.true(model)
+        if made:
+            found[model.name]["direct, as made"] = m = bench.measure(bench.address, model, true[model.name])
+            show(f"{model.name} {model.dim}-D direct, as made", m)
+    print("  applying conf/ ...", flush=True)
+    apply(bench, chosen)
+    cold, warm = bench.quiver("quiver-cold", "--cache", "off"), bench.quiver("quiver-warm")
+    for model in chosen:
+        runs = {
+            "direct, tuned, no parameters": lambda: bench.measure(bench.address, model, true[model.name]),
+            "direct, tuned, quiver's parameters": lambda: bench.measure(bench.address, model, true[model.name], model.search),
+            "through quiver, cold": lambda: bench.measure(f"127.0.0.1:{cold.port}", model, true[model.name]),
+            "through quiver, warm": lambda: bench.measure(f"127.0.0.1:{warm.port}", model, true[model.name], warm=True),
+        }
+        for title, run in runs.items():
+            found[model.name][title] = m = run()
+            show(f"{model.name} {model.dim}-D {title}", m, verdict(model, m, bench.engine.is_edge) if "cold" in title else "")
+    paths = {m.path: bench.file(m) for m in chosen}
+    load(warm.port, paths, 4, requests=QUERIES * len(paths), seconds=300, any_answer=True, cores=ALL)
+    together = load(warm.port, paths, 32, bench.seconds, any_answer=True, cores=ALL)
+    print(f"  {len(chosen)} models together, warm, 32 connections: {together.rate:.0f} ops/s")
+    return {name: {title: m._asdict() for title, m in rows.items()} for name, rows in found.items()}
+
+
+def sweep(bench: Bench, model: Model, least: float) -> dict:
+    """hnsw_ef and oversampling direct, then the pool's limit through quiver with the best of them at 64 clients."""
+    bench.engine.make(model, False)
+    apply(bench, [model])
+    true, rows = bench.true(model), {}
+    print(HEAD)
+    for ef in (16, 24, 32, 48, 64, 128):
+        for oversampling in (1.0, 1.5, 2.0, 3.0):
+            params = {"hnsw_ef": ef, "quantization": {"rescore": True, "oversampling": oversampling}}
+            rows[ef, oversampling] = m = bench.measure(bench.address, model, true, params)
+            show(f"{model.name} hnsw_ef {ef}, oversampling {oversampling:g}", m)
+    good = {k: m for k, m in rows.items() if m.recall >= least}
+    if not good:
+        print(f"nothing reaches recall {least}; the best: {max(rows, key=lambda k: rows[k].recall)}")
+        return {"parameters": {str(k): m._asdict() for k, m in rows.items()}}
+    ef, oversampling = best = max(good, key=lambda k: good[k].ops)
+    print(f"best with recall >= {least}: hnsw_ef {ef}, oversampling {oversampling:g}: {rows[best].ops:.0f} ops/s")
+    pools = sweep_pools(bench, model, ef, oversampling)
+    limit = max(pools, key=lambda k: pools[k]["ops"])
+    print(f"best pool: {limit} connections: {pools[limit]['ops']:.0f} ops/s")
+    return {"parameters": {str(k): m._asdict() for k, m in rows.items()}, "best": best, "pools": pools, "pool": limit}
+
+
+def sweep_pools(bench: Bench, model: Model, ef: int, oversampling: float) -> dict[int, dict]:
+    name, out = model.name.upper(), {}
+    paths, log = {model.path: bench.file(model)}, bodies.OUT / "qdrant.log"
+    for limit in (1, 2, 4, 8, 16, 32, 64):
+        env = {
+            f"MODEL_CONNECTIONS_{name}": str(limit),
+            f"MODEL_SEARCH_DEFAULT_HNSW_EF_{name}": str(ef),
+            f"MODEL_SEARCH_DEFAULT_QUANTIZATION_OVERSAMPLING_{name}": str(oversampling),
+        }
+        server = bench.quiver("quiver-pool", "--cache", "off", env=env)
+        load(server.port, paths, 64, min(bench.seconds, 1), any_answer=True, cores=ALL)
+        run = load(server.port, paths, 64, bench.seconds, any_answer=True, cores=ALL, log=log)
+        bench.stop()
+        h = latency.histogram(log)
+        out[limit] = {"ops": run.rate, "p50": latency.usec(h, 50) / 1000, "p99": latency.usec(h, 99) / 1000}
+        print(f"  pool of {limit:>3}, 64 clients: {run.rate:>8.0f} ops/s, p50 {out[limit]['p50']:.2f} ms, p99 {out[limit]['p99']:.2f} ms", flush=True)
+    return out
+
+
+def configuration() -> dict:
+    command = [str(RELEASE / "quiver"), "-T", "--upstream", "http://127.0.0.1:1"]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment()})
+    if done.returncode:
+        raise Failed(f"quiver -T: {done.stderr.strip()}")
+    return quickstart_lib.yaml_maps(done.stdout)
+
+
+def main() -> int:
+    p = argparse.ArgumentParser(prog="bench/qdrant.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--models", default=",".join(bodies.MODELS), help="of those, separated by commas")
+    p.add_argument("--seconds", type=float, default=4, help="of each measurement")
+    p.add_argument("--fresh", action="store_true", help="make the collections anew: only then are they seen as Qdrant makes them")
+    p.add_argument("--drop", action="store_true", help="remove them in the end")
+    p.add_argument("--sweep", metavar="MODEL", choices=[*bodies.MODELS])
+    p.add_argument("--recall", type=float, default=0.99, help="the least that a sweep's best must reach")
+    p.add_argument("--port", type=int, default=26050, help="the first of its ports on 127.0.0.1")
+    a = p.parse_args()
+    bodies.OUT.mkdir(parents=True, exist_ok=True)
+    chosen = models([a.sweep] if a.sweep else a.models.split(","), configuration())
+    if not chosen:
+        p.error(f"--models: expected some of {','.join(bodies.MODELS)}")
+    engine = Engine(a.port)
+    bench = Bench(engine, a.port, a.seconds)
+    try:
+        print(f"{engine.name()}; {machine.describe()}\n{CONNECTIONS} connections, {a.seconds:g} s each, all on the same {len(ALL)} cores")
+        found = sweep(bench, chosen[0], a.recall) if a.sweep else compare(bench, chosen, a.fresh)
+        out = bodies.OUT / ("sweep-" + a.sweep + ".json" if a.sweep else "qdrant.json")
+        out.write_text(json.dumps({"server": engine.name(), "machine": machine.describe(), "found": found}, indent=1) + "\n")
+        print(f"details: {out}")
+        for model in chosen if a.drop else ():
+            engine.drop(model)
+    finally:
+        bench.stop()
+        engine.stop()
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except (Failed, quickstart_lib.Failed) as e:
+        print(f"FAILED: {e}", file=sys.stderr)
+        sys.exit(2)
