@@ -18,11 +18,9 @@ from urllib.parse import urlsplit
 
 import numpy as np
 from suite import bodies, latency, machine, vectors
-from suite.engine import LIMIT, QUERIES, Engine, Model, environment, models
+from suite.engine import LIMIT, QUERIES, Engine, Model, environment, models, quickstart_lib
 from suite.load import Failed, load
 from suite.peers import RELEASE, Server, quiver
-
-import quickstart_lib  # found by suite.engine
 
 CONNECTIONS = 10
 FOR_RECALL = 200  # queries
@@ -108,7 +106,7 @@ def apply(bench: Bench, chosen: list[Model]) -> None:
     api = f"127.0.0.1:{bench.port + 100}"
     bench.quiver("quiver-apply", api=api)
     command = [str(RELEASE / "quiver"), "apply", "--api", api, *(m.name for m in chosen)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=3600)
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=3600)
     if done.returncode:
         raise Failed(f"quiver apply ended with {done.returncode}: {done.stdout}{done.stderr}")
     for model in chosen:
@@ -155,14 +153,13 @@ def compare(bench: Bench, chosen: list[Model], fresh: bool) -> dict:
     apply(bench, chosen)
     cold, warm = bench.quiver("quiver-cold", "--cache", "off"), bench.quiver("quiver-warm")
     for model in chosen:
-        runs = {
-            "direct, tuned, no parameters": lambda: bench.measure(bench.address, model, true[model.name]),
-            "direct, tuned, quiver's parameters": lambda: bench.measure(bench.address, model, true[model.name], model.search),
-            "through quiver, cold": lambda: bench.measure(f"127.0.0.1:{cold.port}", model, true[model.name]),
-            "through quiver, warm": lambda: bench.measure(f"127.0.0.1:{warm.port}", model, true[model.name], warm=True),
-        }
-        for title, run in runs.items():
-            found[model.name][title] = m = run()
+        for title, to, params in (
+            ("direct, tuned, no parameters", bench.address, None),
+            ("direct, tuned, quiver's parameters", bench.address, model.search),
+            ("through quiver, cold", f"127.0.0.1:{cold.port}", None),
+            ("through quiver, warm", f"127.0.0.1:{warm.port}", None),
+        ):
+            found[model.name][title] = m = bench.measure(to, model, true[model.name], params, warm="warm" in title)
             show(f"{model.name} {model.dim}-D {title}", m, verdict(model, m, bench.engine.is_edge) if "cold" in title else "")
     paths = {m.path: bench.file(m) for m in chosen}
     load(warm.port, paths, 4, requests=QUERIES * len(paths), seconds=300, any_answer=True, cores=ALL)
@@ -209,23 +206,30 @@ def sweep_pools(bench: Bench, model: Model, ef: int, oversampling: float) -> dic
         bench.stop()
         h = latency.histogram(log)
         out[limit] = {"ops": run.rate, "p50": latency.usec(h, 50) / 1000, "p99": latency.usec(h, 99) / 1000}
-        print(f"  pool of {limit:>3}, 64 clients: {run.rate:>8.0f} ops/s, p50 {out[limit]['p50']:.2f} ms, p99 {out[limit]['p99']:.2f} ms", flush=True)
+        print(
+            f"  pool of {limit:>3}, 64 clients: {run.rate:>8.0f} ops/s, p50 {out[limit]['p50']:.2f} ms, p99 {out[limit]['p99']:.2f} ms",
+            flush=True,
+        )
     return out
 
 
 def configuration() -> dict:
     command = [str(RELEASE / "quiver"), "-T", "--upstream", "http://127.0.0.1:1"]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment()})
+    done = subprocess.run(command, check=False, capture_output=True, text=True, env={**os.environ, **environment()})
     if done.returncode:
         raise Failed(f"quiver -T: {done.stderr.strip()}")
     return quickstart_lib.yaml_maps(done.stdout)
 
 
 def main() -> int:
-    p = argparse.ArgumentParser(prog="bench/qdrant.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p = argparse.ArgumentParser(
+        prog="bench/qdrant.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     p.add_argument("--models", default=",".join(bodies.MODELS), help="of those, separated by commas")
     p.add_argument("--seconds", type=float, default=4, help="of each measurement")
-    p.add_argument("--fresh", action="store_true", help="make the collections anew: only then are they seen as Qdrant makes them")
+    p.add_argument(
+        "--fresh", action="store_true", help="make the collections anew: only then are they seen as Qdrant makes them"
+    )
     p.add_argument("--drop", action="store_true", help="remove them in the end")
     p.add_argument("--sweep", metavar="MODEL", choices=[*bodies.MODELS])
     p.add_argument("--recall", type=float, default=0.99, help="the least that a sweep's best must reach")
@@ -238,7 +242,9 @@ def main() -> int:
     engine = Engine(a.port)
     bench = Bench(engine, a.port, a.seconds)
     try:
-        print(f"{engine.name()}; {machine.describe()}\n{CONNECTIONS} connections, {a.seconds:g} s each, all on the same {len(ALL)} cores")
+        print(
+            f"{engine.name()}; {machine.describe()}\n{CONNECTIONS} connections, {a.seconds:g} s each, all on the same {len(ALL)} cores"
+        )
         found = sweep(bench, chosen[0], a.recall) if a.sweep else compare(bench, chosen, a.fresh)
         out = bodies.OUT / ("sweep-" + a.sweep + ".json" if a.sweep else "qdrant.json")
         out.write_text(json.dumps({"server": engine.name(), "machine": machine.describe(), "found": found}, indent=1) + "\n")

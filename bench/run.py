@@ -80,7 +80,9 @@ def run(a: argparse.Namespace) -> int:
     if a.compare:
         with open(a.compare) as f:
             print("", report.compare(json.load(f), result), sep="\n")
-    print(f"\n{time.monotonic() - begin:.0f} s; others used {shares['others']:.1%} of the cores, the host took {shares['stolen']:.1%}")
+    print(
+        f"\n{time.monotonic() - begin:.0f} s; others used {shares['others']:.1%} of the cores, the host took {shares['stolen']:.1%}"
+    )
     print(f"details: {bodies.OUT}/result.json, result.png")
     return verdict(a, noise, [*rows, *(c for row in cells.values() for c in row.values())])
 

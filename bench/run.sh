@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # run.sh - quiver beside nginx, HAProxy and Varnish, measured in one run: everything needed, then bench/run.py.
-#   bench/run.sh [--quick] [--rounds N] [--seconds S] [--only PART]... [--compare OLD.json] [--judge no]
+#   bench/run.sh [--quick] [--only PART]... [--rounds N] [--seconds S] [--compare OLD.json]
 # Results: a table, build/bench/result.json, build/bench/result.png. README.md tells how to read them.
 set -euo pipefail
 cd "$(dirname "$0")/.."

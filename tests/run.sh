@@ -95,7 +95,7 @@ PYTEST_END='(passed|failed|error|skipped).* in [0-9.]+'
 for preset in dev asan; do
     need=no
     wanted $preset && need=yes
-    [ $preset = dev ] && { wanted blackbox || wanted reference || wanted qdrant || wanted api || wanted tune || wanted deploy || wanted coherence; } && need=yes
+    [ $preset = dev ] && { wanted blackbox || wanted reference || wanted qdrant || wanted api || wanted tune || wanted deploy || wanted coherence || wanted bench; } && need=yes
     [ $preset = asan ] && wanted blackbox-asan && need=yes
     [ $need = yes ] || continue
     step "build $preset" 'Linking|no work to do' build_preset $preset # goes on: what was built is still worth testing
@@ -120,5 +120,8 @@ fi
 wanted blackbox-asan &&
     QUIVER_BIN=$PWD/build/asan/quiver step "blackbox asan" "$PYTEST_END" \
         python_tests -n 4 --dist worksteal tests/blackbox $long
-wanted bench && step bench '^quick:|^FAILED:' bench/run.sh --quick
+wanted bench && {
+    step "bench tools" "$PYTEST_END" python_tests tests/bench
+    step bench '^quick:|^FAILED:' bench/run.sh --quick
+}
 finish

@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 OUT = ROOT / "build" / "bench"
 sys.path.insert(0, str(ROOT / "tests" / "reference"))
-import rewrite  # noqa: E402  the rewrite said a second time
+import rewrite  # the rewrite said a second time
 
 MODELS = {
     "mixtral": 4096, "hermes": 4096, "openchat": 4096, "yi34b": 4096, "deepseek": 4096,

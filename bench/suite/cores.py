@@ -5,28 +5,37 @@ from statistics import median
 from . import bodies, machine
 from .load import Upstream, load
 from .peers import Server, quiver, upstream
-from .rows import Row
+from .rows import Row, Say
 
 BOTH = tuple(machine.CORES[:2])
+ONE = BOTH[:1]
 PASS = ("--redis", "off", "--cache", "off")
 MEMORY = ("--redis", "off")
+CLIENTS = 64
+# what is shown, flags, where the two workers run, connections of each model's pool
+CASES = (
+    ("passed on", PASS, ONE, 2 * CLIENTS),
+    (f"passed on, a pool of {CLIENTS // 2}", PASS, ONE, CLIENTS // 2),
+    ("from memory", MEMORY, BOTH, CLIENTS),
+)
 
 
-def measure(first: int, rounds: int, seconds: float, say) -> list[Row]:  # noqa: ANN001
+def measure(first: int, rounds: int, seconds: float, say: Say) -> list[Row]:
     sent, rewritten = bodies.make()
     servers: list[Server] = []
     rows: list[Row] = []
     try:
         servers.append(upstream({first: sent, first + 1: rewritten}))
-        for at, (title, flags) in enumerate({"passed on": PASS, "from memory": MEMORY}.items()):
+        for at, (title, flags, where, pool) in enumerate(CASES):
             port = first + 2 + 2 * at
-            servers.append(one := quiver(f"quiver-one-{at}", port, first + 1, *flags))
-            servers.append(two := quiver(f"quiver-two-{at}", port + 1, first + 1, *flags, workers=2, cores=BOTH))
+            env = {f"MODEL_CONNECTIONS_{m.upper()}": str(pool) for m in bodies.MODELS}
+            servers.append(one := quiver(f"quiver-one-{at}", port, first + 1, *flags, env=env))
+            servers.append(two := quiver(f"quiver-two-{at}", port + 1, first + 1, *flags, env=env, workers=2, cores=where))
             for dim in (384, 4096):
                 say(f"two workers, {title}, {dim} dimensions")
                 rows.append(_scaling(title, one, two, dim, rounds, seconds))
         say("nine models")
-        servers.append(all_models := quiver("quiver-models", first + 6, first + 1, *MEMORY, workers=2, cores=BOTH))
+        servers.append(all_models := quiver("quiver-models", first + 19, first + 1, *MEMORY, workers=2, cores=BOTH))
         rows.append(_models(all_models, rounds, seconds))
         Upstream(first + 1).check()
     finally:
@@ -37,7 +46,8 @@ def measure(first: int, rounds: int, seconds: float, say) -> list[Row]:  # noqa:
 
 def _scaling(title: str, one: Server, two: Server, dim: int, rounds: int, seconds: float) -> Row:
     """Load and upstream need the second core, so throughput cannot show it; what a request costs can: were two workers in
-    each other's way, it would cost more."""
+    each other's way, it would cost more. Passing on, the load is the limit, and a worker that idles between requests pays for
+    being woken, which says nothing about the other: there both share one core and are always busy."""
     ratios, costs = [], []
     for _ in range(rounds):
         each = [_cost(server, dim, seconds) for server in (one, two)]
@@ -51,7 +61,7 @@ def _cost(server: Server, dim: int, seconds: float) -> float:
     paths = {bodies.path_of(bodies.SIZES[dim]): bodies.file_of(dim)}
     load(server.port, paths, connections=4, requests=bodies.BODIES)
     before = server.cpu()
-    run = load(server.port, paths, 64, seconds)
+    run = load(server.port, paths, CLIENTS, seconds)
     return (server.cpu() - before) / run.requests * 1e6
 
 

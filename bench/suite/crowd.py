@@ -8,7 +8,7 @@ import time
 from . import bodies
 from .load import Failed, Upstream, load
 from .peers import Server, quiver, upstream
-from .rows import Row
+from .rows import Row, Say
 
 SERVICE_USEC, SERVICE_SLOTS = 2000, 8  # a server that does at most 4,000 searches a second
 CONCURRENCIES = (8, 32, 128)
@@ -25,7 +25,7 @@ ROOM = {
 OFF = ("--redis", "off", "--cache", "off")
 
 
-def measure(first: int, quick: bool, say) -> list[Row]:  # noqa: ANN001
+def measure(first: int, quick: bool, say: Say) -> list[Row]:
     sent, rewritten = bodies.make()
     rows: list[Row] = []
     servers: list[Server] = []
@@ -105,7 +105,13 @@ def _memory(proxy: Server, seconds: float, patience: float, connections: int = 2
     waited = time.monotonic() - begin
     detail = f"{start / 1e6:.1f} MB, peak {peak / 1e6:.1f} MB, then {after / 1e6:.1f} MB {waited:.0f} s after the load"
     return [
-        Row(f"memory at peak, {connections} x 92 KB, above the start", (peak - start) / in_flight, "of bodies", 1.5, detail=detail),
+        Row(
+            f"memory at peak, {connections} x 92 KB, above the start",
+            (peak - start) / in_flight,
+            "of bodies",
+            1.5,
+            detail=detail,
+        ),
         Row("memory after the load", after / start, "of the start", 1.1),
     ]
 
@@ -117,7 +123,9 @@ def _clients(proxy: Server, plain: int, edited: int, seconds: float) -> list[Row
     Upstream(edited).check()
     rate = _steady(proxy.port, edited, paths, 5000, seconds)
     most = Upstream(edited).check()["open_most"]
-    detail = f"{rate:.0f} against {best:.0f} req/s at {at} connections; the server: {SERVICE_SLOTS} at once, {SERVICE_USEC} us each"
+    detail = (
+        f"{rate:.0f} against {best:.0f} req/s at {at} connections; the server: {SERVICE_SLOTS} at once, {SERVICE_USEC} us each"
+    )
     return [
         # 2 %: what two runs of the same differ by
         Row("5,000 clients: throughput", rate / best, "of direct", 0.98, least=True, detail=detail),

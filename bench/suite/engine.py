@@ -11,7 +11,7 @@ from . import bodies, machine, vectors
 from .peers import Server as Process
 
 sys.path.insert(0, str(bodies.ROOT / "docker"))
-import quickstart_lib  # noqa: E402  a small HTTP client, and the models as quiver reads them
+import quickstart_lib  # a small HTTP client, and the models as quiver reads them
 
 LIMIT = 10  # of each search: recall@10
 PREFIX = "quiver-bench-"  # collections of its own: nobody else's are touched

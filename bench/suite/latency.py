@@ -1,6 +1,6 @@
 """What a proxy adds to the latency at one connection, by open loop: requests have their times, and a latency counts from there."""
 
-import subprocess
+from pathlib import Path
 from statistics import median
 
 import numpy as np
@@ -8,14 +8,14 @@ from hdrh.histogram import HdrHistogram
 
 from . import bodies
 from .load import Upstream, load
-from .peers import RELEASE, Server, haproxy, quiver, upstream
-from .rows import Row
+from .peers import Server, haproxy, quiver, upstream
+from .rows import Row, Say
 
 SIZES = (384, 4096)
 LONGEST = 60_000_000_000  # nanoseconds
 
 
-def histogram(log) -> HdrHistogram:  # noqa: ANN001
+def histogram(log: Path) -> HdrHistogram:
     """Of a log that bench_load wrote."""
     out = HdrHistogram(1, LONGEST, 3)
     for value, count in zip(*np.unique(np.fromfile(log, dtype=np.uint32), return_counts=True)):
@@ -28,7 +28,7 @@ def usec(h: HdrHistogram, percentile: float) -> float:
 
 
 class _Stage:
-    """direct, HAProxy, quiver, and quiver with busy_poll where it has that."""
+    """direct, HAProxy, quiver, and quiver with busy_poll."""
 
     def __init__(self, first: int) -> None:
         sent, rewritten = bodies.make()
@@ -38,9 +38,8 @@ class _Stage:
             self.servers["direct"] = upstream({first: sent, first + 1: rewritten})
             self.servers["haproxy"] = haproxy(first + 2, first)
             self.servers["quiver"] = quiver("quiver-latency", first + 3, first + 1, *off)
-            if knows_busy_poll():
-                env = {"QUIVER_BUSY_POLL": "50us"}
-                self.servers["quiver busy_poll"] = quiver("quiver-busy", first + 4, first + 1, *off, env=env)
+            env = {"QUIVER_BUSY_POLL": "50us"}
+            self.servers["quiver busy_poll"] = quiver("quiver-busy", first + 4, first + 1, *off, env=env)
         except BaseException:
             self.stop()
             raise
@@ -57,11 +56,7 @@ class _Stage:
             server.stop()
 
 
-def knows_busy_poll() -> bool:
-    return "busy_poll" in subprocess.run([RELEASE / "quiver", "-T", "--upstream", "http://127.0.0.1:1"], capture_output=True, text=True).stdout
-
-
-def measure(first: int, rounds: int, seconds: float, say) -> tuple[list[Row], dict]:  # noqa: ANN001
+def measure(first: int, rounds: int, seconds: float, say: Say) -> tuple[list[Row], dict]:
     stage = _Stage(first)
     rows, kept = [], {}
     try:
@@ -92,8 +87,8 @@ def _rows(dim: int, rate: float, runs: dict[str, list[HdrHistogram]]) -> list[Ro
         at = {name: [usec(h, p) for h in hs] for name, hs in runs.items()}
         added = {n: [v - d for v, d in zip(values, at["direct"])] for n, values in at.items() if n != "direct"}
         for name, goal in (("quiver", 1.0), ("quiver busy_poll", 0.6)):
-            if name in added:
-                ratio = median(q / max(h, 0.1) for q, h in zip(added[name], added["haproxy"]))
-                detail = f"{median(added[name]):.0f} us over direct's {median(at['direct']):.0f}, HAProxy {median(added['haproxy']):.0f}; {rate:.0f} req/s"
-                out.append(Row(f"added latency, {dim}-D, p{p}, {name}", ratio, "of HAProxy's", goal, detail=detail))
+            ratio = median(q / max(h, 0.1) for q, h in zip(added[name], added["haproxy"]))
+            medians = (median(v) for v in (added[name], at["direct"], added["haproxy"]))
+            detail = "{:.0f} us over direct's {:.0f}, HAProxy {:.0f}; {:.0f} req/s".format(*medians, rate)
+            out.append(Row(f"added latency, {dim}-D, p{p}, {name}", ratio, "of HAProxy's", goal, detail=detail))
     return out

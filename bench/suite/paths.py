@@ -7,8 +7,9 @@ from statistics import median
 from typing import NamedTuple
 
 from . import bodies
-from .load import Failed, Upstream, load
+from .load import Failed, load
 from .peers import Peers
+from .rows import Say
 
 
 class Path(NamedTuple):
@@ -58,30 +59,35 @@ def targets_of(names: list[str]) -> list[str]:
     return list(out)
 
 
-def _warm(port: int, behind: Upstream, paths: dict[str, FilePath], tries: int) -> None:
+def server_of(target: str) -> str:
+    return target.partition("@")[0]
+
+
+def _paths(dim: int) -> dict[str, FilePath]:
+    return {bodies.path_of(bodies.SIZES[dim]): bodies.file_of(dim)}
+
+
+def warm(peers: Peers, target: str, dim: int) -> None:
     """Asks for each body until none goes to the upstream: a cache may need a moment, and some never keep it."""
-    for _ in range(tries):
+    if " " not in target:
+        return  # no cache
+    behind = peers.behind(target)
+    for _ in range(12 if target.startswith("quiver") else 2):
         behind.check()
-        load(port, paths, connections=4, requests=bodies.BODIES, seconds=30)
+        load(peers.servers[server_of(target)].port, _paths(dim), connections=4, requests=bodies.BODIES, seconds=30)
         if behind.check()["requests"] == 0:
             return
         time.sleep(0.2)
 
 
-def server_of(target: str) -> str:
-    return target.partition("@")[0]
-
-
 def _measure(peers: Peers, target: str, dim: int, connections: int, seconds: float) -> Sample:
     server, behind = peers.servers[server_of(target)], peers.behind(target)
-    paths = {bodies.path_of(bodies.SIZES[dim]): bodies.file_of(dim)}
     cached = " " in target
     connections = int(target.partition("@")[2] or connections)
-    if cached:
-        _warm(server.port, behind, paths, 12 if target.startswith("quiver") else 2)
+    warm(peers, target, dim)
     behind.check()
     before = server.cpu()
-    run = load(server.port, paths, connections, seconds, mark="detail=redis" if target == "quiver redis" else "")
+    run = load(server.port, _paths(dim), connections, seconds, mark="detail=redis" if target == "quiver redis" else "")
     used = server.cpu() - before
     seen = behind.check()
     if not cached and not seen["checked"]:
@@ -94,7 +100,7 @@ def _measure(peers: Peers, target: str, dim: int, connections: int, seconds: flo
     return Sample(used / run.requests * 1e6, run.rate, hits)
 
 
-def rounds(peers: Peers, names: list[str], n: int, seconds: float, connections: int, say) -> dict:  # noqa: ANN001
+def rounds(peers: Peers, names: list[str], n: int, seconds: float, connections: int, say: Say) -> dict:
     """target -> dimensions -> a Sample for each round. With more than one, another goes before that is forgotten."""
     found: dict[str, dict[int, list[Sample]]] = {}
     for at in range(0 if n > 1 else 1, n + 1):
@@ -133,8 +139,7 @@ def judge(found: dict, name: str) -> dict[int, Cell]:
             continue
         best = min(peers, key=lambda p: median(s.cpu_us for s in found[p][dim]))
         ratios = sorted(
-            ours.cpu_us / min(found[p][dim][at].cpu_us for p in peers)
-            for at, ours in enumerate(found[path.ours][dim])
+            ours.cpu_us / min(found[p][dim][at].cpu_us for p in peers) for at, ours in enumerate(found[path.ours][dim])
         )
         hits = min(s.hits for s in found[path.ours][dim]) if path.cached else 1.0
         cells[dim] = Cell(median(ratios), ratios[0], ratios[-1], hits, goal, best)

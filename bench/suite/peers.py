@@ -6,8 +6,8 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Callable
 
 from . import bodies, machine
 from .load import Failed, Upstream
@@ -32,9 +32,7 @@ class Server:
         self.name, self.port = name, port
         self.log = OUT / f"{name}.log"
         with open(self.log, "w") as log:
-            self.process = subprocess.Popen(
-                command, stdout=log, stderr=log, env=env, preexec_fn=machine.pinned(*cores)
-            )
+            self.process = subprocess.Popen([*machine.pinned(*cores), *command], stdout=log, stderr=log, env=env)
         self._await()
         self.pids = counted(self.process.pid)
 

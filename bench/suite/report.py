@@ -8,7 +8,6 @@ from . import bodies
 from .paths import PATHS, Cell
 
 
-
 def _size(dim: int) -> str:
     n = bodies.file_of(dim).stat().st_size / bodies.BODIES
     return f"{dim}-D ({n / 1000:.0f} KB)"

@@ -1,6 +1,9 @@
 """A goal that is one figure, and how it is told."""
 
+from collections.abc import Callable
 from typing import NamedTuple
+
+Say = Callable[[str], None]  # shows what is being done
 
 
 class Row(NamedTuple):
