@@ -46,6 +46,13 @@ struct gathering {
     unsigned n, cap;
 };
 
+/* The upper end of its bucket, but never more than the slowest. */
+static uint64_t percentile(const struct digest_sums *s, double q)
+{
+    uint64_t usec = hist_percentile(&s->usec, q);
+    return usec < s->slowest ? usec : s->slowest;
+}
+
 static struct query query_of(const struct gathering *g, const struct digest_row *row)
 {
     const struct digest_sums *s = &row->sums;
@@ -61,8 +68,8 @@ static struct query query_of(const struct gathering *g, const struct digest_row 
         .rewritten = s->rewritten,
         .total = s->usec.sum_usec,
         .mean = s->count ? s->usec.sum_usec / s->count : 0,
-        .p50 = hist_percentile(&s->usec, 0.5),
-        .p99 = hist_percentile(&s->usec, 0.99),
+        .p50 = percentile(s, 0.5),
+        .p99 = percentile(s, 0.99),
         .slowest = s->slowest,
         .hit_rate = s->lookups ? (double)s->hits / (double)s->lookups : NAN,
     };
@@ -107,10 +114,9 @@ static struct node *when(struct arena *a, uint64_t unix_usec)
     return node_text(a, unix_usec ? arena_copy(a, str_slice(stamp, log_time(stamp, unix_usec))) : STR_NONE);
 }
 
-/* p50 and p99 are the upper ends of their buckets: never more than the slowest. */
 static struct node *usec_of(struct arena *a, const struct query *q, uint64_t usec)
 {
-    return q->count ? node_uint(a, usec < q->slowest ? usec : q->slowest) : node_text(a, STR_NONE);
+    return q->count ? node_uint(a, usec) : node_text(a, STR_NONE);
 }
 
 static void add_figures(struct arena *a, struct node *out, const struct query *q)
