@@ -220,3 +220,5 @@ void conf_dump(const struct conf *, const struct conf_sources *, FILE *out);
 /* The reference of all options as Markdown tables, from the tables (for conf/README.md and the test that
  * keeps it true). */
 void conf_reference(const struct conf_sources *, FILE *out);
+/* Likewise: what to type when something is worse than before (rollback.def), and the keys that it undoes. */
+void conf_rollback_reference(const struct conf_sources *, FILE *out);

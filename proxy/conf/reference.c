@@ -1,3 +1,4 @@
+#include "base/ensure.h"
 #include "conf/build.h"
 
 /* Markdown: a cell must not hold the bar that ends it. */
@@ -51,6 +52,65 @@ static void rows_of(FILE *out, struct arena *a, const struct opt_table *table, e
         fprintf(out, " | ");
         cell(out, opt->help);
         fprintf(out, " |\n");
+    }
+}
+
+/* ---- what to type when something is worse than before ---- */
+
+static const struct rollback {
+    const char *title, *symptom, *command, *keys, *undoes;
+} rollbacks[] = {
+#define ROLLBACK(...) {__VA_ARGS__},
+#include "conf/rollback.def"
+#undef ROLLBACK
+};
+
+/* Is the option below the key, or in the file that the key with its colon names? */
+static bool is_below(const struct opt *opt, struct str key)
+{
+    struct str name = str_of(opt->key);
+    if (key.p[key.n - 1] == ':')
+        return opt->file != CONF_QUIVER && str_eq(str_of(files_top(opt->file)), str_slice(key.p, key.n - 1));
+    return opt->file != CONF_QUIVER && name.n >= key.n && memcmp(name.p, key.p, key.n) == 0 &&
+           (name.n == key.n || name.p[key.n] == '.');
+}
+
+/* `index_params.*` for all that begins so; said once. */
+static void key_of(FILE *out, const struct opt *opt, struct str *last)
+{
+    struct str rest = str_of(opt->key), first = str_split(&rest, '.');
+    if (last->n == first.n && memcmp(last->p, first.p, first.n) == 0)
+        return;
+    *last = first;
+    fprintf(out, "`%.*s%s` ", STR_ARG(first), rest.p ? ".*" : "");
+}
+
+static void keys_of(FILE *out, const struct conf_sources *sources, const char *keys)
+{
+    struct str rest = str_of(keys), last = STR_NONE;
+    while (rest.n) {
+        struct str key = str_split(&rest, ' ');
+        bool any = false;
+        for (unsigned t = 0; t <= sources->n_model_tables; t++) {
+            const struct opt_table *table = t ? sources->model_table[t - 1] : &conf_model_table;
+            for (size_t i = 0; i < table->n_opts; i++)
+                if (is_below(&table->opts[i], key)) {
+                    key_of(out, &table->opts[i], &last);
+                    any = true;
+                }
+        }
+        ensure(any); /* rollback.def names an option that is not there */
+    }
+}
+
+void conf_rollback_reference(const struct conf_sources *sources, FILE *out)
+{
+    fprintf(out, "| case | symptom | command | what it undoes |\n|---|---|---|---|\n");
+    for (size_t i = 0; i < sizeof rollbacks / sizeof *rollbacks; i++) {
+        const struct rollback *r = &rollbacks[i];
+        fprintf(out, "| %s | %s | `%s` | ", r->title, r->symptom, r->command);
+        keys_of(out, sources, r->keys);
+        fprintf(out, "%s%s |\n", *r->keys ? "— " : "", r->undoes);
     }
 }
 

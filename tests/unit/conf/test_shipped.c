@@ -167,9 +167,8 @@ static void a_dump_shows_no_secret(void **state)
 }
 
 /* What conf/README.md says between its markers, or is told by this test to say. */
-static void the_readme_holds_the_reference_of_all_options(void **state)
+static void holds(const char *begin, const char *end, void (*made)(const struct conf_sources *, FILE *))
 {
-    static const char begin[] = "<!-- reference: begin -->\n", end[] = "<!-- reference: end -->";
     static char readme[200000];
     char *text = NULL;
     size_t n;
@@ -180,22 +179,31 @@ static void the_readme_holds_the_reference_of_all_options(void **state)
     fclose(f);
     case_init(&c);
     f = open_memstream(&text, &n);
-    conf_reference(&c.sources, f);
+    made(&c.sources, f);
     fclose(f);
     char *from = strstr(readme, begin), *to = strstr(readme, end);
     assert_non_null(from);
     assert_non_null(to);
-    from += sizeof begin - 1;
+    from += strlen(begin);
     if (getenv("QUIVER_WRITE_REFERENCE")) { /* the way to bring it up to date */
         f = fopen("conf/README.md", "w");
         fprintf(f, "%.*s%s%s", (int)(from - readme), readme, text, to);
         fclose(f);
     } else if (strlen(text) != (size_t)(to - from) || memcmp(text, from, (size_t)(to - from)) != 0) {
-        fail_msg("conf/README.md is not what the option tables say: run this test with "
-                 "QUIVER_WRITE_REFERENCE=1 and commit");
+        fail_msg("conf/README.md is not what the tables say: run this test with QUIVER_WRITE_REFERENCE=1 and commit");
     }
     free(text);
     case_fini(&c);
+}
+
+static void the_readme_holds_the_reference_of_all_options(void **state)
+{
+    holds("<!-- reference: begin -->\n", "<!-- reference: end -->", conf_reference);
+}
+
+static void the_readme_holds_the_ways_back(void **state)
+{
+    holds("<!-- rollback: begin -->\n", "<!-- rollback: end -->", conf_rollback_reference);
 }
 
 int main(void)
@@ -209,6 +217,7 @@ int main(void)
         cmocka_unit_test(the_dump_of_odd_values_loads_equal),
         cmocka_unit_test(a_dump_shows_no_secret),
         cmocka_unit_test(the_readme_holds_the_reference_of_all_options),
+        cmocka_unit_test(the_readme_holds_the_ways_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
