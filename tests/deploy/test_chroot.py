@@ -8,13 +8,16 @@ from typing import Iterator
 import pytest
 from chroot import Image, build, fresh_debian
 from deploylib import DOCKER, compose
-from lib import ROOT, FakeQdrant, Redis, free_port, request, wait_until
+from lib import ROOT, FakeQdrant, Redis, free_port, wait_until
+from lib import request as ask
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.fixture(scope="module")
-def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Image]:
+def image(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Image]:
+    if not request.config.getoption("--long", default=False):
+        pytest.skip("only with --long")
     folder = tmp_path_factory.mktemp("image")
     yield build(ROOT, DOCKER / "Dockerfile", fresh_debian(ROOT / "build" / "debian"), folder)
     subprocess.run(["rm", "-rf", folder], check=True)  # much faster than shutil's
@@ -45,12 +48,12 @@ def test_it_serves_as_its_user_with_the_environment_of_the_compose_file(image: I
             return subprocess.run(check, env=env, capture_output=True).returncode == 0
 
         wait_until(says_healthy, 20, "HEALTHCHECK says yes")
-        wait_until(lambda: request(api, "GET", "/readyz").status == 200, 20, "ready")
-        assert request(data, "POST", "/collections/hermes/points/search", b'{"vector":[1],"limit":1}').status == 200
+        wait_until(lambda: ask(api, "GET", "/readyz").status == 200, 20, "ready")
+        assert ask(data, "POST", "/collections/hermes/points/search", b'{"vector":[1],"limit":1}').status == 200
         read = {"Authorization": "Bearer the-quiver_read_token"}
-        assert request(api, "GET", "/metrics").status == 401
-        assert request(api, "GET", "/metrics", None, read).status == 200
-        models = request(api, "GET", "/api/v1/models", None, read).json()["models"]
+        assert ask(api, "GET", "/metrics").status == 401
+        assert ask(api, "GET", "/metrics", None, read).status == 200
+        models = ask(api, "GET", "/api/v1/models", None, read).json()["models"]
         assert {"mixtral", "hermes", "general"} <= {m["model"] for m in models}
         assert Path(f"/proc/{process.pid}/status").read_text().split("Uid:\t")[1].startswith(user.split(":")[0])
         process.send_signal(getattr(signal, image.said["STOPSIGNAL"][0]))
