@@ -146,6 +146,12 @@ static void put_why(struct line *l, bool slow, bool rewritten, bool sampled)
     put(l, STR("]"));
 }
 
+/* Times are those of the turns of the loop, which may have begun a little before the request. */
+static uint64_t since(uint64_t from, uint64_t to)
+{
+    return to > from ? to - from : 0;
+}
+
 static void put_line(struct line *l, const struct tx *tx, uint64_t now)
 {
     const struct fetch *f = &tx->fetch;
@@ -162,8 +168,8 @@ static void put_line(struct line *l, const struct tx *tx, uint64_t now)
     put(l, STR(",\"answered\":"));
     put_text(l, answered_by(tx), 16);
     put_number(l, "total_us", now - tx->began);
-    put_number(l, "queue_us", f->started && f->slot_at > f->started ? f->slot_at - f->started : 0);
-    put_number(l, "upstream_us", f->slot_at && f->first_byte_at > f->slot_at ? f->first_byte_at - f->slot_at : 0);
+    put_number(l, "queue_us", f->started ? since(f->started, f->slot_at) : 0);
+    put_number(l, "upstream_us", f->slot_at ? since(f->slot_at > tx->began ? f->slot_at : tx->began, f->first_byte_at) : 0);
     put(l, STR(",\"filter\":"));
     put_text(l, tx->shape, FILTER_SHAPE_MAX);
     put_params(l, STR(",\"parameters_before\":"), tx_body_there(tx) ? q->params_before : STR_NONE);
