@@ -227,6 +227,34 @@ def test_who_comes_after_a_write_does_not_get_what_was_read_before_it(q: Quiver,
         assert early.read().json()["result"] == {"state": 0}
 
 
+@pytest.mark.parametrize("cache", ["on", "off"])
+def test_who_comes_after_an_alias_has_moved_does_not_follow_who_came_before(fake: FakeQdrant, start, cache: str) -> None:
+    q = start(fake.url, workers=1, flags=["--cache", cache])
+    go, target = threading.Event(), "/collections/now/points/search"
+
+    def answer(x) -> None:
+        if x.request.path == target:
+            seen = fake.aliases["now"]
+            if seen == "blue":
+                x.wait(go)
+            x.ok(seen)
+
+    def move(to: str) -> None:
+        actions = {"actions": [{"create_alias": {"alias_name": "now", "collection_name": to}}]}
+        assert q.post("/collections/aliases", actions).status == 200
+
+    move("blue")
+    fake.handler = answer
+    with q.conn() as early, q.conn() as late:
+        early.send(a_search(target, BODY))
+        wait_until(lambda: fake.seen(path=target), what="the first read is upstream")
+        move("green")
+        assert late.post(target, BODY).json()["result"] == "green"
+        go.set()
+        assert early.read().json()["result"] == "blue"
+    assert q.post(target, BODY).json()["result"] == "green", "what came late was not kept"
+
+
 def test_random_samples_are_never_shared(q: Quiver, fake: FakeQdrant) -> None:
     go = threading.Event()
     fake.handler = lambda x: x.wait(go) and x.ok({"n": fake.serial()})

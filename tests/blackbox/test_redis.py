@@ -129,6 +129,27 @@ def test_an_answer_found_in_redis_costs_no_search(fake: FakeQdrant, start, redis
     assert second.metric("cache_hits_total", store="memory") >= 9
 
 
+@pytest.mark.parametrize("how", ["garbage", "cut", "another kind", "another version's"])
+def test_what_is_no_entry_is_a_miss(fake: FakeQdrant, start, redis: Redis, how: str) -> None:
+    """Somebody else wrote there, or a quiver that keeps answers in another form."""
+    first = start(fake.url, flags=["--redis", redis.url], quiver=PATIENT)
+    settled(first)
+    wait_until(lambda: from_cache(first), 10, "cached")
+    (key,) = wait_until(lambda: redis.keys("*:e:*"), 5, "the entry is in Redis")
+    entry = redis.command("GET", key)
+    assert isinstance(entry, bytes)
+    redis.command("DEL", key)
+    if how == "another kind":
+        redis.command("LPUSH", key, "x")
+    else:
+        redis.command("SET", key, {"garbage": b"x" * 500, "cut": entry[:-1]}.get(how, bytes([entry[0] ^ 1]) + entry[1:]))
+    second = start(fake.url, flags=["--redis", redis.url], quiver=PATIENT)
+    settled(second)
+    assert not from_cache(second)
+    wait_until(lambda: from_cache(second), 10, "kept anew")
+    assert second.metric("quiver_redis_up") >= 1
+
+
 def test_the_entries_names_contain_the_model(fake: FakeQdrant, start, redis: Redis) -> None:
     q = start(fake.url, flags=["--redis", redis.url], optimizations={"hermes": {"collections": ["mine"]}})
     settled(q)

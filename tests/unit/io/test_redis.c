@@ -238,6 +238,30 @@ static void what_is_in_flight_is_bounded(void **state)
     assert_true(run_until(&world.loop, call_done, &call[3], 2000));
 }
 
+static void bytes_in_flight_are_bounded_too(void **state)
+{
+    static char big[10000];
+    struct redis_conf conf = {.target = at_port(port), .name = "test", .connect_timeout = 300 * MSEC, .max_bytes = 64 << 10};
+    up("");
+    world.redis = redis_open(&world.loop, &conf, on_ready, on_away, &world);
+    assert_true(run_until(&world.loop, is_ready, NULL, 2000));
+    kill(world.server.pid, SIGSTOP);
+    unsigned n_sent = 0;
+    for (unsigned i = 0; i < 1000; i++) { /* what nobody waits for counts as well */
+        struct str argv[] = {STR("SET"), STR("k"), {big, sizeof big}};
+        n_sent += redis_send(world.redis, NULL, 3, argv, SEC, NULL);
+        run_for(&world.loop, 0);
+    }
+    assert_int_equal(n_sent, 6);
+    assert_int_equal(redis_stats(world.redis)->refused, 994);
+    kill(world.server.pid, SIGCONT);
+    struct call call;
+    run_for(&world.loop, 300);
+    assert_true(CALL(&call, SEC, STR("PING")));
+    assert_true(run_until(&world.loop, call_done, &call, 2000));
+    assert_false(call.failed);
+}
+
 static void it_comes_back_after_a_restart(void **state)
 {
     up("");
@@ -445,6 +469,7 @@ int main(void)
         IN_A_WORLD(an_abandoned_command_never_calls),
         IN_A_WORLD(five_timeouts_in_a_row_open_the_breaker),
         IN_A_WORLD(what_is_in_flight_is_bounded),
+        IN_A_WORLD(bytes_in_flight_are_bounded_too),
         IN_A_WORLD(it_comes_back_after_a_restart),
         IN_A_WORLD(nobody_listening_is_retried_until_somebody_does),
         IN_A_WORLD(probes_come_with_jitter),
