@@ -98,7 +98,7 @@ static const struct rewrite_rules *within_strict_mode(struct tx *tx, const struc
 
 static bool told_not_to(const struct tx *tx, const struct rewrite_process_conf *process)
 {
-    if (!process->enabled)
+    if (!process->enabled || (tx->own && tx->own->as_is))
         return true;
     if (!process->allow_header)
         return false;

@@ -277,7 +277,12 @@ static void reply_metrics(struct call *call, struct cJSON *memory)
     struct node *out = model_metrics_node(a, call->api->history, call->conf, call->model);
     cJSON *of_model = cJSON_DetachItemFromArray(cJSON_GetObjectItemCaseSensitive(memory, "models"), 0);
     node_add(out, STR("memory"), node_doc(a, of_model));
-    node_add(out, STR("last_test"), node_doc(a, t ? t->last_test(t->arg, call->model->name) : NULL));
+    cJSON *test = t ? t->last_test(t->arg, call->model->name) : NULL, *recall = NULL;
+    const cJSON *cold = cJSON_GetObjectItemCaseSensitive(
+        cJSON_GetObjectItemCaseSensitive(test, "optimised"), "cold");
+    recall = cJSON_Duplicate(cJSON_GetObjectItemCaseSensitive(cold, "recall"), true);
+    node_add(out, STR("recall"), node_doc(a, recall)); /* null: not measured */
+    node_add(out, STR("last_test"), node_doc(a, test));
     cJSON_Delete(memory);
     call_reply_node(call, 200, out, STR_NONE);
 }

@@ -42,7 +42,26 @@ static const struct {
      "\"model\":{\"type\":\"string\"},\"requests\":{\"type\":\"object\",\"properties\":{\"total\":{\"type\":\"integer\"},"
      "\"by_operation\":{\"type\":\"object\"}}},\"requests_per_second\":{\"type\":\"object\",\"additionalProperties\":{\"type\":\"number\"}},"
      "\"latency_us\":{\"type\":\"object\",\"description\":\"since the start of the process\",\"additionalProperties\":{\"type\":\"object\"}},"
-     "\"cache\":{\"type\":\"object\"},\"rewrites\":{\"type\":\"object\"},\"pool\":{\"type\":\"object\"},\"queue\":{\"type\":\"object\"}}}"},
+     "\"cache\":{\"type\":\"object\"},\"rewrites\":{\"type\":\"object\"},\"pool\":{\"type\":\"object\"},\"queue\":{\"type\":\"object\"},"
+     "\"memory\":{\"type\":[\"object\",\"null\"]},\"recall\":{\"type\":[\"number\",\"null\"],\"description\":\"of the last test, on "
+     "misses\"},\"last_test\":{\"anyOf\":[{\"$ref\":\"#/components/schemas/Test\"},{\"type\":\"null\"}]}}}"},
+    {"TestRun",
+     "{\"type\":\"object\",\"required\":[\"requests\",\"ops\",\"p50_us\",\"p95_us\",\"p99_us\",\"hit_rate\",\"recall\"],\"properties\":{"
+     "\"requests\":{\"type\":\"integer\"},\"ops\":{\"type\":[\"number\",\"null\"]},\"p50_us\":{\"$ref\":\"#/components/schemas/Microseconds\"},"
+     "\"p95_us\":{\"$ref\":\"#/components/schemas/Microseconds\"},\"p99_us\":{\"$ref\":\"#/components/schemas/Microseconds\"},"
+     "\"hit_rate\":{\"type\":[\"number\",\"null\"],\"minimum\":0,\"maximum\":1},\"recall\":{\"type\":[\"number\",\"null\"],\"minimum\":0,"
+     "\"maximum\":1}}}"},
+    {"Test",
+     "{\"type\":\"object\",\"required\":[\"model\"],\"properties\":{\"model\":{\"type\":\"string\"},\"collection\":{\"type\":\"string\"},"
+     "\"error\":{\"type\":\"string\",\"description\":\"why it could not be measured\"},\"points\":{\"type\":\"integer\"},"
+     "\"vector\":{\"type\":[\"string\",\"null\"]},\"queries\":{\"type\":\"integer\"},\"from\":{\"enum\":[\"stored\",\"fixed\"]},"
+     "\"at_once\":{\"type\":\"integer\"},\"seconds\":{\"type\":\"number\"},\"time\":{\"type\":\"string\",\"format\":\"date-time\"},"
+     "\"before_apply\":{\"type\":\"boolean\"},\"baseline\":{\"$ref\":\"#/components/schemas/TestRun\"},\"optimised\":{\"type\":\"object\","
+     "\"properties\":{\"cold\":{\"$ref\":\"#/components/schemas/TestRun\"},\"warm\":{\"$ref\":\"#/components/schemas/TestRun\"}}},"
+     "\"targets\":{\"type\":\"object\",\"additionalProperties\":{\"type\":[\"object\",\"null\"],\"properties\":{\"target\":{\"type\":\"number\"},"
+     "\"is\":{\"type\":[\"number\",\"null\"]},\"met\":{\"type\":[\"boolean\",\"null\"]}}}},\"met\":{\"type\":[\"boolean\",\"null\"]},"
+     "\"warnings\":{\"type\":\"array\",\"items\":{\"type\":\"string\"}},\"first_baseline\":{\"type\":[\"object\",\"null\"],\"properties\":{"
+     "\"time\":{\"type\":\"string\"},\"before_apply\":{\"type\":\"boolean\"},\"baseline\":{\"$ref\":\"#/components/schemas/TestRun\"}}}}}"},
     {"GraphqlRequest",
      "{\"type\":\"object\",\"required\":[\"query\"],\"properties\":{\"query\":{\"type\":\"string\",\"example\":"
      "\"query{optimizedSearch(model:\\\"hermes\\\")}\"},\"operationName\":{\"type\":[\"string\",\"null\"]},"
@@ -54,7 +73,8 @@ static const struct {
     {"Job",
      "{\"type\":\"object\",\"required\":[\"id\",\"kind\",\"state\",\"progress\",\"text\"],\"properties\":{\"id\":{\"type\":\"integer\"},"
      "\"kind\":{\"type\":\"string\"},\"model\":{\"type\":[\"string\",\"null\"]},\"state\":{\"enum\":[\"running\",\"done\",\"failed\"]},"
-     "\"progress\":{\"type\":\"number\",\"minimum\":0,\"maximum\":1},\"text\":{\"type\":\"string\"},\"result\":{}}}"},
+     "\"progress\":{\"type\":\"number\",\"minimum\":0,\"maximum\":1},\"text\":{\"type\":\"string\"},\"result\":{\"type\":\"object\","
+     "\"description\":\"once it has ended; of a test: models, each a Test\"}}}"},
     {"Jobs",
      "{\"type\":\"object\",\"required\":[\"jobs\"],\"properties\":{\"jobs\":{\"type\":\"array\",\"items\":{\"$ref\":"
      "\"#/components/schemas/Job\"}}}}"},
@@ -80,7 +100,7 @@ static const struct {
      "\"object\",\"required\":[\"model\"],\"properties\":{\"model\":{\"type\":\"string\"},\"collections\":{\"type\":\"array\","
      "\"items\":{\"type\":\"object\"}}}}}}}"},
     {"Plan", "{\"$ref\":\"#/components/schemas/OfModels\",\"description\":\"per collection: changes, patch, reindex, warnings, memory\"}"},
-    {"Status", "{\"$ref\":\"#/components/schemas/OfModels\",\"description\":\"per model: mode, wish, targets, last_test; per "
+    {"Status", "{\"$ref\":\"#/components/schemas/OfModels\",\"description\":\"per model: mode, switches, wish, targets, met, last_test (a Test), first_baseline; per "
                "collection: fact, drift\"}"},
     {"QueryFigures",
      "{\"type\":\"object\",\"required\":[\"count\",\"errors\",\"hit_rate\",\"p50_us\",\"p99_us\",\"slowest_us\"],\"properties\":{"

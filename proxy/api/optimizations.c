@@ -6,7 +6,7 @@
 #include "api/switches.h"
 #include "api/tuning.h"
 
-enum { NAMED_MAX = CONF_MODELS_MAX };
+enum { NAMED_MAX = CONF_MODELS_MAX, TEST_SECONDS_MAX = 60 };
 
 struct named {
     const char *name[NAMED_MAX];
@@ -260,39 +260,49 @@ void api_apply(struct call *call)
     reply_deed(call, t, begun, id, busy, &err, wait);
 }
 
-static void one_or_all(struct call *call,
-                       bool (*deed)(void *, const char *, uint64_t *, uint64_t *, struct err *))
+/* The model of the path, of the query or of the body; NULL: all. false when the call has been answered. */
+static bool one_or_all(struct call *call, const char **model)
 {
-    const struct api_tuning *t = call->api->hooks.tuning;
     struct named named;
-    struct err err;
-    uint64_t id = 0, busy = 0;
-    bool wait;
-    if (!flag_of(call, "wait", &wait) || !names_of(call, &named, true))
-        return;
+    if (!names_of(call, &named, true))
+        return false;
     if (named.n > 1)
-        return call_error(call, 400, "found %u models, expected one, or none for all", named.n);
-    const char *model = call->model ? call->model->name : named.n ? named.name[0] : NULL;
-    bool begun = deed(t->arg, model, &id, &busy, &err);
-    reply_deed(call, t, begun, id, busy, &err, wait);
+        return call_error(call, 400, "found %u models, expected one, or none for all", named.n), false;
+    *model = call->model ? call->model->name : named.n ? named.name[0] : NULL;
+    return true;
 }
 
 void api_rollback(struct call *call)
 {
     const struct api_tuning *t = tuning_of(call);
-    if (t)
-        one_or_all(call, t->rollback);
+    const char *model;
+    struct err err;
+    uint64_t id = 0, busy = 0;
+    bool wait;
+    if (!t || !flag_of(call, "wait", &wait) || !one_or_all(call, &model))
+        return;
+    bool begun = t->rollback(t->arg, model, &id, &busy, &err);
+    reply_deed(call, t, begun, id, busy, &err, wait);
 }
 
 /* Of the model in the path, or of all. */
 void api_test(struct call *call)
 {
     const struct api_tuning *t = tuning_of(call);
-    if (!t)
+    const char *model;
+    struct str text;
+    struct err err;
+    uint64_t id = 0, busy = 0, seconds = 0;
+    bool wait, bad;
+    if (!t || !flag_of(call, "wait", &wait))
         return;
-    if (!t->test)
-        return call_error(call, 503, "this server has no tests to run");
-    one_or_all(call, t->test);
+    if (call_query(call, "seconds", &text, &bad) && (!str_u64(text, TEST_SECONDS_MAX, &seconds) || !seconds))
+        return call_error(call, 400, "seconds: found '%.*s', expected a whole number from 1 to %d",
+                          (int)(text.n < 40 ? text.n : 40), text.n ? text.p : "", TEST_SECONDS_MAX);
+    if (bad || !one_or_all(call, &model))
+        return;
+    bool begun = t->test(t->arg, model, (unsigned)seconds, &id, &busy, &err);
+    reply_deed(call, t, begun, id, busy, &err, wait);
 }
 
 /* ---- jobs ---- */

@@ -8,6 +8,8 @@
 #define ONE_MODEL {"model", "{\"type\":\"string\"}", "a model's name; without it all"}
 #define WAIT {"wait", "{\"type\":\"boolean\",\"default\":false}", "answer when the job has ended: 200, or 502 if it failed"}
 
+#define SECONDS {"seconds", "{\"type\":\"integer\",\"minimum\":1,\"maximum\":60,\"default\":12}", "how long each model is measured"}
+
 #define V1 "/api/v1"
 #define OPTIMIZATIONS V1 "/optimizations"
 #define MODEL V1 "/models/{model}"
@@ -47,9 +49,9 @@ const struct api_route api_routes[] = {
     {"GET", OPTIMIZATIONS "/status", ACCESS_READ, api_status, "status", "Each model: wish, fact, drift, switches, targets, last test.", NULL,
      "Status", 0, {ONE_MODEL}},
     {"POST", OPTIMIZATIONS "/test/all-models", ACCESS_WRITE, api_test, "testAll", "Measures all models, one after the other.", NULL, "Job",
-     202, {WAIT}},
+     202, {WAIT, SECONDS}},
     {"POST", OPTIMIZATIONS "/test/{model}", ACCESS_WRITE, api_test, "test", "Measures a model: baseline and optimised, cold and warm.", NULL,
-     "Job", 202, {WAIT}},
+     "Job", 202, {WAIT, SECONDS}},
     {"GET", OPTIMIZATIONS "/memory/usage", ACCESS_READ, api_memory, "memory", "Memory of the collections, measured and estimated.", NULL,
      "Memory", 0, {MODELS}},
     {"GET", OPTIMIZATIONS "/queries/stats", ACCESS_READ, api_queries, "queries",

@@ -31,8 +31,8 @@ struct api_tuning {
     bool (*apply)(void *arg, const char *const *models, unsigned n, uint64_t *job, uint64_t *busy,
                   struct err *);
     bool (*rollback)(void *arg, const char *model, uint64_t *job, uint64_t *busy, struct err *);
-    bool (*test)(void *arg, const char *model, uint64_t *job, uint64_t *busy,
-                 struct err *);                               /* NULL: there are no tests */
+    /* seconds: per model; 0: as tune/trial.h has it */
+    bool (*test)(void *arg, const char *model, unsigned seconds, uint64_t *job, uint64_t *busy, struct err *);
     struct cJSON *(*job)(void *arg, uint64_t id);             /* NULL: there is no such job */
     struct cJSON *(*jobs)(void *arg);
     /* done() comes with the job's document when it ends. false: it has ended, done() will not come. */

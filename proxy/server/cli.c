@@ -15,11 +15,11 @@
 #include "tune/doc.h"
 
 #define V1 "/api/v1"
-enum { EXIT_FAILED = 1, EXIT_NOBODY = 3, PATH_LEN = 3000, JOB_LOOK_MS = 200 };
+enum { EXIT_FAILED = 1, EXIT_NOBODY = 3, EXIT_MISSED = 4, SECONDS_MAX = 60, PATH_LEN = 3000, JOB_LOOK_MS = 200 };
 
 struct cli {
-    const char *conf, *api, *points;
-    bool json;
+    const char *conf, *api, *points, *seconds;
+    bool json, strict;
     char *const *model;
     unsigned n_models;
     struct arena arena;
@@ -52,6 +52,8 @@ static const struct command {
 static const struct option options[] = {
     {"api", required_argument, NULL, 'a'},
     {"points", required_argument, NULL, 'p'},
+    {"seconds", required_argument, NULL, 's'},
+    {"strict", no_argument, NULL, 'S'},
     {"json", no_argument, NULL, 'j'},
     {"help", no_argument, NULL, 'h'},
     {NULL, 0, NULL, 0},
@@ -72,13 +74,18 @@ bool cli_wants(const char *word)
 
 static void print_help(FILE *f)
 {
-    fputs("usage: quiver COMMAND [-c FILE|DIR] [--api WHERE] [--points N] [--json] [MODEL...]\n\n", f);
+    fputs("usage: quiver COMMAND [-c FILE|DIR] [--api WHERE] [--points N] [--seconds N] [--strict]\n"
+          "              [--json] [MODEL...]\n\n", f);
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
         fprintf(f, "  %-9s %s\n", commands[i].word, commands[i].help);
     fputs("\n  --api WHERE   the control port of the quiver that runs; default: as its configuration says\n"
           "  --points N    plan: memory for so many points\n"
+          "  --seconds N   test: how long each model is measured (12)\n"
+          "  --strict      test: exit with 4 when a target is missed\n"
           "  --json        the answer as it came\n"
-          "  Without a MODEL: all. The token is taken from the configuration or QUIVER_API_TOKEN.\n",
+          "  Without a MODEL: all. The token is taken from the configuration or QUIVER_API_TOKEN.\n"
+          "  Exit codes: 0 well, 1 refused, failed, or a model could not be tested, 2 usage, 3 no quiver answers,\n"
+          "  4 a target is missed (test --strict).\n",
           f);
 }
 
@@ -128,10 +135,10 @@ static bool find_api(struct cli *c)
 
 /* ---- asking ---- */
 
-static bool whole_number(const char *text)
+static bool whole_number(const char *text, uint64_t most)
 {
     uint64_t n;
-    return str_u64(str_of(text), UINT64_C(1) << 53, &n);
+    return str_u64(str_of(text), most, &n) && n;
 }
 
 static void make_path(const struct cli *c, const struct command *command, char path[PATH_LEN])
@@ -140,8 +147,9 @@ static void make_path(const struct cli *c, const struct command *command, char p
     size_t n = (size_t)snprintf(path, PATH_LEN, "%s", command->path);
     const char *sep = "?";
     if (command->in_path) {
-        snprintf(path + n, PATH_LEN - n, "%s",
-                 c->n_models ? doc_escape(name, sizeof name, c->model[0]) : "all-models");
+        snprintf(path + n, PATH_LEN - n, "%s%s%s",
+                 c->n_models ? doc_escape(name, sizeof name, c->model[0]) : "all-models",
+                 c->seconds ? "?seconds=" : "", c->seconds ? c->seconds : "");
         return;
     }
     for (unsigned i = 0; i < c->n_models && n < PATH_LEN; i++)
@@ -227,6 +235,20 @@ static void show(const struct cli *c, const struct command *command, const cJSON
         printf("%s\n", doc_text(doc_get(doc, "text")));
 }
 
+/* Of a test that ended: could all be measured, and did they what they should? */
+static int judge_test(const struct cli *c, const cJSON *job)
+{
+    const cJSON *model;
+    int code = EXIT_OK;
+    cJSON_ArrayForEach(model, doc_at(job, "result.models")) {
+        if (doc_get(model, "error"))
+            return EXIT_FAILED;
+        if (c->strict && cJSON_IsFalse(doc_get(model, "met")))
+            code = EXIT_MISSED;
+    }
+    return code;
+}
+
 static int run(struct cli *c, const struct command *command)
 {
     char path[PATH_LEN];
@@ -246,6 +268,8 @@ static int run(struct cli *c, const struct command *command)
     show(c, command, doc);
     if (command->is_job && !is_state(doc, "done"))
         code = EXIT_FAILED;
+    else if (command->in_path)
+        code = judge_test(c, doc);
     cJSON_Delete(doc);
     return code;
 }
@@ -262,6 +286,8 @@ int cli_main(int argc, char **argv)
         case 'c': c.conf = optarg; break;
         case 'a': c.api = optarg; break;
         case 'p': c.points = optarg; break;
+        case 's': c.seconds = optarg; break;
+        case 'S': c.strict = true; break;
         case 'j': c.json = true; break;
         case 'h': print_help(stdout); return EXIT_OK;
         default:
@@ -280,10 +306,16 @@ int cli_main(int argc, char **argv)
         return err_set(&c.err, "quiver %s takes %u models at most, found %u", command->word,
                        command->models_max, c.n_models),
                usage(&c);
-    if (c.points && (strcmp(command->word, "plan") != 0 || !whole_number(c.points)))
+    if (c.points && (strcmp(command->word, "plan") != 0 || !whole_number(c.points, UINT64_C(1) << 53)))
         return err_set(&c.err, "--points takes a whole number and belongs to quiver plan, found '%s'",
                        c.points),
                usage(&c);
+    if (c.seconds && (!command->in_path || !whole_number(c.seconds, SECONDS_MAX)))
+        return err_set(&c.err, "--seconds takes a number from 1 to %d and belongs to quiver test, found '%s'",
+                       SECONDS_MAX, c.seconds),
+               usage(&c);
+    if (c.strict && !command->in_path)
+        return err_set(&c.err, "--strict belongs to quiver test"), usage(&c);
     arena_init(&c.arena, NULL, 0);
     code = run(&c, command);
     arena_fini(&c.arena);

@@ -391,7 +391,7 @@ static void open_control(struct letter *letter)
     server.prover = prover_open(&server.control->worker);
     server.external_poll = external_poll_open(&server.control->worker);
     server.tune = tune_open(&server.control->worker);
-    server.tuning = tuning_of(server.tune, NULL);
+    server.tuning = tuning_of(server.tune);
     share_digests();
     page_open(&server.control->worker, server.tune, ready);
     atomic_store(&server.control_up, true);

@@ -73,6 +73,12 @@ static bool rollback(void *arg, const char *model, uint64_t *job, uint64_t *busy
     return tune_rollback(arg, model, job, busy, err);
 }
 
+static bool test(void *arg, const char *model, unsigned seconds, uint64_t *job, uint64_t *busy,
+                 struct err *err)
+{
+    return tune_test(arg, model, seconds, job, busy, err);
+}
+
 static cJSON *job(void *arg, uint64_t id)
 {
     const struct job *found = jobs_find(tune_jobs(arg), id);
@@ -104,8 +110,7 @@ static void forget(void *arg, struct tuning_question *q)
     free(r);
 }
 
-struct api_tuning tuning_of(struct tune *tune, bool (*test)(void *arg, const char *model, uint64_t *job,
-                                                            uint64_t *busy, struct err *))
+struct api_tuning tuning_of(struct tune *tune)
 {
     return (struct api_tuning){
         .arg = tune,

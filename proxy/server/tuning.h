@@ -6,6 +6,4 @@
 
 struct tune;
 
-/* test: begins a test of a model (NULL: all) as a job of tune_jobs(), or NULL: there are none. */
-struct api_tuning tuning_of(struct tune *, bool (*test)(void *arg, const char *model, uint64_t *job,
-                                                        uint64_t *busy, struct err *));
+struct api_tuning tuning_of(struct tune *);

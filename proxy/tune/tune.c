@@ -13,6 +13,7 @@
 #include "tune/plan.h"
 #include "tune/report.h"
 #include "tune/survey.h"
+#include "tune/trial.h"
 #include "tune/watch.h"
 
 struct tune {
@@ -20,8 +21,9 @@ struct tune {
     struct history *history;
     struct jobs jobs;
     struct watch *watch;
-    struct list questions, deeds;         /* that run */
-    struct list old_questions, old_deeds; /* ended; freed by the sweep, outside of their callbacks */
+    /* that run; and those that ended, freed by the sweep, outside of their callbacks */
+    struct list questions, deeds, trials;
+    struct list old_questions, old_deeds, old_trials;
     struct task sweep;
 };
 
@@ -54,11 +56,21 @@ static void free_deeds(struct list *l)
     }
 }
 
+static void free_trials(struct list *l)
+{
+    struct link *k;
+    while ((k = list_pop(l))) {
+        struct trial *trial = trial_of_link(k);
+        trial_free(&trial);
+    }
+}
+
 static void sweep(struct task *task)
 {
     struct tune *t = LIST_OF(tune, sweep, task);
     free_questions(&t->old_questions);
     free_deeds(&t->old_deeds);
+    free_trials(&t->old_trials);
 }
 
 struct tune *tune_open(struct worker *control)
@@ -70,6 +82,8 @@ struct tune *tune_open(struct worker *control)
     jobs_init(&t->jobs);
     list_init(&t->questions);
     list_init(&t->deeds);
+    list_init(&t->trials);
+    list_init(&t->old_trials);
     list_init(&t->old_questions);
     list_init(&t->old_deeds);
     t->watch = watch_open(control, t->history, &t->jobs);
@@ -84,6 +98,7 @@ void tune_close(struct tune **closing)
         tune_forget(LIST_OF(question, link, k)->answer);
     watch_close(&t->watch);
     free_deeds(&t->deeds);
+    free_trials(&t->trials);
     free_questions(&t->questions);
     loop_unwake(&t->worker->loop, &t->sweep);
     sweep(&t->sweep);
@@ -225,6 +240,34 @@ bool tune_rollback(struct tune *t, const char *model, uint64_t *job, uint64_t *b
     return begin_deed(t, true, &model, model != NULL, job, busy, err);
 }
 
+static void trial_ended(struct trial *trial, void *arg)
+{
+    struct tune *t = arg;
+    retire(t, &t->trials, &t->old_trials, trial_link(trial));
+}
+
+bool tune_test(struct tune *t, const char *model, unsigned seconds, uint64_t *id, uint64_t *busy,
+               struct err *err)
+{
+    bool *chosen = mem_zalloc(t->worker->snapshot->conf->n_models * sizeof *chosen);
+    struct job *running = jobs_running(&t->jobs, NULL), *job = NULL;
+    *busy = running ? running->id : 0;
+    if (running)
+        err_set(err, "job %llu (%s of %s) is running, and a test is worth something only alone",
+                (unsigned long long)running->id, running->kind,
+                running->model ? running->model : "all models");
+    else if (choose(t, &model, model != NULL, chosen, err))
+        job = jobs_begin(&t->jobs, "test", model, err);
+    if (job) {
+        *id = job->id;
+        struct trial *trial = trial_start(t->worker, t->history, &t->jobs, job,
+                                          &(struct trial_order){chosen, seconds}, trial_ended, t);
+        list_push(&t->trials, trial_link(trial));
+    }
+    free(chosen);
+    return job != NULL;
+}
+
 /* ---- status ---- */
 
 static const char *const mode_names[] = {"off", "observe", "enforce"}; /* enum conf_enforce */
@@ -252,7 +295,9 @@ static cJSON *model_status(struct tune *t, const struct conf_model *model)
     add_target(targets, "ops", (double)b->target_ops, b->target_ops != 0);
     add_target(targets, "hit_rate", b->target_hit_rate, !isnan(b->target_hit_rate));
     add_target(targets, "recall", b->target_recall, !isnan(b->target_recall));
+    cJSON_AddItemToObject(doc, "met", test ? cJSON_Duplicate(doc_get(test, "met"), true) : cJSON_CreateNull());
     cJSON_AddItemToObject(doc, "last_test", test ? cJSON_Duplicate(test, true) : cJSON_CreateNull());
+    cJSON_AddItemToObject(doc, "first_baseline", trial_first_baseline(t->history, model->name));
     return doc;
 }
 
@@ -269,12 +314,6 @@ cJSON *tune_status(struct tune *t, const char *model)
 bool tune_drift(const struct tune *t, const char *model, unsigned *n_drift, unsigned *n_given_up)
 {
     return watch_count(t->watch, model, n_drift, n_given_up);
-}
-
-void tune_set_test(struct tune *t, const char *model, cJSON *doc)
-{
-    history_test(t->history, model, doc);
-    cJSON_Delete(doc);
 }
 
 const cJSON *tune_get_test(const struct tune *t, const char *model, bool first)

@@ -25,7 +25,7 @@ struct worker;
 struct tune *tune_open(struct worker *control);
 void tune_close(struct tune **); /* cancels what runs; its record is in the history */
 
-struct jobs *tune_jobs(struct tune *); /* for lookup, waiting, and for jobs of others (tests) */
+struct jobs *tune_jobs(struct tune *); /* for lookup and waiting */
 
 /* ---- questions ---- */
 
@@ -69,21 +69,25 @@ bool tune_apply(struct tune *, const char *const *models, unsigned n, uint64_t *
  * unset. */
 bool tune_rollback(struct tune *, const char *model, uint64_t *job, uint64_t *busy, struct err *);
 
+/* Measures one model, or all (NULL), `seconds` each (0: the default of trial.h, where the result is
+ * described). One test at a time, and nothing else beside it: false with *busy else. */
+bool tune_test(struct tune *, const char *model, unsigned seconds, uint64_t *job, uint64_t *busy,
+               struct err *);
+
 /* ---- what is known now ---- */
 
 /* As of the last look (every tune.interval), no question to Qdrant. NULL model: all.
  * {models: [{model, mode: "off"|"observe"|"enforce", resting: bool, wish: {path: value},
  *   collections: [{collection, exists, status, points, seen: seconds ago, fact: {path: value},
  *                  drift: [as changes of a plan], gave_up: [path], repairs, warnings, error?}],
- *   targets: {p50_us, ops, hit_rate, recall}, last_test: {...}|null}]} */
+ *   targets: {p50_us, ops, hit_rate, recall}, met: bool|null, last_test: {...}|null,
+ *   first_baseline: {time, before_apply, baseline}|null}]} as in trial.h */
 struct cJSON *tune_status(struct tune *, const char *model);
 
 /* How many settings of the model's collections differed when last seen, and how many of those are given up;
  * false: no collection of it is known. */
 bool tune_drift(const struct tune *, const char *model, unsigned *n_drift, unsigned *n_given_up);
 
-/* What the last test of a model found; shown by tune_status, kept in the history, read back at start. Takes
- * doc. */
-void tune_set_test(struct tune *, const char *model, struct cJSON *doc);
-/* Owned by tune; NULL: none. first: the first that was ever recorded, else the last. */
+/* What a test of a model found; it is in the history and survives restarts. Owned by tune; NULL: none.
+ * first: the first that was ever recorded, else the last. */
 const struct cJSON *tune_get_test(const struct tune *, const char *model, bool first);

@@ -36,7 +36,7 @@ def start(engine: Engine, tmp_path: Path) -> Iterator[Callable[..., Tuned]]:
     def run(**parts: Any) -> Tuned:
         state = parts.pop("state", str(tmp_path / "state"))
         q = Tuned(
-            engine.url, quiver={"tune": {"interval": "300ms"}}, env={"QUIVER_STATE_DIR": state}, **parts
+            parts.pop("upstream", engine.url), quiver={"tune": {"interval": "300ms"}}, env={"QUIVER_STATE_DIR": state}, **parts
         )
         running.append(q)
         return q
