@@ -337,15 +337,43 @@ static void take_estimate(struct facts_poll *p, struct fact_memory *memory, cons
     estimate_point(info, &memory->point, &memory->vectors);
 }
 
+static void nobody_waits(void *arg)
+{
+    (void)arg;
+}
+
+/* What was kept while points were hidden must not come back now that they are not: its collection gets a new token, at once here, and in
+ * Redis before anybody of this process asks it again. */
+static void renew_token(struct facts_poll *p, const char *name)
+{
+    struct write_hold hold;
+    struct coherence_names names = {0};
+    coherence_names_add(&names, str_of(name));
+    coherence_open(p->worker->coherence, &hold, &names, nobody_waits, NULL);
+    coherence_close(&hold, PROOF_COMPLETED, nobody_waits, NULL);
+    coherence_cancel(&hold);
+}
+
+static void take_hidden(struct facts_poll *p, struct fact_collection *fact, const char *name, cJSON *info)
+{
+    const struct fact_collection *old = facts_collection(p->current, str_of(name));
+    cJSON *optimizer = cJSON_GetObjectItemCaseSensitive(cJSON_GetObjectItemCaseSensitive(info, "config"), "optimizer_config");
+    double deferred;
+    bool none = number(cJSON_GetObjectItemCaseSensitive(info, "update_queue"), "deferred_points", &deferred) && deferred == 0;
+    fact->prevents_unoptimized = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(optimizer, "prevent_unoptimized"));
+    fact->hides_points = fact->prevents_unoptimized && !none;
+    if (fact->prevents_unoptimized && none && (!old || old->hides_points))
+        renew_token(p, name);
+}
+
 static struct fact_collection *take_collection(struct facts_poll *p, const char *name, struct str body)
 {
     struct fact_collection *fact = facts_add(p->making, str_of(name));
     cJSON *doc = cJSON_ParseWithLength(body.p, body.n);
-    cJSON *info = cJSON_GetObjectItemCaseSensitive(doc, "result"), *queue = cJSON_GetObjectItemCaseSensitive(info, "update_queue");
+    cJSON *info = cJSON_GetObjectItemCaseSensitive(doc, "result");
     cJSON *config = cJSON_GetObjectItemCaseSensitive(info, "config");
     cJSON *params = cJSON_GetObjectItemCaseSensitive(config, "params");
-    cJSON *optimizer = cJSON_GetObjectItemCaseSensitive(config, "optimizer_config");
-    double shards, replicas, deferred;
+    double shards, replicas;
     if (fact) {
         fact->read_at = p->worker->loop.now;
         fact->names = p->making->names_known ? p->making->names : (struct fingerprint){0, 0};
@@ -355,8 +383,7 @@ static struct fact_collection *take_collection(struct facts_poll *p, const char 
             fact->n_shards = (unsigned)shards;
         if (number(params, "replication_factor", &replicas) && replicas > 0 && replicas < 1e6)
             fact->n_replicas = (unsigned)replicas;
-        fact->prevents_unoptimized = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(optimizer, "prevent_unoptimized"));
-        fact->hides_points = fact->prevents_unoptimized && !(number(queue, "deferred_points", &deferred) && deferred == 0);
+        take_hidden(p, fact, name, info);
         take_strict_mode(fact, cJSON_GetObjectItemCaseSensitive(config, "strict_mode_config"));
         take_sizes(fact, info);
         if (model_of(p, fact->name)->base.memory_limit)
