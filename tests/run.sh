@@ -109,7 +109,7 @@ wanted reference && has_tests reference &&
     step reference "$PYTEST_END" python_tests tests/reference
 wanted edge && has_tests edge && step edge "$PYTEST_END" python_tests tests/edge
 wanted api && has_tests api && step api "$PYTEST_END" python_tests -n 2 tests/api
-wanted tune && has_tests tune && step tune "$PYTEST_END" python_tests tests/tune
+wanted tune && has_tests tune && step tune "$PYTEST_END" python_tests tests/tune $long
 wanted deploy && has_tests deploy && step deploy "$PYTEST_END" python_tests tests/deploy $long
 wanted blackbox && step blackbox "$PYTEST_END" python_tests -n 4 --dist worksteal tests/blackbox $long
 wanted coherence && step coherence "$PYTEST_END" python_tests -n 2 --dist worksteal tests/coherence $long

@@ -7,7 +7,7 @@
 #include "plugins/guard/batch.h"
 #include "plugins/guard/options.h"
 
-#define FACTS_WAIT (250 * MSEC) /* for facts about a collection that is new to quiver; then the upsert passes */
+#define FACTS_WAIT (250 * MSEC) /* for figures of a collection that is new to quiver, or before the first refusal in a second */
 #define SAY_EVERY (60 * SEC)
 #define ASK_EVERY SEC
 enum { LOOK_INTO_BATCH = 256 * 1024 };
@@ -15,6 +15,7 @@ enum { LOOK_INTO_BATCH = 256 * 1024 };
 struct guard_tx {
     struct growth_slot *slot; /* NULL: nothing is counted */
     uint64_t n_bytes;
+    uint64_t asked_at; /* it had new figures asked for, and waits for them before it is refused */
 };
 
 static bool adds_points(const struct tx *tx)
@@ -81,26 +82,50 @@ static enum verdict over(struct tx *tx, const struct plug *plug, struct growth_s
                     known->measured ? "measured" : "estimated", (unsigned long long)comes_to, limit, tx->model->name);
 }
 
-static enum verdict judge(struct tx *tx, const struct plug *plug, const struct fact_memory *known)
+static enum verdict wait_for_facts(struct tx *tx)
 {
+    tx->awaits_facts = true;
+    tx->suspend_until = tx->began + FACTS_WAIT;
+    return SUSPEND;
+}
+
+static bool may_wait(const struct tx *tx)
+{
+    return tx->worker->loop.now < tx->began + FACTS_WAIT;
+}
+
+/* The nearer to the limit, the younger the figures should be. True: they were asked for just now. */
+static bool ask_anew(const struct tx *tx, struct growth_slot *slot)
+{
+    if (!tx->worker->collection_changed || !growth_turn(&slot->asked_at, tx->worker->loop.now, ASK_EVERY))
+        return false;
+    tx->worker->collection_changed(tx->resolved, tx->worker->arg);
+    return true;
+}
+
+static enum verdict judge(struct tx *tx, const struct plug *plug, const struct fact_collection *fact)
+{
+    const struct guard_model_conf *conf = plug_conf(tx, plug);
+    const struct fact_memory *known = &fact->memory;
     struct guard_tx *mine = plug_tx(tx, plug);
     struct growth_slot *slot = growth_of(&tx->worker->shared->growth, tx->resolved);
     uint64_t limit = tx->model->base.memory_limit, n = bytes_of(tx);
     uint64_t grown = memory_of(known, growth_begin(slot, n) - known->growth_ended), comes_to = known->good + grown;
-    enum verdict verdict = CONTINUE;
-    if (comes_to > limit && (n || tx->head.framing == HTTP_BODY_CHUNKED))
-        verdict = over(tx, plug, slot, known, comes_to);
-    /* The nearer to the limit, the younger the figures should be. */
-    if ((comes_to > limit || grown > (limit - known->good) / 4) && tx->worker->collection_changed &&
-        growth_turn(&slot->asked_at, tx->worker->loop.now, ASK_EVERY))
-        tx->worker->collection_changed(tx->resolved, tx->worker->arg);
-    if (verdict == ANSWER) {
-        growth_undo(slot, n);
-    } else {
-        mine->slot = slot;
-        mine->n_bytes = n;
+    bool over_it = comes_to > limit && (n || tx->head.framing == HTTP_BODY_CHUNKED), waits = false;
+    if (comes_to > limit || grown > (limit - known->good) / 4) {
+        bool asked = ask_anew(tx, slot);
+        if (asked)
+            mine->asked_at = tx->worker->loop.now;
+        waits = over_it && conf->policy == GUARD_REFUSE && mine->asked_at >= fact->read_at && mine->asked_at && may_wait(tx);
     }
-    return verdict;
+    enum verdict verdict = waits ? wait_for_facts(tx) : over_it ? over(tx, plug, slot, known, comes_to) : CONTINUE;
+    if (verdict != CONTINUE) {
+        growth_undo(slot, n);
+        return verdict;
+    }
+    mine->slot = slot;
+    mine->n_bytes = n;
+    return CONTINUE;
 }
 
 static enum verdict guard_request(struct tx *tx, const struct plug *plug)
@@ -110,12 +135,8 @@ static enum verdict guard_request(struct tx *tx, const struct plug *plug)
         return CONTINUE;
     const struct fact_collection *fact = facts_collection(tx->worker->facts, tx->resolved);
     if (fact && fact->memory.known)
-        return judge(tx, plug, &fact->memory);
-    if (conf->policy != GUARD_REFUSE || tx->worker->loop.now >= tx->began + FACTS_WAIT)
-        return CONTINUE;
-    tx->awaits_facts = true;
-    tx->suspend_until = tx->began + FACTS_WAIT;
-    return SUSPEND;
+        return judge(tx, plug, fact);
+    return conf->policy == GUARD_REFUSE && may_wait(tx) ? wait_for_facts(tx) : CONTINUE;
 }
 
 static enum verdict guard_resume(struct tx *tx, const struct plug *plug)

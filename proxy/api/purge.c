@@ -123,13 +123,13 @@ void api_purge_any(struct call *call)
     if (bad)
         return;
     const struct node *model = node_get(body, STR("model")), *collection = node_get(body, STR("collection"));
-    if (body && body->n != (unsigned)(model != NULL) + (collection != NULL)) {
-        call_error(call, 400, "a purge knows the keys model and collection, one of them or none");
-        return;
-    }
-    if ((model && collection) || (model && model->kind != NODE_STRING) || (collection && collection->kind != NODE_STRING)) {
-        call_error(call, 400, "expected {\"model\": \"name\"} or {\"collection\": \"name\"}, or nothing for everything");
-        return;
+    for (const struct node *m = body ? body->first : NULL; m; m = m->next) {
+        bool known = m == model || m == collection;
+        if (!known || m->kind != NODE_STRING || (model && collection))
+            return call_error(call, 400, "line %u, column %u: \"%.*s\" %s%s, expected {\"model\": \"name\"} or {\"collection\": \"name\"}, or "
+                              "nothing for everything", m->line, m->column, (int)(m->key.n < 60 ? m->key.n : 60), m->key.p,
+                              !known || m->kind == NODE_STRING ? "is there" : "is ",
+                              !known ? "" : m->kind == NODE_STRING ? " beside another" : node_kind_name(m->kind));
     }
     const struct conf_model *of = model ? conf_model_named(call->conf, model->text) : NULL;
     if (model && !of) {

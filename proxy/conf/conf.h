@@ -127,13 +127,14 @@ struct conf_model_base {
     const char *vector;               /* NULL: all vectors of the collection */
     /* indexing: what the operator wishes Qdrant to be; numbers are OPT_UNSET where there is no wish */
     unsigned index_type;              /* enum conf_index_type */
-    uint64_t index_m, index_ef_construct; /* index_params: {m, ef_construct} */
+    uint64_t index_m, index_ef_construct, index_threads; /* index_params: {m, ef_construct, max_indexing_threads} */
     uint64_t full_scan_threshold, indexing_threshold; /* KB as Qdrant's */
     unsigned quantization_type;       /* enum conf_quantization */
     unsigned quantization_always_ram; /* enum conf_maybe */
     double quantization_quantile;     /* NAN unset */
     unsigned quantization_compression; /* enum conf_compression */
     unsigned quantization_encoding;   /* enum conf_encoding */
+    unsigned quantization_query_encoding; /* 0 unset; the words in conf/model_opts.c */
     unsigned quantization_bits;       /* enum conf_turbo_bits */
     unsigned on_disk;                 /* enum conf_maybe */
     uint64_t segment_number, max_segment_size, optimizer_threads;
@@ -142,6 +143,9 @@ struct conf_model_base {
     uint64_t strict_max_query_limit, strict_max_timeout, strict_max_hnsw_ef; /* 0 unset, as all of strict_mode */
     uint64_t strict_search_batch, strict_upsert_batch, strict_filter_conditions;
     uint64_t strict_read_rate, strict_write_rate, strict_max_points;
+    unsigned strict_unindexed_retrieve, strict_unindexed_update; /* enum conf_maybe */
+    uint64_t strict_condition_size, strict_vector_bytes, strict_payload_bytes, strict_payload_indexes;
+    uint64_t strict_resident_percent;
     /* tuning: */
     unsigned enforce;                 /* enum conf_enforce; default observe */
     uint64_t batch_size;              /* 0 unset */

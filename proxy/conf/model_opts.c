@@ -5,6 +5,7 @@ static const char *const quantizations[] = {"unset", "none", "scalar", "product"
 static const char *const maybe[] = {"unset", "false", "true", NULL};
 static const char *const compressions[] = {"unset", "x4", "x8", "x16", "x32", "x64", NULL};
 static const char *const encodings[] = {"unset", "one_bit", "two_bits", "one_and_half_bits", NULL};
+static const char *const query_encodings[] = {"unset", "default", "binary", "scalar4bits", "scalar8bits", NULL};
 static const char *const turbo_bits[] = {"unset", "bits1", "bits1_5", "bits2", "bits4", NULL};
 static const char *const modes[] = {"off", "observe", "enforce", NULL};
 
@@ -27,6 +28,8 @@ static const struct opt options[] = {
     OPT_UINT(M, index_m, "index_params.m", I, NULL, "0", "1000", "links per point in the graph"),
     OPT_UINT(M, index_ef_construct, "index_params.ef_construct", I, NULL, "4", "100000",
              "candidates looked at while building"),
+    OPT_UINT(M, index_threads, "index_params.max_indexing_threads", I, NULL, "0", "1024",
+             "threads that build one graph; 0: by cores"),
     OPT_UINT(M, full_scan_threshold, "full_scan_threshold", I, NULL, "10", "1000000000",
              "KB of vectors below which a scan is preferred to the graph"),
     OPT_UINT(M, indexing_threshold, "indexing_threshold", I, NULL, "0", "1000000000",
@@ -40,6 +43,8 @@ static const struct opt options[] = {
     OPT_ENUM_UNSET(M, quantization_compression, "quantization.compression", I, compressions,
                    "product: how much smaller; unset: x16 where it is new"),
     OPT_ENUM_UNSET(M, quantization_encoding, "quantization.encoding", I, encodings, "binary: bits a dimension"),
+    OPT_ENUM_UNSET(M, quantization_query_encoding, "quantization.query_encoding", I, query_encodings,
+                   "binary: how the query's vector is kept while it is compared"),
     OPT_ENUM_UNSET(M, quantization_bits, "quantization.bits", I, turbo_bits, "turbo: bits a dimension"),
     OPT_ENUM_UNSET(M, on_disk, "on_disk", I, maybe, "keep original vectors on disk"),
     OPT_UINT(M, segment_number, "segment_number", I, NULL, "0", "1000", "segments to aim for; 0: by cores"),
@@ -69,6 +74,20 @@ static const struct opt options[] = {
                    "writes a minute and replica"),
     OPT_UINT_UNSET(M, strict_max_points, "strict_mode.max_points_count", I, "1", "1000000000000",
                    "points in the collection"),
+    OPT_ENUM_UNSET(M, strict_unindexed_retrieve, "strict_mode.unindexed_filtering_retrieve", I, maybe,
+                   "searches that filter by a field without an index"),
+    OPT_ENUM_UNSET(M, strict_unindexed_update, "strict_mode.unindexed_filtering_update", I, maybe,
+                   "writes that filter by a field without an index"),
+    OPT_UINT_UNSET(M, strict_condition_size, "strict_mode.condition_max_size", I, "1", "4294967295",
+                   "values in a condition"),
+    OPT_UINT_UNSET(M, strict_vector_bytes, "strict_mode.max_collection_vector_size_bytes", I, "1", "1000000000000000",
+                   "bytes of vectors in the collection"),
+    OPT_UINT_UNSET(M, strict_payload_bytes, "strict_mode.max_collection_payload_size_bytes", I, "1", "1000000000000000",
+                   "bytes of payload in the collection"),
+    OPT_UINT_UNSET(M, strict_payload_indexes, "strict_mode.max_payload_index_count", I, "1", "4294967295",
+                   "indexes of payload"),
+    OPT_UINT_UNSET(M, strict_resident_percent, "strict_mode.max_resident_memory_percent", I, "1", "100",
+                   "part of the server's memory beyond which writes are refused; Qdrant 1.18"),
 
     OPT_ENUM(M, enforce, "enforce", T, "observe", modes,
              "off: Qdrant's settings are not looked at; observe: differences are shown; enforce: they are repaired"),

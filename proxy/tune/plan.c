@@ -13,6 +13,7 @@ enum { VECTORS_MAX = 64 };
 static const char *const kinds[] = {NULL, NULL, "scalar", "product", "binary", "turbo"};
 static const char *const compressions[] = {NULL, "x4", "x8", "x16", "x32", "x64"};
 static const char *const encodings[] = {NULL, "one_bit", "two_bits", "one_and_half_bits"};
+static const char *const query_encodings[] = {NULL, "default", "binary", "scalar4bits", "scalar8bits"};
 static const char *const turbo_bits[] = {NULL, "bits1", "bits1_5", "bits2", "bits4"};
 
 /* The wish with what index_type says about m. NULL: none. */
@@ -102,6 +103,7 @@ static cJSON *quantizer(const struct conf_model_base *wish, unsigned kind, const
         break;
     case QUANTIZATION_BINARY:
         set_text(made, "encoding", encodings[wish->quantization_encoding], "one_bit");
+        set_text(made, "query_encoding", query_encodings[wish->quantization_query_encoding], "default");
         break;
     case QUANTIZATION_TURBO: set_text(made, "bits", turbo_bits[wish->quantization_bits], ""); break;
     }
@@ -112,7 +114,7 @@ static bool wishes_quantization(const struct conf_model_base *wish)
 {
     return wish->quantization_type != QUANTIZATION_UNSET || wish->quantization_always_ram != MAYBE_UNSET ||
            !isnan(wish->quantization_quantile) || wish->quantization_compression ||
-           wish->quantization_encoding || wish->quantization_bits;
+           wish->quantization_encoding || wish->quantization_query_encoding || wish->quantization_bits;
 }
 
 static unsigned kind_of(const cJSON *config)

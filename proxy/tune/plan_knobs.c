@@ -16,6 +16,7 @@
 const struct knob knobs[] = {
     {HNSW, "m", KNOB_COUNT, W(index_m), true, "reindex", "16"},
     {HNSW, "ef_construct", KNOB_COUNT, W(index_ef_construct), true, "reindex", "100"},
+    {HNSW, "max_indexing_threads", KNOB_COUNT, W(index_threads), true, "none", "0"},
     {HNSW, "full_scan_threshold", KNOB_COUNT, W(full_scan_threshold), true, "reindex", "10000"},
     {OPTIMIZERS, "indexing_threshold", KNOB_COUNT, W(indexing_threshold), false, "build", "10000"},
     {OPTIMIZERS, "default_segment_number", KNOB_COUNT, W(segment_number), false, "merge", "0"},
@@ -33,6 +34,13 @@ const struct knob knobs[] = {
     {STRICT, "read_rate_limit", KNOB_COUNT_ZERO, W(strict_read_rate), false, "none", NULL},
     {STRICT, "write_rate_limit", KNOB_COUNT_ZERO, W(strict_write_rate), false, "none", NULL},
     {STRICT, "max_points_count", KNOB_COUNT_ZERO, W(strict_max_points), false, "none", NULL},
+    {STRICT, "unindexed_filtering_retrieve", KNOB_MAYBE, W(strict_unindexed_retrieve), false, "none", "true"},
+    {STRICT, "unindexed_filtering_update", KNOB_MAYBE, W(strict_unindexed_update), false, "none", "true"},
+    {STRICT, "condition_max_size", KNOB_COUNT_ZERO, W(strict_condition_size), false, "none", NULL},
+    {STRICT, "max_collection_vector_size_bytes", KNOB_COUNT_ZERO, W(strict_vector_bytes), false, "none", NULL},
+    {STRICT, "max_collection_payload_size_bytes", KNOB_COUNT_ZERO, W(strict_payload_bytes), false, "none", NULL},
+    {STRICT, "max_payload_index_count", KNOB_COUNT_ZERO, W(strict_payload_indexes), false, "none", NULL},
+    {STRICT, "max_resident_memory_percent", KNOB_COUNT_ZERO, W(strict_resident_percent), false, "none", "100"},
 };
 const unsigned n_knobs = sizeof knobs / sizeof *knobs;
 

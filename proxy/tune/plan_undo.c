@@ -7,7 +7,9 @@
 #include "tune/plan.h"
 #include "tune/plan_knobs.h"
 
-#define NO_LIMIT 4294967295.0 /* written for a limit that was not there */
+/* Written for a limit that was not there. */
+#define NO_LIMIT 4294967295.0
+#define NO_LIMIT_LARGE 1e15 /* of bytes and points, which may be more than that */
 #define SEGMENT_KB_A_THREAD 256000
 
 static bool is_first(const cJSON *changes, const cJSON *change)
@@ -88,8 +90,9 @@ static cJSON *instead_of_unset(struct plan *p, const cJSON *changes, const struc
                   path);
         return NULL;
     }
-    plan_warn(p, "%s had been unset: no limit cannot be written, %.0f was", path, NO_LIMIT);
-    return cJSON_CreateNumber(NO_LIMIT);
+    double none = ends_in(at, "max_points_count") || strstr(path, "_size_bytes") ? NO_LIMIT_LARGE : NO_LIMIT;
+    plan_warn(p, "%s had been unset: no limit cannot be written, %.0f was", path, none);
+    return cJSON_CreateNumber(none);
 }
 
 static void undo(struct plan *p, const cJSON *changes, const cJSON *change)

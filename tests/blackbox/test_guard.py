@@ -70,6 +70,15 @@ def test_one_that_is_too_large_for_what_is_left_is_refused(fake: FakeQdrant, sta
     assert put(q, POINTS, upsert()).status == 200, "smaller ones still fit"
 
 
+def test_the_first_upsert_after_room_was_made_passes(fake: FakeQdrant, start) -> None:
+    fake.memory["mixtral"] = 150 * MB
+    q = start(fake.url, tuning=tuning())
+    known(q, "mixtral", 150 * MB)
+    fake.memory["mixtral"] = 50 * MB
+    assert put(q, POINTS, upsert()).status == 200
+    known(q, "mixtral", 50 * MB)
+
+
 def test_what_was_let_through_counts_until_qdrant_shows_it(fake: FakeQdrant, start) -> None:
     fake.memory["mixtral"] = 90 * MB
     q = start(fake.url, tuning=tuning())

@@ -14,6 +14,13 @@ from lib import quiver_binary  # noqa: E402
 from tunelib import Engine, Tuned  # noqa: E402
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    try:
+        parser.addoption("--long", action="store_true", help="looks for as long as an operator would")
+    except ValueError:
+        pass  # another folder's conftest was first
+
+
 @pytest.fixture(scope="session", autouse=True)
 def binary() -> str:
     path = quiver_binary()

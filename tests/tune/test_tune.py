@@ -98,6 +98,85 @@ def test_named_vectors(engine: Engine, start: Callable[..., Tuned]) -> None:
     assert "hnsw_config" not in config["params"]["vectors"]["a"] and config["hnsw_config"]["m"] == 16
 
 
+EVERY = {
+    "index_params": {"m": 8, "ef_construct": 50, "max_indexing_threads": 1},
+    "full_scan_threshold": 20,
+    "indexing_threshold": 200,
+    "on_disk": True,
+    "segment_number": 3,
+    "max_segment_size": 50000,
+    "optimizer_threads": 1,
+    "strict_mode": {
+        "enabled": True,
+        "max_query_limit": 100,
+        "max_timeout": 50,
+        "search_max_hnsw_ef": 300,
+        "search_allow_exact": False,
+        "search_max_oversampling": 3.5,
+        "search_max_batchsize": 20,
+        "upsert_max_batchsize": 500,
+        "filter_max_conditions": 9,
+        "read_rate_limit": 100000,
+        "write_rate_limit": 100000,
+        "max_points_count": 5000000000,
+        "unindexed_filtering_retrieve": False,
+        "unindexed_filtering_update": False,
+        "condition_max_size": 50,
+        "max_collection_vector_size_bytes": 9000000000,
+        "max_collection_payload_size_bytes": 9000000000,
+        "max_payload_index_count": 7,
+        "max_resident_memory_percent": 90,
+    },
+}
+QUANTIZATIONS = [
+    ({"type": "scalar", "quantile": 0.9, "always_ram": True}, {"scalar": {"type": "int8", "quantile": 0.9, "always_ram": True}}),
+    ({"type": "product", "compression": "x8"}, {"product": {"compression": "x8"}}),
+    ({"type": "binary", "encoding": "two_bits", "query_encoding": "scalar8bits"},
+     {"binary": {"encoding": "two_bits", "query_encoding": "scalar8bits"}}),
+    ({"type": "turbo", "bits": "bits2", "always_ram": True}, {"turbo": {"bits": "bits2", "always_ram": True}}),
+    ({"type": "none"}, None),
+]  # fmt: skip
+
+
+def test_every_setting_sticks_and_one_patch_writes_all(engine: Engine, start: Callable[..., Tuned]) -> None:
+    engine.create("every")
+    q = start(indexing={"every": EVERY})
+    assert result(q.apply("every"))["not_stuck"] == [] and engine.patches("every") == 1
+    config = engine.config("every")
+    assert config["hnsw_config"]["max_indexing_threads"] == 1 and config["params"]["vectors"]["on_disk"] is True
+    assert config["strict_mode_config"] == EVERY["strict_mode"]
+    assert q.plan("every")["patch"] is None
+    done = result(q.rollback("every"))
+    assert done["verified"] is True and engine.patches("every") == 2
+    assert engine.config("every")["hnsw_config"]["m"] == 16
+    assert not engine.config("every")["strict_mode_config"]["enabled"]
+
+
+def test_every_quantization_comes_and_goes(engine: Engine, start: Callable[..., Tuned]) -> None:
+    engine.create("quantized")
+    q = start(indexing={"quantized": {}})
+    for n, (wish, expected) in enumerate(QUANTIZATIONS, 1):
+        q.reload(indexing={"quantized": {"quantization": wish}})
+        done = result(q.apply("quantized"))
+        assert done["verified"] is True and done["not_stuck"] == [], (wish, done)
+        found = engine.config("quantized")["quantization_config"]
+        for kind, inner in (expected or {}).items():
+            assert {k: found[kind].get(k) for k in inner} == inner
+        assert expected is not None or found is None
+        assert engine.patches("quantized") == n
+        assert q.plan("quantized")["changes"] == []
+
+
+def test_flat_has_no_graph(engine: Engine, start: Callable[..., Tuned]) -> None:
+    engine.create("flat")
+    q = start(indexing={"flat": {"index_type": "flat"}})
+    assert result(q.apply("flat"))["verified"] is True
+    assert engine.config("flat")["hnsw_config"]["m"] == 0
+    q.reload(indexing={"flat": {"index_type": "HNSW"}})
+    assert result(q.apply("flat"))["verified"] is True
+    assert engine.config("flat")["hnsw_config"]["m"] == 16
+
+
 def test_forecast_of_memory(engine: Engine, start: Callable[..., Tuned]) -> None:
     engine.create("forecast", points=10)
     q = start(indexing={"forecast": WISH}, tuning={"forecast": {"memory_limit": "8GB"}})
@@ -135,7 +214,7 @@ def test_drift_is_repaired_by_one_patch_each(
         engine.green("kept")
         wait_until(lambda: engine.patches("kept") == ours + 2 * foreign, 30, f"the repair of {drift}")
         wait_until(lambda: wished(engine.config("kept")) and q.drift("kept") == [], 30, "no drift")
-    time.sleep(60 if request.config.getoption("--long", False) else QUIET_S)
+    time.sleep(60 if request.config.getoption("--long") else QUIET_S)
     assert engine.patches("kept") == ours + 2 * len(DRIFTS)
 
 

@@ -45,6 +45,7 @@ static struct conf_model_base nothing(void)
     return (struct conf_model_base){
         .index_m = OPT_UNSET,
         .index_ef_construct = OPT_UNSET,
+        .index_threads = OPT_UNSET,
         .full_scan_threshold = OPT_UNSET,
         .indexing_threshold = OPT_UNSET,
         .segment_number = OPT_UNSET,
@@ -329,6 +330,10 @@ static void undoing_a_limit_follows_strict_mode(void **state)
            "{\"strict_mode_config\": {\"search_max_hnsw_ef\": 4294967295}}", 1);
     undoes(w, (struct shape){.strict = "{\"enabled\": true, \"search_max_hnsw_ef\": 64}"},
            "{\"strict_mode_config\": {\"search_max_hnsw_ef\": 64}}", 0);
+    w = nothing();
+    w.strict_vector_bytes = UINT64_C(9000000000); /* four thousand million bytes would be a limit */
+    undoes(w, (struct shape){.strict = "{\"enabled\": true}"},
+           "{\"strict_mode_config\": {\"max_collection_vector_size_bytes\": 1000000000000000}}", 1);
 }
 
 static void undoing_a_vectors_own_value_writes_the_collections(void **state)
