@@ -116,6 +116,68 @@ static void a_barrier_proves_nothing_about_writes_that_it_overlapped(void **stat
     assert_int_equal(just_look(&world.a, "x", NULL), LOOK_HELD);
 }
 
+/* As a read would see it. */
+static struct fingerprint map_seen(struct process *process)
+{
+    struct look look;
+    assert_int_equal(look_at(process->worker[0], &look, "anything", NULL), LOOK_CLEAR);
+    assert_false(look.map_held);
+    struct fingerprint map = look.map;
+    look_cancel(&look);
+    return map;
+}
+
+/* A write to x, acknowledged; meanwhile who changes the names. */
+static void unproven_by_alias(struct process *process, struct process *who)
+{
+    struct write_hold hold;
+    open_write(process, &hold, "x");
+    if (who)
+        completed(who, "@names", "", false);
+    hold.collection = STR("y");
+    hold.by_alias = true;
+    hold.operation_id = 7;
+    hold.acknowledged = true;
+    close_write(&hold, PROOF_NONE);
+}
+
+static void a_write_is_told_under_which_map_it_ran(void **state)
+{
+    struct write_hold names, hold;
+    struct fingerprint none = {0, 0};
+    open_write(&world.a, &hold, "x");
+    assert_true(fingerprint_eq(hold.map, map_seen(&world.a)));
+    close_write(&hold, PROOF_COMPLETED);
+    open_write(&world.a, &names, "@names");
+    assert_true(fingerprint_eq(names.map, none)); /* it changes them itself */
+    open_write(&world.a, &hold, "x");
+    assert_true(fingerprint_eq(hold.map, none));
+    close_write(&names, PROOF_COMPLETED);
+    close_write(&hold, PROOF_COMPLETED);
+}
+
+static void a_write_through_an_alias_is_not_proven_when_names_changed_meanwhile(void **state)
+{
+    struct unproven_hold row[2];
+    unproven_by_alias(&world.a, NULL);
+    assert_int_equal(rows(row, 2), 1);
+    assert_true(row[0].acknowledged);
+    unproven_by_alias(&world.a, &world.a);
+    assert_int_equal(rows(row, 2), 1);
+    assert_false(row[0].acknowledged); /* who knows what the alias stood for */
+}
+
+static void what_others_learn_later_stays_held_for_so_long(void **state)
+{
+    struct write_hold hold;
+    open_write(&world.a, &hold, "x");
+    hold.linger = 300 * MSEC;
+    close_write(&hold, PROOF_COMPLETED);
+    assert_int_equal(just_look(&world.a, "x", NULL), LOOK_HELD);
+    run_for(&world.loop, 350);
+    assert_int_equal(just_look(&world.a, "x", NULL), LOOK_CLEAR);
+}
+
 static void a_hold_may_be_prolonged_and_then_ends_then(void **state)
 {
     struct unproven_hold row[1];
@@ -250,6 +312,24 @@ static void a_proof_of_one_process_ends_the_hold_in_the_other(void **state)
     assert_true(becomes(&world.a, "x", LOOK_CLEAR, 1000));
 }
 
+static void a_map_is_the_same_for_reads_and_writes_and_ends_when_the_other_changes_names(void **state)
+{
+    struct write_hold hold;
+    struct unproven_hold row[2];
+    both_up();
+    struct fingerprint before = map_seen(&world.a); /* also gives "@names" its first token */
+    open_write(&world.a, &hold, "x");
+    assert_true(fingerprint_eq(hold.map, before));
+    close_write(&hold, PROOF_COMPLETED);
+    unproven_by_alias(&world.a, NULL);
+    assert_int_equal(rows(row, 2), 1);
+    assert_true(row[0].acknowledged);
+    unproven_by_alias(&world.a, &world.b);
+    assert_int_equal(rows(row, 2), 1);
+    assert_false(row[0].acknowledged);
+    assert_false(fingerprint_eq(before, map_seen(&world.a)));
+}
+
 static void a_prolonged_hold_is_prolonged_in_the_other_too(void **state)
 {
     struct unproven_hold row[1];
@@ -286,12 +366,16 @@ int main(void)
         ALONE(another_hold_on_the_same_name_stays),
         ALONE(a_later_completed_write_is_a_barrier_where_the_collection_has_one_shard),
         ALONE(a_barrier_proves_nothing_about_writes_that_it_overlapped),
+        ALONE(a_write_is_told_under_which_map_it_ran),
+        ALONE(a_write_through_an_alias_is_not_proven_when_names_changed_meanwhile),
+        ALONE(what_others_learn_later_stays_held_for_so_long),
         ALONE(a_hold_may_be_prolonged_and_then_ends_then),
         ALONE(more_rows_than_there_is_room_for_hold_everything),
         ALONE(everything_can_be_made_new),
         ALONE(a_running_write_holds_also_where_the_quarantine_is_zero),
         ALONE(proofs_and_new_holds_may_race),
         IN_A_WORLD(a_proof_of_one_process_ends_the_hold_in_the_other),
+        IN_A_WORLD(a_map_is_the_same_for_reads_and_writes_and_ends_when_the_other_changes_names),
         IN_A_WORLD(a_prolonged_hold_is_prolonged_in_the_other_too),
         IN_A_WORLD(making_everything_new_reaches_the_other),
     };
