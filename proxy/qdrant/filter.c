@@ -35,6 +35,7 @@ static const struct word condition_words[] = {
     WORD("range", MEMBERS, RANGE),
     WORD("has_id", VALUE, 0),
     WORD("has_vector", VALUE, 0),
+    WORD("slice", VALUE, 0),
     WORD("is_empty", MEMBERS, FIELD),
     WORD("is_null", MEMBERS, FIELD),
     WORD("values_count", MEMBERS, RANGE),
@@ -45,7 +46,8 @@ static const struct word condition_words[] = {
     FILTER_WORDS,
 };
 static const struct word match_words[] = {WORD("value", VALUE, 0),    WORD("any", VALUE, 0),    WORD("except", VALUE, 0),
-                                          WORD("text", VALUE, 0), WORD("text_any", VALUE, 0), WORD("phrase", VALUE, 0)};
+                                          WORD("text", VALUE, 0), WORD("text_any", VALUE, 0), WORD("phrase", VALUE, 0),
+                                          WORD("prefix", VALUE, 0)};
 static const struct word range_words[] = {WORD("gt", VALUE, 0), WORD("gte", VALUE, 0), WORD("lt", VALUE, 0), WORD("lte", VALUE, 0)};
 static const struct word geo_words[] = {WORD("center", VALUE, 0),       WORD("radius", VALUE, 0),   WORD("top_left", VALUE, 0),
                                         WORD("bottom_right", VALUE, 0), WORD("exterior", VALUE, 0), WORD("interiors", VALUE, 0)};

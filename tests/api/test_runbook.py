@@ -91,8 +91,6 @@ def log_lines(out: str) -> None:
 
 def a_job(out: str) -> None:
     doc = json.loads(out)
-    if "has no tests" in str(doc.get("status")):
-        pytest.skip("this quiver has no tests")
     assert doc["kind"] and doc["state"] in ("running", "done") and doc["id"] > 0
 
 

@@ -44,6 +44,8 @@ static void a_filter_is_its_conditions_and_fields_without_values(void **state)
         {"{\"min_should\":{\"conditions\":[{\"has_vector\":\"image\"}],\"min_count\":1}}", "min_should[conditions[has_vector] min_count]"},
         {"{\"must\":[{\"should\":[{\"key\":\"a\",\"values_count\":{\"gt\":2}}]}]}", "must[should[key=a values_count.gt]]"},
         {"{\"must\":[{\"key\":\"a\",\"is_empty\":true}]}", "must[key=a is_empty]"},
+        {"{\"must\":[{\"key\":\"a\",\"match\":{\"prefix\":\"x\"}},{\"slice\":{\"index\":1,\"total\":4}}]}",
+         "must[key=a match.prefix, slice]"},
     };
     for (unsigned i = 0; i < sizeof rows / sizeof *rows; i++)
         assert_string_equal(shape(rows[i].filter, NULL), rows[i].shape);
