@@ -55,6 +55,7 @@ struct facts {
     uint64_t asked_at;         /* when the round that made them began; monotonic microseconds */
     struct fingerprint names;  /* the state of "@names" (look.map) before the map was fetched */
     bool names_known;          /* false: it could not be looked up; the map is good for routing only */
+    bool aliases_hidden;       /* some upstream has aliases that quiver may not see, or that it could not ask for */
     struct fact_alias *alias;
     unsigned n_aliases;
     struct fact_collection collection[FACTS_COLLECTIONS_MAX];

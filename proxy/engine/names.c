@@ -41,6 +41,8 @@ void names_of_write(struct tx *tx, struct coherence_names *names)
     const struct op *op = tx->route.op;
     struct str *name;
     unsigned n;
+    if (tx->worker->facts && tx->worker->facts->aliases_hidden)
+        names->all = true; /* what is read through an alias may have changed, and nobody knows which */
     if (tx->route.collection.n)
         add_written(tx, names, tx->route.collection);
     if (op->flags & OP_NAMES)

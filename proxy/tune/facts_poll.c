@@ -133,7 +133,7 @@ static bool same_collection(const struct fact_collection *x, const struct fact_c
 
 static bool same_facts(const struct facts *a, const struct facts *b)
 {
-    if (!a || a->names_known != b->names_known || !fingerprint_eq(a->names, b->names) || a->n_aliases != b->n_aliases ||
+    if (!a || a->names_known != b->names_known || a->aliases_hidden != b->aliases_hidden || !fingerprint_eq(a->names, b->names) || a->n_aliases != b->n_aliases ||
         a->n_collections != b->n_collections)
         return false;
     for (unsigned i = 0; i < a->n_aliases; i++)
@@ -414,6 +414,23 @@ static void answered_collection(struct facts_poll *p, const struct ask *ask)
         keep_fact(p->making, old);
 }
 
+/* Who knows no such list has no aliases; who refuses it, or fails, may have some. */
+static void answered_aliases(struct facts_poll *p, const struct ask *ask)
+{
+    static const unsigned hiding[] = {0, 401, 403, 408, 429};
+    bool hidden = ask->status >= 500;
+    for (unsigned i = 0; i < sizeof hiding / sizeof *hiding; i++)
+        hidden = hidden || ask->status == hiding[i];
+    p->any_answer = p->any_answer || ask->status;
+    p->making->aliases_hidden = p->making->aliases_hidden || hidden;
+    if (ask->status == 200)
+        take_aliases(p, ask->body);
+    else if (ask->status && !p->said_no_aliases)
+        log_warn("no_aliases", "status=%u why=\"the upstream does not list its aliases to quiver: %s\"", ask->status,
+                 hidden ? "each write ends all that is cached (upstream.api_key may be missing)" : "it has none");
+    p->said_no_aliases = p->said_no_aliases || (ask->status && ask->status != 200);
+}
+
 static void answered(struct ask *ask)
 {
     struct facts_poll *p = LIST_OF(facts_poll, ask, ask);
@@ -421,15 +438,7 @@ static void answered(struct ask *ask)
     switch (p->asked) {
     case ASKED_ALIASES:
         p->group++;
-        if (ask->status)
-            p->any_answer = true;
-        if (ask->status == 200) {
-            take_aliases(p, ask->body);
-        } else if (ask->status && !p->said_no_aliases) {
-            p->said_no_aliases = true;
-            log_warn("no_aliases", "status=%u why=\"the upstream does not list its aliases to quiver: none are assumed "
-                     "(upstream.api_key may be missing)\"", ask->status);
-        }
+        answered_aliases(p, ask);
         break;
     case ASKED_COLLECTION:
         answered_collection(p, ask);

@@ -605,6 +605,19 @@ def test_servers_that_agree_among_themselves_are_given_time_to(fake: FakeQdrant,
         assert time.monotonic() - begin > 4.5
 
 
+@pytest.mark.parametrize("status", [401, 403, 500, 404])
+def test_where_aliases_are_hidden_each_write_ends_all_answers(fake: FakeQdrant, start, status: int) -> None:
+    """404 says that there is no such list, so there are no aliases; all else may hide some."""
+    known = fake.default
+    fake.default = lambda x: x.error(status, "no") if x.request.path == "/aliases" else known(x)  # type: ignore
+    q = start(fake.url)
+    cached(q, "/collections/nick/points/search")
+    assert q.ask("PUT", "/collections/mine/points?wait=true", b"{}").status == 200
+    assert served(q, "/collections/nick/points/search").hit is (status == 404)
+    cached(q, "/collections/nick/points/search")
+    assert q.log_has("no_aliases", f"status={status}")
+
+
 def test_a_write_to_the_collection_ends_answers_under_its_alias(q: Quiver, fake: FakeQdrant) -> None:
     assert (
         q.post(
