@@ -27,7 +27,7 @@ static bool adds_points(const struct tx *tx)
 static bool is_on(const struct tx *tx, const struct plug *plug)
 {
     const struct guard_model_conf *conf = plug_conf(tx, plug);
-    return tx->model->base.memory_limit && conf->policy != GUARD_OFF && adds_points(tx);
+    return adds_points(tx) && tx->model->base.memory_limit && conf->policy != GUARD_OFF;
 }
 
 /* A small batch is looked into, since it may only delete. */

@@ -93,7 +93,7 @@ struct node *call_body(struct call *call, bool *bad)
         return out;
     *bad = true;
     if (out)
-        call_error(call, 400, "the body is %s, expected an object", node_kind_name(out->kind));
+        call_error(call, 400, "line %u, column %u: the body is %s, expected an object", out->line, out->column, node_kind_name(out->kind));
     else
         call_error(call, 400, "the body is not JSON: %s", err.text);
     return NULL;

@@ -149,6 +149,22 @@ def test_the_end_of_the_process_while_searches_run(start: Callable[..., Api], fa
         ("POST", "/optimizations/apply?wait=maybe", None, 400, "expected true or false"),
         ("POST", "/optimizations/rollback?model=hermes,notes", None, 400, "expected one"),
         ("POST", "/models/nope/cache/purge", None, 404, "hermes"),
+        ("POST", "/cache/purge", b'{"model":"nope"}', 404, "hermes"),
+        ("POST", "/cache/purge", b'{"model":1}', 400, 'line 1, column 10: "model" is a number'),
+        ("POST", "/cache/purge", b'{\n"colection":"c"}', 400, 'line 2, column 13: "colection" is there'),
+        ("POST", "/cache/purge", b'{"model":"hermes","collection":"c"}', 400, "beside another"),
+        ("POST", "/cache/purge", b'"all"', 400, "line 1, column 1"),
+        ("GET", "/models/nope/optimizations", None, 404, "hermes"),
+        ("POST", "/models/nope/optimizations", b'{"cache":false}', 404, "hermes"),
+        ("POST", "/models/hermes/optimizations", b'{"cache":false', 400, "line 1, column 15"),
+        ("POST", "/models/hermes/optimizations", b'{"cache":0}', 400, "line 1, column 10: cache is a number"),
+        ("POST", "/models/hermes/optimizations", b'{"cache":false,"x":1}', 400, 'line 1, column 20: found "x"'),
+        ("POST", "/models/hermes/optimizations", b'{"enforce":"on"}', 400, "line 1, column 12"),
+        ("POST", "/models/hermes/optimizations", None, 400, "expected an object"),
+        ("GET", "/optimizations/memory/usage?model=nope", None, 404, "hermes"),
+        ("GET", "/optimizations/status?model=nope", None, 404, "hermes"),
+        ("POST", "/optimizations/rollback?model=nope", None, 404, "hermes"),
+        ("POST", "/optimizations/test/nope", None, 404, "hermes"),
         ("GET", "/nothing", None, 404, "/api/v1/models/{model}/search"),
     ],
 )
@@ -221,6 +237,8 @@ READS = [
     ("GET", "/metrics"),
     ("GET", f"{V1}/models/hermes/search"),
     ("GET", f"{V1}/jobs"),
+    ("GET", f"{V1}/config"),
+    ("GET", f"{V1}/models/hermes/optimizations"),
 ]
 WRITES = [("POST", f"{V1}/optimizations/apply"), ("POST", f"{V1}/models/hermes/cache/purge")]
 
@@ -250,6 +268,28 @@ def test_tokens(start: Callable[..., Api]) -> None:
     for method, path in WRITES:
         assert q.ask(method, path, headers=bearer("only-read")).status == 403
         assert q.ask(method, path, headers=bearer("all-of-it")).status in (200, 202)
+
+
+def test_the_configuration_shows_no_secret(start: Callable[..., Api]) -> None:
+    q = with_tokens(start)
+    text = q.ask("GET", f"{V1}/config", headers=bearer("only-read")).body.decode()
+    assert "hermes" in text and not any(word in text for word in ("all-of-it", "only-read", "of-qdrant"))
+
+
+def test_switches_are_for_who_may_change(start: Callable[..., Api]) -> None:
+    q = with_tokens(start)
+    path, off = f"{V1}/models/hermes/optimizations", {"cache": False}
+    assert q.ask("POST", path, off).status == 401
+    assert q.ask("POST", path, off, headers=bearer("only-read")).status == 403
+    assert q.ask("POST", path, off, headers={**bearer("all-of-it"), "Origin": "http://evil.example"}).status == 403
+    assert q.ask("GET", path, headers=bearer("only-read")).json()["switches"]["cache"] is True
+    assert q.ask("POST", path, off, headers=bearer("all-of-it")).json()["switches"]["cache"] is False
+
+
+def test_nothing_is_half_applied_when_one_of_the_names_is_wrong(api: Api, fake: FakeQdrant) -> None:
+    answer = api.ask("POST", f"{V1}/optimizations/apply", {"models": ["hermes", "nope"]})
+    assert answer.status == 404 and api.ask("GET", f"{V1}/jobs").json() == {"jobs": []}
+    assert not [r for r in fake.own if r.method == "PATCH"]
 
 
 def test_a_token_from_a_file(start: Callable[..., Api], tmp_path) -> None:

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -48,6 +49,42 @@ static int count(struct history *h, const char *model, const char *collection)
     int n = cJSON_GetArraySize(list);
     cJSON_Delete(list);
     return n;
+}
+
+/* As a user who may not write /var/lib: the exit code says what was not so. */
+static int of_another_user(void)
+{
+    struct err err;
+    char expected[120];
+    setenv("XDG_STATE_HOME", dir, 1);
+    if (setgid(65534) || setuid(65534))
+        return 1;
+    if (access("/var/lib", W_OK) == 0 || access("/var/lib/quiver", W_OK) == 0)
+        return 0; /* this machine lets everybody: then that is the place */
+    struct history *h = history_open(NULL);
+    if (!history_writable(h, &err) || !change(h, "m", "c", "apply", "[]"))
+        return 2;
+    history_close(&h);
+    snprintf(expected, sizeof expected, "%s/quiver/history.jsonl", dir);
+    bool there = access(expected, F_OK) == 0;
+    unlink(expected);
+    *strrchr(expected, '/') = 0;
+    rmdir(expected);
+    return there ? 0 : 3;
+}
+
+static void without_state_dir_it_lies_where_the_user_keeps_state(void **state)
+{
+    int status;
+    if (geteuid() != 0)
+        skip(); /* who is not root cannot become somebody else */
+    assert_int_equal(chown(dir, 65534, 65534), 0);
+    pid_t child = fork();
+    if (child == 0)
+        _exit(of_another_user());
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
 }
 
 static void nothing_is_written_before_the_first_record(void **state)
@@ -161,6 +198,7 @@ static void without_a_place_nothing_is_done(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        TEST(without_state_dir_it_lies_where_the_user_keeps_state),
         TEST(nothing_is_written_before_the_first_record),
         TEST(changes_survive_and_refused_ones_do_not_count),
         TEST(a_verified_rollback_begins_anew_and_a_failed_one_does_not),
