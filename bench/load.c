@@ -30,7 +30,7 @@
 
 enum { IN_BYTES = 1 << 18, EVENTS = 256, PATHS = 16 };
 #define SEC 1000000000ull      /* nanoseconds */
-#define PATIENCE (30 * SEC)   /* for answers after the end */
+#define PATIENCE (60 * SEC)   /* for answers after the end */
 
 struct text {
     char *p;

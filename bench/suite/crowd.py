@@ -16,10 +16,8 @@ POOL = 32  # connections of the model
 MODEL = bodies.SIZES[384].upper()
 ROOM = {
     "QUIVER_LIMITS_CONNECTIONS": "20000",
-    "QUIVER_LIMITS_KEEP_ALIVE": "10m",
     f"MODEL_CONNECTIONS_{MODEL}": str(POOL),
     f"MODEL_QUEUE_{MODEL}": "10000",  # all of them may wait
-    "QUIVER_UPSTREAM_QUEUE_TIMEOUT": "30s",
     f"MODEL_COALESCE_{MODEL}": "false",  # thousands ask for few bodies here: each is to be a request of its own
 }
 OFF = ("--redis", "off", "--cache", "off")

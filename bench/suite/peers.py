@@ -195,6 +195,17 @@ def varnish(name: str, port: int, behind: int, cached: bool) -> Server:
     return Server(name, port, command, counted=lambda pid: _worker(pid))
 
 
+# A starved machine makes requests late, which is no failure here.
+PATIENT = {
+    "QUIVER_LIMITS_HEAD_TIMEOUT": "10m",
+    "QUIVER_LIMITS_BODY_TIMEOUT": "10m",
+    "QUIVER_LIMITS_WRITE_TIMEOUT": "10m",
+    "QUIVER_LIMITS_KEEP_ALIVE": "10m",
+    "QUIVER_UPSTREAM_CONNECT_TIMEOUT": "1m",
+    "QUIVER_UPSTREAM_QUEUE_TIMEOUT": "10m",
+}
+
+
 def quiver(
     name: str,
     port: int,
@@ -213,7 +224,7 @@ def quiver(
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("QUIVER_", "MODEL_"))}
     settings = bodies.environment() if rules is None else rules
     state = {"QUIVER_STATE_DIR": str(OUT / f"{name}-state")}
-    return Server(name, port, command, env={**clean, **settings, **state, **(env or {})}, cores=cores)
+    return Server(name, port, command, env={**clean, **PATIENT, **settings, **state, **(env or {})}, cores=cores)
 
 
 def redis(port: int) -> Server:

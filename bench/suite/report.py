@@ -13,6 +13,11 @@ def _size(dim: int) -> str:
     return f"{dim}-D ({n / 1000:.0f} KB)"
 
 
+def never_hits(found: dict, target: str, dim: int) -> bool:
+    """A peer's cache that did not keep these answers."""
+    return " cache" in target and median(s.hits for s in found[target][dim]) < 0.95
+
+
 def as_part(ratio: float) -> str:
     return f"{ratio:.2f}" if ratio > 0.35 else f"1/{1 / ratio:.1f}" if ratio > 0 else "0"
 
@@ -25,7 +30,7 @@ def cpu_table(found: dict) -> str:
         for dim in bodies.SIZES:
             samples = by_dim[dim]
             text = f"{median(s.cpu_us for s in samples):.1f} ({median(s.rate for s in samples) / 1000:.1f})"
-            if " cache" in target and median(s.hits for s in samples) < 0.95:
+            if never_hits(found, target, dim):
                 text = f"{text} no hit"
             row += f"{text:>20}"
         lines.append(row)
@@ -89,10 +94,12 @@ def plot(found: dict, cells: dict[str, dict[int, Cell]], title: str, path: Path)
     for axis, name in zip(axes[0], cells):
         what = PATHS[name]
         for target in (*what.others, *what.peers, what.ours):
-            points = [(d, median(s.cpu_us for s in found[target][d])) for d in bodies.SIZES]
+            points = [(d, median(s.cpu_us for s in found[target][d])) for d in bodies.SIZES if not never_hits(found, target, d)]
             axis.plot(*zip(*points), marker="o", linewidth=3 if target == what.ours else 1.2, label=target)
         axis.set(xscale="log", yscale="log", title=name, xlabel="dimensions", ylabel="CPU, µs a request")
         axis.set_xticks(list(bodies.SIZES), [str(d) for d in bodies.SIZES])
+        ticks = [t for t in (5, 10, 20, 50, 100, 200, 500, 1000) if axis.get_ylim()[0] <= t <= axis.get_ylim()[1]]
+        axis.set_yticks(ticks, [str(t) for t in ticks])
         axis.minorticks_off()
         axis.grid(alpha=0.3)
         axis.legend(fontsize=8)
