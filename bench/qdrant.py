@@ -3,7 +3,7 @@
     bench/qdrant.py [--models a,b] [--seconds S] [--fresh] [--drop]
     bench/qdrant.py --sweep MODEL           which search parameters and which pool are best for it
 QDRANT_URL=http://ADDRESS:PORT names a real Qdrant; without, docker/edge is started, whose times say nothing about Qdrant.
-It makes collections of its own (quiver-bench-*), with a seed. Needs the release build and bench/requirements.txt.
+It makes collections of its own (quiver-bench-*), with a seed. bench/run.sh prepares all it needs but docker/edge/requirements.txt.
 """
 
 import argparse
