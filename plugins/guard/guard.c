@@ -7,15 +7,16 @@
 #include "plugins/guard/batch.h"
 #include "plugins/guard/options.h"
 
-#define FACTS_WAIT (250 * MSEC) /* for figures of a collection that is new to quiver, or before the first refusal in a second */
+#define FACTS_WAIT (500 * MSEC) /* for figures of a collection that is new to quiver, or before a refusal that they may not uphold */
+#define LOOK_AGAIN (50 * MSEC)
 #define SAY_EVERY (60 * SEC)
 #define ASK_EVERY SEC
-enum { LOOK_INTO_BATCH = 256 * 1024 };
+#define ASK_EVERY_IN_NEED (200 * MSEC) /* while upserts wait for it */
+enum { LOOK_INTO_BATCH = 256 * 1024, POINT_TEXT = 21 };
 
 struct guard_tx {
     struct growth_slot *slot; /* NULL: nothing is counted */
     uint64_t n_bytes;
-    uint64_t asked_at; /* it had new figures asked for, and waits for them before it is refused */
 };
 
 static bool adds_points(const struct tx *tx)
@@ -44,12 +45,13 @@ static uint64_t bytes_of(const struct tx *tx)
     return tx->head.framing == HTTP_BODY_LENGTH ? tx->head.length : 0; /* chunked: counted when it is over */
 }
 
-/* n_bytes of JSON as memory: its vectors are not longer there than in the text, and what comes to a vector comes in proportion. */
+/* n_bytes of JSON as memory: as many points as fit into the text, each at least {"id":1,"vector":[]}, and vectors that are as long there as
+ * in memory. Payload counts with its length. */
 static uint64_t memory_of(const struct fact_memory *known, uint64_t n_bytes)
 {
     unsigned __int128 memory = n_bytes;
-    if (known->vectors)
-        memory = memory * known->point / known->vectors;
+    if (known->point > known->vectors + POINT_TEXT)
+        memory = memory * known->point / (known->vectors + POINT_TEXT);
     return memory > UINT64_MAX / 4 ? UINT64_MAX / 4 : (uint64_t)memory;
 }
 
@@ -82,10 +84,12 @@ static enum verdict over(struct tx *tx, const struct plug *plug, struct growth_s
                     known->measured ? "measured" : "estimated", (unsigned long long)comes_to, limit, tx->model->name);
 }
 
+/* Woken by new facts; looks again soon, since whose turn it was to ask may not have asked for this one. */
 static enum verdict wait_for_facts(struct tx *tx)
 {
+    uint64_t soon = tx->worker->loop.now + LOOK_AGAIN, last = tx->began + FACTS_WAIT;
     tx->awaits_facts = true;
-    tx->suspend_until = tx->began + FACTS_WAIT;
+    tx->suspend_until = soon < last ? soon : last;
     return SUSPEND;
 }
 
@@ -94,35 +98,41 @@ static bool may_wait(const struct tx *tx)
     return tx->worker->loop.now < tx->began + FACTS_WAIT;
 }
 
-/* The nearer to the limit, the younger the figures should be. True: they were asked for just now. */
-static bool ask_anew(const struct tx *tx, struct growth_slot *slot)
+static void ask_anew(const struct tx *tx, struct growth_slot *slot, uint64_t interval)
 {
-    if (!tx->worker->collection_changed || !growth_turn(&slot->asked_at, tx->worker->loop.now, ASK_EVERY))
-        return false;
-    tx->worker->collection_changed(tx->resolved, tx->worker->arg);
-    return true;
+    if (tx->worker->collection_changed && growth_turn(&slot->asked_at, tx->worker->loop.now, interval))
+        tx->worker->collection_changed(tx->resolved, tx->worker->arg);
 }
 
-static enum verdict judge(struct tx *tx, const struct plug *plug, const struct fact_collection *fact)
+/* Over by figures that are old, or only by what was let through since: Qdrant may have made less of it. */
+static bool is_uncertain(const struct tx *tx, const struct fact_memory *known, uint64_t n_bytes)
+{
+    bool old = known->asked_at + ASK_EVERY < tx->began;
+    return known->asked_at < tx->began && (old || known->good + memory_of(known, n_bytes) <= tx->model->base.memory_limit);
+}
+
+static enum verdict judge(struct tx *tx, const struct plug *plug, const struct fact_memory *known)
 {
     const struct guard_model_conf *conf = plug_conf(tx, plug);
-    const struct fact_memory *known = &fact->memory;
-    struct guard_tx *mine = plug_tx(tx, plug);
     struct growth_slot *slot = growth_of(&tx->worker->shared->growth, tx->resolved);
     uint64_t limit = tx->model->base.memory_limit, n = bytes_of(tx);
     uint64_t grown = memory_of(known, growth_begin(slot, n) - known->growth_ended), comes_to = known->good + grown;
-    bool over_it = comes_to > limit && (n || tx->head.framing == HTTP_BODY_CHUNKED), waits = false;
-    if (comes_to > limit || grown > (limit - known->good) / 4) {
-        bool asked = ask_anew(tx, slot);
-        if (asked)
-            mine->asked_at = tx->worker->loop.now;
-        waits = over_it && conf->policy == GUARD_REFUSE && mine->asked_at >= fact->read_at && mine->asked_at && may_wait(tx);
+    bool over_it = comes_to > limit && (n || tx->head.framing == HTTP_BODY_CHUNKED);
+    enum verdict verdict = CONTINUE;
+    if (over_it && conf->policy == GUARD_REFUSE && is_uncertain(tx, known, n) && may_wait(tx)) {
+        ask_anew(tx, slot, ASK_EVERY_IN_NEED);
+        verdict = wait_for_facts(tx);
+    } else {
+        if (comes_to > limit || grown > (limit - known->good) / 4) /* the nearer, the younger the figures should be */
+            ask_anew(tx, slot, ASK_EVERY);
+        if (over_it)
+            verdict = over(tx, plug, slot, known, comes_to);
     }
-    enum verdict verdict = waits ? wait_for_facts(tx) : over_it ? over(tx, plug, slot, known, comes_to) : CONTINUE;
     if (verdict != CONTINUE) {
         growth_undo(slot, n);
         return verdict;
     }
+    struct guard_tx *mine = plug_tx(tx, plug);
     mine->slot = slot;
     mine->n_bytes = n;
     return CONTINUE;
@@ -135,7 +145,7 @@ static enum verdict guard_request(struct tx *tx, const struct plug *plug)
         return CONTINUE;
     const struct fact_collection *fact = facts_collection(tx->worker->facts, tx->resolved);
     if (fact && fact->memory.known)
-        return judge(tx, plug, fact);
+        return judge(tx, plug, &fact->memory);
     return conf->policy == GUARD_REFUSE && may_wait(tx) ? wait_for_facts(tx) : CONTINUE;
 }
 

@@ -31,7 +31,7 @@ struct fact_memory {
     bool known, measured;      /* measured: Qdrant's own report; else computed from its configuration */
     uint64_t good;             /* what keeps it fast */
     uint64_t point, vectors;   /* one point more: with all that comes to it; of that, its vectors alone */
-    uint64_t growth_ended;     /* growth.h, when the figures were asked for */
+    uint64_t asked_at, growth_ended; /* when the figures were asked for, monotonic microseconds; and growth.h then */
 };
 
 struct fact_collection {

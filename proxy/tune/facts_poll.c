@@ -36,7 +36,7 @@ struct facts_poll {
     struct fact_collection *filling; /* the one whose memory is asked for */
     unsigned group, seen_at;       /* where the round is */
     struct facts *making, *current;
-    uint64_t growth_ended;         /* of the collection that is asked about, before it was */
+    uint64_t collection_asked, growth_ended; /* when the collection was asked about, and what its growth was then */
     pthread_mutex_t lock;          /* seen: written by workers once per collection */
     struct seen {
         char *name;
@@ -120,7 +120,7 @@ static bool same_sizes(const struct fact_collection *x, const struct fact_collec
     const struct fact_memory *a = &x->memory, *b = &y->memory;
     return x->status == y->status && x->points == y->points && x->indexed == y->indexed && x->segments == y->segments &&
            a->known == b->known && a->measured == b->measured && a->good == b->good && a->point == b->point &&
-           a->vectors == b->vectors && a->growth_ended == b->growth_ended;
+           a->vectors == b->vectors && a->growth_ended == b->growth_ended && a->asked_at == b->asked_at;
 }
 
 static bool same_collection(const struct fact_collection *x, const struct fact_collection *y)
@@ -258,6 +258,7 @@ static void next_question(struct facts_poll *p)
     }
     atomic_store(&p->seen[p->seen_at].changed, false);
     p->asked = ASKED_COLLECTION;
+    p->collection_asked = clock_usec();
     p->growth_ended = growth_ended(growth_of(&p->worker->shared->growth, str_of(p->seen[p->seen_at].name)));
     ask_of(p, p->seen[p->seen_at].name, "");
 }
@@ -332,6 +333,7 @@ static void take_estimate(struct facts_poll *p, struct fact_memory *memory, cons
 {
     struct estimate e;
     memory->growth_ended = p->growth_ended;
+    memory->asked_at = p->collection_asked;
     memory->known = estimate_collection(info, 0, 0, &e);
     memory->good = e.good;
     estimate_point(info, &memory->point, &memory->vectors);

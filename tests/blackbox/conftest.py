@@ -14,9 +14,12 @@ from lib import FakeQdrant, Quiver, Redis, quiver_binary  # noqa: E402
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption(
-        "--long", action="store_true", help="full sizes and counts where the default run takes smaller ones"
-    )
+    try:
+        parser.addoption(
+            "--long", action="store_true", help="full sizes and counts where the default run takes smaller ones"
+        )
+    except ValueError:
+        pass  # another folder's conftest was first
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -1,6 +1,7 @@
 """memory_limit: upserts that would break it are warned of, refused, or left alone."""
 
 import json
+import threading
 
 from lib import FakeQdrant, Quiver, Response, wait_until
 
@@ -70,22 +71,29 @@ def test_one_that_is_too_large_for_what_is_left_is_refused(fake: FakeQdrant, sta
     assert put(q, POINTS, upsert()).status == 200, "smaller ones still fit"
 
 
-def test_the_first_upsert_after_room_was_made_passes(fake: FakeQdrant, start) -> None:
+def test_upserts_pass_again_soon_after_room_was_made(fake: FakeQdrant, start) -> None:
     fake.memory["mixtral"] = 150 * MB
     q = start(fake.url, tuning=tuning())
-    known(q, "mixtral", 150 * MB)
+    assert refused(put(q, POINTS, upsert()))
     fake.memory["mixtral"] = 50 * MB
-    assert put(q, POINTS, upsert()).status == 200
+    wait_until(lambda: put(q, POINTS, upsert()).status == 200, 3, "an upsert passes")
     known(q, "mixtral", 50 * MB)
 
 
-def test_what_was_let_through_counts_until_qdrant_shows_it(fake: FakeQdrant, start) -> None:
-    fake.memory["mixtral"] = 90 * MB
+def test_what_is_under_way_counts_until_it_has_ended(fake: FakeQdrant, start) -> None:
+    go = threading.Event()
+    fake.memory["mixtral"], fake.vector_size = 85 * MB, 1024
+    fake.handler = lambda x: x.wait(go) and None
     q = start(fake.url, tuning=tuning())
-    outcomes = [put(q, POINTS, upsert(MB)).status for _ in range(15)]
-    assert outcomes[0] == 200 and outcomes[-1] == 507, outcomes
-    fake.memory["mixtral"] = 20 * MB  # Qdrant has seen them, and they took less
-    wait_until(lambda: put(q, POINTS, upsert(MB)).status == 200, 10, "new figures")
+    under_way = [threading.Thread(target=put, args=(q, POINTS, upsert(MB))) for _ in range(9)]
+    for t in under_way:
+        t.start()
+    wait_until(lambda: len(fake.seen("PUT")) == 9, 10, "nine are at Qdrant")
+    assert refused(put(q, POINTS, upsert(6 * MB)))
+    go.set()
+    for t in under_way:
+        t.join()
+    assert put(q, POINTS, upsert(6 * MB)).status == 200, "the others took nothing, Qdrant says"
 
 
 def test_every_way_to_add_points_is_guarded_and_every_way_to_delete_is_open(fake: FakeQdrant, start) -> None:
