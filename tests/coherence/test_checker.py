@@ -294,8 +294,12 @@ def test_what_a_trouble_costs_a_reader(name: str, long: bool) -> None:
     beside each other; a machine that was too busy to tell gets a second chance."""
     if name in LONG_ONLY and not long:
         pytest.skip("only with --long")
-    problems, report = run(cost_of(name))
+    try:
+        problems, report = run(cost_of(name))
+    except AssertionError as e:  # what the schedule waited for did not come in time
+        problems = [str(e)]
     if problems:
+        print(*problems, sep="\n")
         problems, report = run(cost_of(name))
     is_right(report)
     assert not problems, "\n".join(problems)
@@ -308,11 +312,12 @@ def test_a_budget_that_is_too_large_would_be_seen() -> None:
 
 
 def test_the_limits_of_what_a_read_may_cost() -> None:
-    plain = [0.001 + n * 1e-6 for n in range(500)]
+    plain = [0.001 + n % 50 * 1e-5 for n in range(500)]
     assert not too_dear([t + 0.0015 for t in plain], plain, away=False)
     assert too_dear([t + 0.0030 for t in plain], plain, away=False)
     assert not too_dear([t * 1.1 for t in plain], plain, away=True)
     assert too_dear([t * 1.5 for t in plain], plain, away=True)
+    assert not too_dear([t * 1.5 for t in plain], plain[:375] + [t * 2 for t in plain[375:]], away=True), "unrest"
     few_slow = plain[:-20] + [t + 0.010 for t in plain[-20:]]
     assert too_dear(few_slow, plain, away=False), "four in a hundred are slow"
     assert not too_dear([1.0] * 10, plain, away=False), "ten say nothing"
