@@ -33,6 +33,7 @@ struct timers {
     size_t n, cap;
     int fd;                 /* timerfd; ends the wait for events */
     uint64_t alarm;         /* what fd is set to; NEVER: nothing */
+    uint64_t firing;        /* the turn's time while timers fire; what they set has its turn later */
     struct event event;
 };
 
@@ -70,7 +71,8 @@ void loop_unwake(struct loop *, struct task *); /* before its owner dies; no-op 
 void loop_post(struct loop *, struct letter *); /* any thread; never blocks, no ceiling: the sender's memory is the letter */
 
 /* A timer that is cheap to move: setting it later than it is armed costs nothing, it looks again when it is time.
- * Resolution is that of the clock read once a turn. fire runs before the ready list: record and wake. It may end the timer. */
+ * Resolution is that of the clock read once a turn. fire runs before the ready list: record and wake. It may end the timer,
+ * or set it anew: what it sets fires with the next turn at the earliest. */
 struct timer {
     struct loop *loop;
     uint64_t due;   /* NEVER: off */

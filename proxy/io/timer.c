@@ -81,6 +81,7 @@ void timers_fini(struct timers *t)
         take_out(t, t->heap[t->n - 1]);
     free(t->heap);
     t->heap = NULL;
+    t->cap = 0;
 }
 
 void timers_arm(struct timers *t, uint64_t until)
@@ -98,6 +99,7 @@ void timers_arm(struct timers *t, uint64_t until)
 bool timers_run(struct timers *t, uint64_t now)
 {
     bool any = false;
+    t->firing = now;
     while (t->n && t->heap[0]->armed <= now) {
         struct timer *timer = t->heap[0];
         uint64_t due = timer->due;
@@ -111,6 +113,7 @@ bool timers_run(struct timers *t, uint64_t now)
         any = true;
         timer->fire(timer->arg); /* may free it */
     }
+    t->firing = 0;
     return any;
 }
 
@@ -129,10 +132,11 @@ void timer_fini(struct timer *timer)
 void timer_set(struct timer *timer, uint64_t due)
 {
     struct timers *t = &timer->loop->timers;
+    uint64_t at = due > t->firing ? due : t->firing + 1; /* who sets itself to now, again and again, leaves a turn to others each time */
     timer->due = due;
-    if (due >= timer->armed)
+    if (at >= timer->armed)
         return; /* fires earlier than needed at the worst, and looks again */
-    timer->armed = due;
+    timer->armed = at;
     if (timer->at != OFF) {
         rise(t, (size_t)timer->at, timer);
         return;

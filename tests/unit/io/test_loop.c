@@ -204,6 +204,33 @@ static void many_timers_fire_in_the_order_of_their_times(void **state)
     loop_fini(&loop);
 }
 
+struct again {
+    struct timer timer;
+    unsigned n_fired;
+};
+
+static void fire_and_again(void *arg)
+{
+    struct again *a = arg;
+    if (++a->n_fired < 100)
+        timer_set(&a->timer, a->timer.loop->now);
+}
+
+static void a_timer_that_sets_itself_to_now_leaves_turns_to_others(void **state)
+{
+    struct loop loop;
+    struct again again = {.n_fired = 0};
+    loop_init(&loop);
+    timer_init(&again.timer, &loop, fire_and_again, &again);
+    timer_set(&again.timer, clock_usec());
+    for (unsigned turn = 1; turn <= 3; turn++) {
+        loop_turn(&loop, clock_usec() + 10 * SEC);
+        assert_int_equal(again.n_fired, turn);
+    }
+    timer_fini(&again.timer);
+    loop_fini(&loop);
+}
+
 /* ---- staying awake ---- */
 
 static void a_loop_told_to_poll_stays_awake_after_work_and_sleeps_then(void **state)
@@ -383,6 +410,7 @@ int main(void)
         cmocka_unit_test(a_timer_fires_when_due_however_it_was_moved),
         cmocka_unit_test(a_timer_turned_off_does_not_fire),
         cmocka_unit_test(many_timers_fire_in_the_order_of_their_times),
+        cmocka_unit_test(a_timer_that_sets_itself_to_now_leaves_turns_to_others),
         cmocka_unit_test(a_loop_told_to_poll_stays_awake_after_work_and_sleeps_then),
         cmocka_unit_test(a_buffer_keeps_its_bytes_when_it_grows_and_holds_no_memory_when_empty),
         cmocka_unit_test(buffers_that_nobody_needs_go_back_to_the_heap),
