@@ -149,7 +149,7 @@ static void out_put(struct out *out, struct str part)
     }
 }
 
-/* Everything logged before is in the outs. Coming from "off", what is there was logged for the new target. */
+/* Everything logged before is in the outs. */
 static void change_target(enum log_file file)
 {
     struct out *out = &logs.out[file];
@@ -299,9 +299,6 @@ static bool drain_all(void)
 {
     bool any = false;
     pthread_mutex_lock(&logs.direct);
-    for (unsigned f = 0; f < LOG_FILES; f++)
-        if (logs.out[f].fd < 0)
-            change_target(f); /* coming from "off" there is nowhere to put more lines than the out holds */
     unsigned n = atomic_load_explicit(&logs.n_rings, memory_order_acquire);
     for (unsigned i = 0; i < n && i < RINGS_MAX; i++) {
         struct ring *r = atomic_load_explicit(&logs.ring[i], memory_order_acquire);
@@ -504,7 +501,7 @@ static int file_open(enum log_file file, const char *path, struct err *err)
     return fd;
 }
 
-/* The writer changes over after it has written what was logged so far; without one it is done at once. */
+/* The writer changes over after it has written what was logged so far; without one, or coming from "off", it is done at once. */
 static void hand_over(enum log_file file, int fd)
 {
     struct target *t = &logs.target[file];
@@ -514,7 +511,7 @@ static void hand_over(enum log_file file, int fd)
     t->change = true;
     t->next_fd = fd;
     bool running = atomic_load(&logs.running);
-    if (!running)
+    if (!running || logs.out[file].fd < 0)
         change_target(file);
     pthread_mutex_unlock(&logs.direct);
     if (running)
@@ -532,8 +529,10 @@ bool log_target(enum log_file file, const char *target, struct err *err)
         return false;
     free(t->path);
     t->path = off || to_stderr ? NULL : mem_strdup(target);
-    atomic_store(&t->on, !off);
+    if (off)
+        atomic_store(&t->on, false);
     hand_over(file, fd);
+    atomic_store(&t->on, !off); /* not before: the writer would find the first lines and no file for them */
     return true;
 }
 

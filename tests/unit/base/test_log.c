@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -284,6 +285,42 @@ static void no_line_is_lost_or_torn_and_each_thread_keeps_its_order(void **state
     free(text);
 }
 
+static atomic_bool talked_enough;
+
+/* Logs from the moment on at which the file is on; how many lines. */
+static void *talk_once_on(void *arg)
+{
+    unsigned *n = arg;
+    while (!atomic_load(&talked_enough))
+        if (log_file_on(LOG_ACCESS)) {
+            log_line(LOG_ACCESS, STR("a line"));
+            ++*n;
+            usleep(50);
+        }
+    return NULL;
+}
+
+static void a_file_has_all_lines_between_its_switching_on_and_off(void **state)
+{
+    enum { ROUNDS = 100 };
+    struct err err;
+    unsigned n = 0;
+    assert_true(log_start(&err));
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        pthread_t thread;
+        atomic_store(&talked_enough, false);
+        pthread_create(&thread, NULL, talk_once_on, &n);
+        usleep(200);
+        assert_true(log_target(LOG_ACCESS, access_path, &err));
+        usleep(200);
+        atomic_store(&talked_enough, true);
+        pthread_join(thread, NULL);
+        assert_true(log_target(LOG_ACCESS, "off", &err)); /* the writer may not have come by yet */
+    }
+    log_stop();
+    assert_int_equal(n_lines(access_path), n);
+}
+
 static void a_full_ring_drops_and_counts(void **state)
 {
     struct err err;
@@ -324,6 +361,7 @@ int main(void)
         TEST(reopening_follows_a_moved_file),
         TEST(each_file_has_its_own_lines),
         TEST(no_line_is_lost_or_torn_and_each_thread_keeps_its_order),
+        TEST(a_file_has_all_lines_between_its_switching_on_and_off),
         TEST(a_full_ring_drops_and_counts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
