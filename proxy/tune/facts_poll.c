@@ -41,6 +41,8 @@ struct facts_poll {
     struct seen {
         char *name;
         _Atomic bool changed;      /* ask anew */
+        _Atomic bool idle;         /* no client has used it, a limit is all that there is */
+        uint64_t absent_at;        /* Qdrant did not have it; control thread */
     } seen[SEEN_MAX];
     _Atomic unsigned n_seen;
     struct look look;              /* at "@names", before the map is fetched */
@@ -63,19 +65,24 @@ static struct slots *slots_of_group(struct facts_poll *p, unsigned group)
     return slots_get("(control)", peer, 1, metrics_model("(control)"));
 }
 
-/* True: it is new. */
-static bool add_seen(struct facts_poll *p, struct str collection)
+/* idle: nobody has used it yet. True: it is to be asked for at once. */
+static bool add_seen(struct facts_poll *p, struct str collection, bool idle)
 {
     unsigned n = atomic_load_explicit(&p->n_seen, memory_order_acquire);
     for (unsigned i = 0; i < n; i++)
-        if (str_eq(str_of(p->seen[i].name), collection))
-            return false;
+        if (str_eq(str_of(p->seen[i].name), collection)) {
+            bool begins = !idle && atomic_exchange(&p->seen[i].idle, false);
+            if (begins)
+                atomic_store(&p->seen[i].changed, true);
+            return begins;
+        }
     if (n >= SEEN_MAX || memchr(collection.p, 0, collection.n) || pthread_mutex_trylock(&p->lock) != 0)
         return false;
     n = atomic_load(&p->n_seen);
     if (n < SEEN_MAX) {
         p->seen[n].name = mem_strndup(collection.p, collection.n);
         atomic_store(&p->seen[n].changed, true);
+        atomic_store(&p->seen[n].idle, idle);
         atomic_store_explicit(&p->n_seen, n + 1, memory_order_release);
     }
     pthread_mutex_unlock(&p->lock);
@@ -206,6 +213,8 @@ static bool is_settled(struct facts_poll *p, const struct fact_collection *old)
 static bool is_fresh(struct facts_poll *p, const struct seen *seen)
 {
     const struct fact_collection *old = facts_collection(p->current, str_of(seen->name));
+    if (!old && !atomic_load(&seen->changed) && atomic_load(&seen->idle) && p->worker->loop.now < seen->absent_at + FRESH)
+        return true; /* it was not there, and is not missed */
     if (!old || old->hides_points || atomic_load(&seen->changed) || p->worker->loop.now > old->read_at + FRESH || !is_settled(p, old))
         return false;
     if (!old->memory.known && model_of(p, old->name)->base.memory_limit) /* a reload brought the limit */
@@ -234,10 +243,10 @@ static void expect_limited(struct facts_poll *p)
         if (!base->memory_limit)
             continue;
         if (!base->collections.n)
-            add_seen(p, facts_resolve(p->making, str_of(conf->model[m].name)));
+            add_seen(p, facts_resolve(p->making, str_of(conf->model[m].name)), true);
         for (unsigned i = 0; i < base->collections.n; i++)
             if (!strpbrk(base->collections.text[i], "*?"))
-                add_seen(p, facts_resolve(p->making, str_of(base->collections.text[i])));
+                add_seen(p, facts_resolve(p->making, str_of(base->collections.text[i])), true);
     }
 }
 
@@ -412,6 +421,7 @@ static void answered_collection(struct facts_poll *p, const struct ask *ask)
     const char *name = p->seen[p->seen_at].name;
     const struct fact_collection *old = facts_collection(p->current, str_of(name));
     p->filling = ask->status == 200 ? take_collection(p, name, ask->body) : NULL;
+    p->seen[p->seen_at].absent_at = ask->status == 404 ? p->worker->loop.now : 0;
     if (ask->status != 200 && ask->status != 404 && old)
         keep_fact(p->making, old);
 }
@@ -487,7 +497,7 @@ void facts_poll_kick(struct facts_poll *p)
 
 void facts_poll_seen(struct facts_poll *p, struct str collection)
 {
-    if (add_seen(p, collection))
+    if (add_seen(p, collection, false))
         facts_poll_kick(p);
 }
 

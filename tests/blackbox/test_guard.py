@@ -174,6 +174,26 @@ def test_the_policy_is_taken_by_a_reload_and_from_the_environment(fake: FakeQdra
     assert refused(put(q, POINTS, upsert()))
 
 
+def test_a_collection_that_is_not_there_is_hardly_asked_for(fake: FakeQdrant, start) -> None:
+    fake.absent.add("mixtral")
+    start(fake.url, quiver={"coherence": {"alias_poll": "100ms"}}, tuning=tuning())
+
+    def asked(path: str) -> int:
+        return sum(r.path == path for r in list(fake.own))
+
+    wait_until(lambda: asked("/aliases") > 5, 10, "rounds go by")
+    assert asked("/collections/mixtral") <= 2
+    fake.absent.clear()
+
+
+def test_one_that_comes_into_being_is_guarded_at_its_first_upsert(fake: FakeQdrant, start) -> None:
+    fake.absent.add("mixtral")
+    q = start(fake.url, tuning=tuning())
+    fake.absent.clear()  # made past quiver
+    fake.memory["mixtral"] = 150 * MB
+    assert refused(put(q, POINTS, upsert()))
+
+
 def test_the_sizes_of_collections_are_known(fake: FakeQdrant, start) -> None:
     fake.points = 12345
     fake.memory["mixtral"] = 7 * MB

@@ -193,6 +193,7 @@ class FakeQdrant:
         self.answers = 0
         self.aliases: dict[str, str] = {}
         self.points, self.vector_size = 1, 4
+        self.absent: set[str] = set()  # collections that are not there when asked about
         self.memory: dict[str, int] = {}  # bytes by collection, as its report shows them; others have no report
         self.op_num = 1
         self.params: dict = {}  # of every collection, beside those that default() says
@@ -377,6 +378,8 @@ class FakeQdrant:
                 elif "delete_alias" in action:
                     self.aliases.pop(action["delete_alias"]["alias_name"], None)
             x.ok(True)
+        elif r.method == "GET" and re.fullmatch("/collections/[^/]+", path) and last in self.absent:
+            x.error(404, f"Not found: Collection `{last}` doesn't exist!")
         elif r.method == "GET" and re.fullmatch("/collections/[^/]+", path):
             x.ok(
                 {
