@@ -269,6 +269,8 @@ static bool one_or_all(struct call *call, const char **model)
     if (named.n > 1)
         return call_error(call, 400, "found %u models, expected one, or none for all", named.n), false;
     *model = call->model ? call->model->name : named.n ? named.name[0] : NULL;
+    if (named.n && strcmp(*model, named.name[0]) != 0)
+        return call_error(call, 400, "model: found '%s', the path says '%s'", named.name[0], *model), false;
     return true;
 }
 

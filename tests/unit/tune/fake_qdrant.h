@@ -40,6 +40,8 @@ static struct {
     bool lose_patch; /* closes unanswered, and does nothing */
     unsigned busy_after; /* looks at its work until a PATCH's index is built */
     unsigned busy;
+    unsigned refuse_search, refuse_exact; /* these statuses; 0: answers */
+    unsigned searches, dead_after;        /* how many came; dead from so many on, 0: never */
 } fake = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 static inline void fake_merge(cJSON *into, const cJSON *from)
@@ -79,6 +81,31 @@ static inline void fake_patch(cJSON *info, const cJSON *body)
     }
 }
 
+/* Four points, each its own vector, near to every question in the same order. */
+static inline cJSON *fake_points(const char *what, const char *body, cJSON *out, unsigned *status)
+{
+    cJSON *list = cJSON_AddArrayToObject(out, "points");
+    bool exact = strstr(body, "\"exact\":true") != NULL;
+    for (int i = 0; i < 4; i++) {
+        cJSON *one = cJSON_CreateObject(), *vector;
+        cJSON_AddNumberToObject(one, "id", i + (exact && i == 3)); /* of four, three are the exact ones */
+        cJSON_AddItemToArray(list, one);
+        if (strcmp(what, "scroll") != 0)
+            continue;
+        vector = cJSON_AddArrayToObject(one, "vector");
+        for (int k = 0; k < 8; k++)
+            cJSON_AddItemToArray(vector, cJSON_CreateNumber(k == i));
+    }
+    if (strcmp(what, "scroll") == 0) {
+        cJSON_AddNullToObject(out, "next_page_offset");
+        return out;
+    }
+    fake.searches++;
+    fake.dead |= fake.dead_after && fake.searches >= fake.dead_after;
+    *status = fake.refuse_search ? fake.refuse_search : exact && fake.refuse_exact ? fake.refuse_exact : 200;
+    return out;
+}
+
 /* The answer's "result", or NULL with *status. */
 static inline cJSON *fake_answer(const char *method, char *path, const char *body, unsigned *status)
 {
@@ -97,6 +124,8 @@ static inline cJSON *fake_answer(const char *method, char *path, const char *bod
     if ((rest = strchr(++name, '/')))
         *rest++ = 0;
     cJSON *info = doc_get(fake.collections, name);
+    if (info && rest && strncmp(rest, "points/", 7) == 0)
+        return fake_points(rest + 7, body, out, status);
     if (!info || (rest && strcmp(rest, "optimizations") != 0)) {
         *status = 404;
     } else if (strcmp(method, "PATCH") == 0) {
@@ -362,6 +391,7 @@ static inline void stage_begin(const char *yaml)
     fake.deaf_to = NULL;
     fake.refuse = fake.busy = fake.busy_after = 0;
     fake.dead = fake.cut_patch = fake.lose_patch = false;
+    fake.refuse_search = fake.refuse_exact = fake.searches = fake.dead_after = 0;
     pthread_mutex_unlock(&fake.lock);
     unlink(stage.history);
     worker_use_snapshot(&stage.worker, stage_load(yaml));
