@@ -244,6 +244,23 @@ def table(before: dict[str, dict], after: dict[str, dict]) -> str:
     return "\n".join(lines)
 
 
+def markdown(after: dict[str, dict]) -> str:
+    """The same as conf/README.md shows it, with the first baseline that quiver remembers."""
+    lines = [
+        "| model (dimensions, points) | first baseline: ops/s, p50 | baseline | optimised, cold | optimised, warm | hit rate | recall@10 |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, m in after.items():
+        if "error" in m:
+            continue
+        runs = [m["first_baseline"]["baseline"], m["baseline"], m["optimised"]["cold"], m["optimised"]["warm"]]
+        cells = [f"{r['ops']:.0f}, {r['p50_us'] / 1000:.1f} ms" for r in runs]
+        warm, cold = m["optimised"]["warm"], m["optimised"]["cold"]
+        cells += [f"{warm['hit_rate']:.3f}", "-" if cold["recall"] is None else f"{cold['recall']:.3f}"]
+        lines.append(f"| {name} ({m['dimensions']}, {m['points']}) | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
 def tuned(direct: Server, control: Server, checks: "Checks", targets: dict[str, Target]) -> str:
     """The nine as Qdrant makes them, apply, the nine again. Returns the table. Collections that no quickstart
     made are tested and never changed."""
@@ -259,6 +276,7 @@ def tuned(direct: Server, control: Server, checks: "Checks", targets: dict[str, 
         if relations(before[name], after[name]):
             after[name] = measured(control, name, 4 * SECONDS)[name]
         checks.run(f"{name}: optimised is at least its baseline", holds, relations(before[name], after[name]))
+    (HOME / "baselines.md").write_text(markdown(after))
     return table(before, after)
 
 

@@ -54,7 +54,7 @@ static const struct {
     {"Test",
      "{\"type\":\"object\",\"required\":[\"model\"],\"properties\":{\"model\":{\"type\":\"string\"},\"collection\":{\"type\":\"string\"},"
      "\"error\":{\"type\":\"string\",\"description\":\"why it could not be measured\"},\"points\":{\"type\":\"integer\"},"
-     "\"vector\":{\"type\":[\"string\",\"null\"]},\"queries\":{\"type\":\"integer\"},\"from\":{\"enum\":[\"stored\",\"fixed\"]},"
+     "\"vector\":{\"type\":[\"string\",\"null\"]},\"dimensions\":{\"type\":\"integer\"},\"queries\":{\"type\":\"integer\"},\"from\":{\"enum\":[\"stored\",\"fixed\"]},"
      "\"at_once\":{\"type\":\"integer\"},\"seconds\":{\"type\":\"number\"},\"time\":{\"type\":\"string\",\"format\":\"date-time\"},"
      "\"before_apply\":{\"type\":\"boolean\"},\"baseline\":{\"$ref\":\"#/components/schemas/TestRun\"},\"optimised\":{\"type\":\"object\","
      "\"properties\":{\"cold\":{\"$ref\":\"#/components/schemas/TestRun\"},\"warm\":{\"$ref\":\"#/components/schemas/TestRun\"}}},"

@@ -223,6 +223,7 @@ static void measured(struct trial *t, cJSON *doc)
     cJSON_AddItemToObject(doc, "points",
                           cJSON_Duplicate(doc_get(now_at(t)->entry->info, "points_count"), true));
     cJSON_AddItemToObject(doc, "vector", t->vector ? cJSON_CreateString(t->vector) : cJSON_CreateNull());
+    cJSON_AddItemToObject(doc, "dimensions", doc_bytes(t->size));
     cJSON_AddNumberToObject(doc, "queries", t->n_queries);
     cJSON_AddStringToObject(doc, "from", t->fixed ? "fixed" : "stored");
     cJSON_AddNumberToObject(doc, "at_once", t->n_lanes);

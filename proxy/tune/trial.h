@@ -33,7 +33,7 @@ struct trial_order {
 /* The job is the trial's until it ends; then ended() is called and the memory is the caller's to free with
  * trial_free, later, from outside any of its callbacks. Each model's outcome goes into the history at once.
  * The job's result: {models: [
- *   {model, collection, points, vector|null, queries, from: "stored"|"fixed", at_once, seconds, time,
+ *   {model, collection, points, vector|null, dimensions, queries, from: "stored"|"fixed", at_once, seconds, time,
  *    before_apply: bool,
  *    baseline: {requests, ops, p50_us, p95_us, p99_us, hit_rate, recall|null},
  *    optimised: {cold: {...}, warm: {...}},
