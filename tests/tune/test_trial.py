@@ -1,13 +1,17 @@
 """Tests of a model against a real engine: baseline, optimised cold and warm, what can go wrong, what is kept."""
 
+import contextlib
 import json
+import os
+import re
+import subprocess
 from pathlib import Path
 from typing import Any, Callable
 
 import numpy as np
 import pytest
 
-from lib import wait_until
+from lib import quiver_binary, wait_until
 from tunelib import DIM, POINTS, Engine, Tuned
 
 RUNS = ("baseline", "cold", "warm")
@@ -225,3 +229,21 @@ def test_the_command(engine: Engine, start: Callable[..., Tuned]) -> None:
     assert doc["result"]["models"][0]["model"] == "words"
     for wrong in (("--seconds", "0"), ("--seconds", "61"), ("--points", "5"), ("a", "b")):
         assert q.command_line("test", *wrong).returncode == 2, wrong
+
+
+def test_on_a_terminal_the_command_draws_a_bar(engine: Engine, start: Callable[..., Tuned]) -> None:
+    engine.create("drawn", points=30)
+    q = start(optimizations={"drawn": {}})
+    ours, theirs = os.openpty()
+    command = [quiver_binary(), "test", "--api", f"127.0.0.1:{q.api}", "--seconds", "1", "drawn"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=theirs) as process:
+        os.close(theirs)
+        table = process.stdout.read() if process.stdout else b""
+        assert process.wait(30) == 0
+    drawn = b""
+    with contextlib.suppress(OSError):  # Linux says EIO once nobody holds the other end
+        while piece := os.read(ours, 65536):
+            drawn += piece
+    os.close(ours)
+    assert re.search(rb"\r\x1b\[K\[#*\.*\] +\d+ % drawn: ", drawn), drawn
+    assert drawn.endswith(b"\r\x1b[K") and b"baseline" in table and b"\r" not in table
