@@ -44,11 +44,22 @@ static bool make_dirs(char *path)
     return mkdir(path, 0750) == 0 || errno == EEXIST;
 }
 
+/* False, and nothing is copied: it is longer than paths may be. */
+static bool copy_path(char to[static PATH_LEN], const char *from)
+{
+    size_t n = strlen(from);
+    if (n >= PATH_LEN)
+        return false;
+    memcpy(to, from, n + 1);
+    return true;
+}
+
 /* Writable, or so that it can be made: the nearest folder above that is there is writable. */
 static bool could_be(const char *dir)
 {
     char above[PATH_LEN];
-    snprintf(above, sizeof above, "%s", dir);
+    if (!copy_path(above, dir))
+        return false;
     while (access(above, F_OK) != 0) {
         char *slash = strrchr(above, '/');
         if (!slash || slash == above)
@@ -63,7 +74,8 @@ static void choose_dir(struct history *h, const char *configured)
     const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
     char candidate[3][PATH_LEN] = {"/var/lib/quiver", "", ""};
     if (configured) {
-        snprintf(h->dir, sizeof h->dir, "%s", configured);
+        if (!copy_path(h->dir, configured))
+            snprintf(h->why_not, sizeof h->why_not, "state_dir has %zu bytes, expected less than %d", strlen(configured), PATH_LEN);
         return;
     }
     if (state && state[0] == '/')
@@ -72,7 +84,7 @@ static void choose_dir(struct history *h, const char *configured)
         snprintf(candidate[2], PATH_LEN, "%s/.local/state/quiver", home);
     for (unsigned i = 0; i < 3; i++)
         if (candidate[i][0] && could_be(candidate[i])) {
-            snprintf(h->dir, sizeof h->dir, "%s", candidate[i]);
+            copy_path(h->dir, candidate[i]);
             return;
         }
     snprintf(h->why_not, sizeof h->why_not,

@@ -87,6 +87,22 @@ static void without_state_dir_it_lies_where_the_user_keeps_state(void **state)
     assert_int_equal(WEXITSTATUS(status), 0);
 }
 
+static void a_folder_with_too_long_a_name_is_refused_and_not_cut(void **state)
+{
+    char name[2000];
+    struct err err = {0};
+    memset(name, 'x', sizeof name - 1);
+    name[0] = '/';
+    name[sizeof name - 1] = 0;
+    struct history *h = history_open(name);
+    cJSON *list = cJSON_Parse("[]"), *patch = cJSON_Parse("{}");
+    assert_int_equal(history_change(h, "m", "c", "apply", list, patch, &err), 0);
+    assert_non_null(strstr(err.text, "state_dir has 1999 bytes, expected less than 1024"));
+    cJSON_Delete(list);
+    cJSON_Delete(patch);
+    history_close(&h);
+}
+
 static void nothing_is_written_before_the_first_record(void **state)
 {
     struct history *h = history_open(dir);
@@ -199,6 +215,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(without_state_dir_it_lies_where_the_user_keeps_state),
+        TEST(a_folder_with_too_long_a_name_is_refused_and_not_cut),
         TEST(nothing_is_written_before_the_first_record),
         TEST(changes_survive_and_refused_ones_do_not_count),
         TEST(a_verified_rollback_begins_anew_and_a_failed_one_does_not),
