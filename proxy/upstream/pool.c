@@ -9,7 +9,9 @@
 #include "base/ensure.h"
 #include "base/mem.h"
 
-#define HEAD_START MSEC /* how much longer another worker's first must have waited to be served before our own */
+/* Another worker's first is served before our own if it has waited twice as long and a millisecond, or so much longer. */
+#define HEAD_START MSEC
+#define HEAD_START_MOST (5 * MSEC)
 
 static void set_event(struct event *event, bool *armed, bool on)
 {
@@ -308,27 +310,32 @@ void pool_leave(struct pool *p, struct pool_wait *w)
         pool_release(&w->conn, w->conn->connecting ? CONN_CLOSE : CONN_REUSE);
 }
 
+/* mine: since when our own first waits; 0: nobody does, and the slot is free for any other. */
+static bool other_first(const struct pool *p, uint64_t mine)
+{
+    uint64_t now = p->host->loop->now, lead = HEAD_START + (mine && now > mine ? now - mine : 0);
+    return slots_other_waits(p->slots, p->host->worker, mine, lead < HEAD_START_MOST ? lead : HEAD_START_MOST);
+}
+
 void pool_release(struct uconn **slot, enum conn_fate fate)
 {
     struct uconn *c = *slot;
     struct pool *p = c->pool;
+    struct link *first = list_first(&p->waiters);
+    uint64_t mine = first ? LIST_OF(pool_wait, link, first)->since : 0;
     *slot = NULL;
     c->owner = NULL;
     bool over_limit = atomic_load_explicit(&p->slots->n_open, memory_order_relaxed) >
                       atomic_load_explicit(&p->slots->limit, memory_order_relaxed);
     if (fate == CONN_CLOSE || c->eof || c->dead || c->connecting || c->in.end != c->in.start || over_limit) {
-        struct link *first = list_first(&p->waiters);
-        uint64_t mine = first ? LIST_OF(pool_wait, link, first)->since : 0;
         uconn_free(c);
-        if (mine && !over_limit && !slots_other_waits(p->slots, p->host->worker, mine, HEAD_START))
+        if (mine && !over_limit && !other_first(p, mine))
             pool_granted(p); /* the slot stays here */
         else
             slots_give(p->slots);
         return;
     }
-    struct link *first = list_first(&p->waiters);
-    uint64_t mine = first ? LIST_OF(pool_wait, link, first)->since : 0;
-    if (slots_other_waits(p->slots, p->host->worker, mine, HEAD_START)) {
+    if (other_first(p, mine) && (!mine || slots_may_move(p->slots, p->host->loop->now))) {
         uconn_close(c); /* a socket belongs to its worker's loop: the slot travels, the socket does not */
         return;
     }

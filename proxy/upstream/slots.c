@@ -125,6 +125,12 @@ bool slots_other_waits(const struct slots *s, unsigned worker, uint64_t mine, ui
     return false;
 }
 
+bool slots_may_move(struct slots *s, uint64_t now)
+{
+    uint64_t last = atomic_load_explicit(&s->moved_at, memory_order_relaxed);
+    return now >= last + SLOTS_MOVE_EVERY && atomic_compare_exchange_strong(&s->moved_at, &last, now);
+}
+
 unsigned slots_idle_elsewhere(const struct slots *s, unsigned worker)
 {
     unsigned n = 0;

@@ -27,6 +27,7 @@ struct slots {
     struct peer *peer;
     _Atomic unsigned limit;
     _Atomic unsigned n_open;
+    _Atomic uint64_t moved_at; /* when a slot last left a worker that had use for it */
     struct slots_worker worker[SLOTS_WORKERS_MAX];
 };
 
@@ -46,6 +47,11 @@ void slots_wait_since(struct slots *, unsigned worker, uint64_t since);
 
 /* Another worker whose head has waited more than `lead` microseconds longer than since `mine` (0: nobody waits here). */
 bool slots_other_waits(const struct slots *, unsigned worker, uint64_t mine, uint64_t lead);
+
+/* A slot that moves costs a connection: from a worker that has use for it at most one may go every SLOTS_MOVE_EVERY microseconds. True: now
+ * is such a time, and it is taken. */
+enum { SLOTS_MOVE_EVERY = 4000 };
+bool slots_may_move(struct slots *, uint64_t now);
 
 unsigned slots_idle_elsewhere(const struct slots *, unsigned worker); /* connections that idle at other workers */
 

@@ -104,6 +104,45 @@ static void a_lowered_limit_closes_connections_as_they_come_back(void **state)
     world_close(&w);
 }
 
+/* Both loops have more to do than connections: one slot goes to whoever has waited much longer, the next stays for a while. */
+static void a_slot_that_is_of_use_here_seldom_moves(void **state)
+{
+    struct world *a = world_open(2), *b = world_open(2);
+    b->host.worker = 1;
+    b->slots = a->slots;
+    slots_set_loop(1, &b->loop);
+    struct getter *first[2], *waits_here[2], *waits_there[2];
+    int fd[2];
+    for (int i = 0; i < 2; i++) {
+        first[i] = get(a, GET);
+        fd[i] = serve(a);
+        assert_string_equal(hears(a, fd[i]), GET);
+        says(fd[i], OK);
+        turn_until(a, first[i]->over);
+    }
+    for (int i = 0; i < 2; i++)
+        waits_there[i] = get(b, GET);
+    turn_for(a, 8 * MSEC);
+    for (int i = 0; i < 2; i++)
+        waits_here[i] = get(a, GET);
+    let_go(&first[0]); /* that connection is closed, and its slot goes */
+    let_go(&first[1]); /* at the same time: this one stays */
+    assert_non_null(waits_here[0]->fetch.wait.conn);
+    assert_null(waits_here[1]->fetch.wait.conn);
+    turn_until(b, waits_there[0]->fetch.conn || waits_there[0]->fetch.wait.conn);
+    assert_null(waits_there[1]->fetch.wait.conn);
+    assert_int_equal(atomic_load(&a->slots->n_open), 2);
+    for (int i = 0; i < 2; i++) {
+        let_go(&waits_here[i]);
+        let_go(&waits_there[i]);
+        close(fd[i]);
+    }
+    turn_for(b, 2 * MSEC);
+    world_close(&a);
+    atomic_store(&b->slots->worker[1].pool, NULL);
+    world_close(&b);
+}
+
 static void a_replay_takes_the_place_of_another_idle_connection(void **state)
 {
     struct world *w = world_open(2);
@@ -370,6 +409,7 @@ int main(void)
         cmocka_unit_test(who_leaves_the_queue_gives_back_what_was_delivered),
         cmocka_unit_test(idle_connections_are_retired),
         cmocka_unit_test(a_lowered_limit_closes_connections_as_they_come_back),
+        cmocka_unit_test(a_slot_that_is_of_use_here_seldom_moves),
         cmocka_unit_test(a_replay_takes_the_place_of_another_idle_connection),
         cmocka_unit_test(one_connection_for_all_loops),
         cmocka_unit_test(two_connections_for_three_loops),
