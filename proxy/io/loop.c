@@ -5,6 +5,9 @@
 
 #include "base/ensure.h"
 
+#define STOOD_STILL (250 * MSEC)
+#define CATCH_UP (2 * SEC) /* then timers fire all the same */
+
 static void open_mail(evutil_socket_t fd, short what, void *arg)
 {
     struct loop *loop = arg;
@@ -81,6 +84,17 @@ static bool may_sleep(const struct loop *loop)
     return !list_first(&loop->ready) && (!loop->busy_poll || loop->now >= loop->worked_at + loop->busy_poll);
 }
 
+/* Timers that are very late tell of a process that stood still (stopped, swapped out), not of late peers: what these have sent meanwhile is
+ * looked at first, turn by turn, until one brings nothing new. */
+static bool is_behind(struct loop *loop)
+{
+    if (timers_next(&loop->timers) > loop->now - STOOD_STILL)
+        loop->behind_since = 0;
+    else if (!loop->behind_since)
+        loop->behind_since = loop->now;
+    return loop->behind_since && loop->now < loop->behind_since + CATCH_UP;
+}
+
 void loop_turn(struct loop *loop, uint64_t until)
 {
     int how = EVLOOP_ONCE | EVLOOP_NO_EXIT_ON_EMPTY;
@@ -88,10 +102,13 @@ void loop_turn(struct loop *loop, uint64_t until)
         timers_arm(&loop->timers, until);
     else
         how |= EVLOOP_NONBLOCK;
+    loop->n_touched = 0;
     ensure(event_base_loop(loop->base, how) >= 0);
     loop->now = clock_usec();
-    bool fired = timers_run(&loop->timers, loop->now);
-    if (run_ready(loop) || fired)
+    bool worked = is_behind(loop) && (run_ready(loop) || loop->n_touched > 0);
+    if (!worked)
+        worked = timers_run(&loop->timers, loop->now);
+    if (run_ready(loop) || worked)
         loop->worked_at = loop->now;
 }
 

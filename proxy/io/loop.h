@@ -44,6 +44,8 @@ struct loop {
     bool stopping;
     uint64_t busy_poll;     /* usec: after work, look for more without sleeping for so long; 0: sleep at once */
     uint64_t worked_at;     /* when something last ran */
+    uint64_t behind_since;  /* timers wait for what came while the process stood still; 0: all is in time */
+    unsigned n_touched;     /* callbacks of this turn that used the time */
     struct timers timers;
     int mail_fd;            /* eventfd */
     struct event mail_event;
@@ -54,6 +56,7 @@ struct loop {
 static inline void loop_touch(struct loop *loop)
 {
     loop->now = clock_usec();
+    loop->n_touched++;
 }
 
 void loop_init(struct loop *);
@@ -91,3 +94,4 @@ void timers_init(struct timers *, struct event_base *);
 void timers_fini(struct timers *);                 /* those still set are off */
 void timers_arm(struct timers *, uint64_t until);  /* before a wait: the kernel is told when it ends at the latest, if it is not yet */
 bool timers_run(struct timers *, uint64_t now);    /* fires what is due; whether anything was */
+uint64_t timers_next(const struct timers *);       /* when the next one is looked at; NEVER: there is none */

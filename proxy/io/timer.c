@@ -117,6 +117,11 @@ bool timers_run(struct timers *t, uint64_t now)
     return any;
 }
 
+uint64_t timers_next(const struct timers *t)
+{
+    return t->n ? t->heap[0]->armed : NEVER;
+}
+
 void timer_init(struct timer *timer, struct loop *loop, void (*fire)(void *arg), void *arg)
 {
     *timer = (struct timer){.loop = loop, .due = NEVER, .armed = NEVER, .at = OFF, .fire = fire, .arg = arg};

@@ -231,6 +231,66 @@ static void a_timer_that_sets_itself_to_now_leaves_turns_to_others(void **state)
     loop_fini(&loop);
 }
 
+/* ---- a process that stood still ---- */
+
+struct late_peer {
+    struct task task;
+    struct loop *loop;
+    struct timer timer;
+    struct event event;
+    int fd[2];
+    unsigned n_came, n_late;
+};
+
+static void peer_came(evutil_socket_t fd, short what, void *arg)
+{
+    struct late_peer *p = arg;
+    char byte;
+    (void)what;
+    assert_int_equal(recv(fd, &byte, 1, 0), 1);
+    loop_wake(p->loop, &p->task);
+}
+
+static void run_peer(struct task *task)
+{
+    struct late_peer *p = LIST_OF(late_peer, task, task);
+    p->n_came++;
+    timer_set(&p->timer, NEVER); /* it is there: nobody waits for it any more */
+}
+
+static void peer_late(void *arg)
+{
+    ((struct late_peer *)arg)->n_late++;
+}
+
+static void what_came_while_the_process_stood_still_is_seen_before_it_is_late(void **state)
+{
+    struct loop loop;
+    loop_init(&loop);
+    struct late_peer p[2];
+    for (int i = 0; i < 2; i++) {
+        p[i] = (struct late_peer){.task = {.run = run_peer}, .loop = &loop};
+        timer_init(&p[i].timer, &loop, peer_late, &p[i]);
+        assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, p[i].fd), 0);
+        event_assign(&p[i].event, loop.base, p[i].fd[0], EV_READ | EV_PERSIST, peer_came, &p[i]);
+        event_add(&p[i].event, NULL);
+        timer_set(&p[i].timer, clock_usec() - SEC);
+    }
+    assert_int_equal(send(p[0].fd[1], "x", 1, 0), 1); /* the other has sent nothing */
+    for (int turn = 0; turn < 4; turn++)
+        loop_turn(&loop, 0);
+    assert_int_equal(p[0].n_came, 1);
+    assert_int_equal(p[0].n_late, 0);
+    assert_int_equal(p[1].n_late, 1);
+    for (int i = 0; i < 2; i++) {
+        event_del(&p[i].event);
+        timer_fini(&p[i].timer);
+        close(p[i].fd[0]);
+        close(p[i].fd[1]);
+    }
+    loop_fini(&loop);
+}
+
 /* ---- staying awake ---- */
 
 static void a_loop_told_to_poll_stays_awake_after_work_and_sleeps_then(void **state)
@@ -411,6 +471,7 @@ int main(void)
         cmocka_unit_test(a_timer_turned_off_does_not_fire),
         cmocka_unit_test(many_timers_fire_in_the_order_of_their_times),
         cmocka_unit_test(a_timer_that_sets_itself_to_now_leaves_turns_to_others),
+        cmocka_unit_test(what_came_while_the_process_stood_still_is_seen_before_it_is_late),
         cmocka_unit_test(a_loop_told_to_poll_stays_awake_after_work_and_sleeps_then),
         cmocka_unit_test(a_buffer_keeps_its_bytes_when_it_grows_and_holds_no_memory_when_empty),
         cmocka_unit_test(buffers_that_nobody_needs_go_back_to_the_heap),
