@@ -15,7 +15,7 @@ BATCH_BYTES = 4 << 20
 
 
 def settings(model: Model) -> dict:
-    """As the model's indexing settings wish; thresholds so low that 2,000 points get a graph, and use it."""
+    """As the model's indexing settings wish; thresholds so low that the points get a graph, and use it."""
     params = model.indexing.get("index_params", {})
     quantization = dict(model.indexing.get("quantization", {}))
     doc = {
