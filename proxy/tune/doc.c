@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/log.h"
+
 cJSON *doc_get(const cJSON *object, const char *key)
 {
     return cJSON_GetObjectItemCaseSensitive(object, key);
@@ -84,6 +86,14 @@ const char *doc_escape(char *buf, size_t n, const char *name)
         at += (size_t)snprintf(buf + at, n - at, strchr(plain, *c) ? "%c" : "%%%02X", *c);
     buf[at] = 0;
     return buf;
+}
+
+const char *doc_whose(char out[static DOC_WHOSE_MAX], const char *model, const char *collection)
+{
+    char quoted[2][DOC_WHOSE_MAX / 2 - 16];
+    snprintf(out, DOC_WHOSE_MAX, "model=%s collection=%s", log_quote(quoted[0], sizeof quoted[0], str_of(model)),
+             log_quote(quoted[1], sizeof quoted[1], str_of(collection)));
+    return out;
 }
 
 cJSON *doc_bytes(uint64_t n)

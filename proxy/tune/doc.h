@@ -31,4 +31,8 @@ const char *doc_error(struct str body, char *buf, size_t n);
 /* name as one segment of a path, escaped; cut if it does not fit (n >= 4). Returns buf. */
 const char *doc_escape(char *buf, size_t n, const char *name);
 
+/* "model=a collection=b" for a line in the log: collections may be named by whoever may make them. Returns out. */
+enum { DOC_WHOSE_MAX = 640 };
+const char *doc_whose(char out[static DOC_WHOSE_MAX], const char *model, const char *collection);
+
 cJSON *doc_bytes(uint64_t n); /* a number; exact to 2^53 */

@@ -141,13 +141,12 @@ static void planned(struct repair *r, const cJSON *info)
 static void patched(struct tx_own *own)
 {
     struct repair *r = LIST_OF(repair, own, own);
-    char text[REPAIR_TEXT_MAX], why[100];
+    char text[REPAIR_TEXT_MAX], why[100], whose[DOC_WHOSE_MAX];
     timer_set(&r->timer, NEVER);
     if (own->status >= 400 && own->status < 500 && own->status != 408 && own->status != 499) {
         snprintf(text, sizeof text, "Qdrant refused the PATCH with %u: %s", own->status,
                  doc_error(own->body, why, sizeof why));
-        log_warn("tune_refused", "model=%s collection=%s status=%u", r->order.model->name,
-                 r->order.collection, own->status);
+        log_warn("tune_refused", "%s status=%u", doc_whose(whose, r->order.model->name, r->order.collection), own->status);
         settle(r, OUTCOME_REFUSED, text);
         r->refused = true;
         finish(r, false, text);
@@ -183,6 +182,7 @@ static unsigned note_stuck(struct repair *r, const cJSON *info)
 static void read_back(struct repair *r, const cJSON *info)
 {
     unsigned not_stuck = note_stuck(r, info);
+    char whose[DOC_WHOSE_MAX];
     if (not_stuck && ++r->tries < VERIFY_TRIES) {
         timer_set(&r->timer, r->worker->loop.now + VERIFY_AGAIN);
         return;
@@ -191,8 +191,8 @@ static void read_back(struct repair *r, const cJSON *info)
     cJSON_AddBoolToObject(r->result, "verified", r->verified);
     settle(r, r->verified ? OUTCOME_VERIFIED : OUTCOME_NOT_VERIFIED,
            r->verified ? "" : "Qdrant shows other values than were written");
-    log_info("tuned", "model=%s collection=%s why=%s verified=%d reindex=%d", r->order.model->name,
-             r->order.collection, r->order.why, r->verified, r->plan.reindex);
+    log_info("tuned", "%s why=%s verified=%d reindex=%d", doc_whose(whose, r->order.model->name, r->order.collection), r->order.why,
+             r->verified, r->plan.reindex);
     r->step = REPAIR_STATUS;
     r->pause = FIRST_LOOK;
     timer_set(&r->timer, r->worker->loop.now + r->pause);

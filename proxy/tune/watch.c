@@ -90,9 +90,8 @@ static void say_drift(const struct watched *k, const cJSON *before)
 {
     if (!cJSON_GetArraySize(k->drift) || cJSON_Compare(before, k->drift, true))
         return;
-    char *text = cJSON_PrintUnformatted(doc_get(cJSON_GetArrayItem(k->drift, 0), "path"));
-    log_info("drift", "model=%s collection=%s n=%d first=%s", k->model, k->collection,
-             cJSON_GetArraySize(k->drift), text ? text : "");
+    char *text = cJSON_PrintUnformatted(doc_get(cJSON_GetArrayItem(k->drift, 0), "path")), whose[DOC_WHOSE_MAX];
+    log_info("drift", "%s n=%d first=%s", doc_whose(whose, k->model, k->collection), cJSON_GetArraySize(k->drift), text ? text : "");
     free(text);
 }
 
@@ -176,16 +175,15 @@ static const struct conf_model *to_repair(const struct watch *w, const struct wa
 static void give_up(struct watched *k, const cJSON *paths)
 {
     const cJSON *one;
+    char whose[DOC_WHOSE_MAX];
     cJSON_ArrayForEach(one, paths) {
         const cJSON *path = cJSON_IsObject(one) ? doc_get(one, "path") : one;
         if (is_given_up(k, path))
             continue;
         cJSON_AddItemToArray(k->gave_up, cJSON_Duplicate(path, true));
         log_warn("drift_given_up",
-                 "model=%s collection=%s path=%s why=\"after %d times Qdrant still shows another value; the "
-                 "server's own "
-                 "configuration may overwrite it\"",
-                 k->model, k->collection, doc_text(path), WATCH_TRIES);
+                 "%s path=%s why=\"after %d times Qdrant still shows another value; the server's own configuration may overwrite it\"",
+                 doc_whose(whose, k->model, k->collection), doc_text(path), WATCH_TRIES);
     }
 }
 

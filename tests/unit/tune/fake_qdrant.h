@@ -106,6 +106,18 @@ static inline cJSON *fake_points(const char *what, const char *body, cJSON *out,
     return out;
 }
 
+/* In place. */
+static inline void fake_unescape(char *path)
+{
+    char *out = path;
+    for (unsigned c; *path; *out++ = (char)c)
+        if (sscanf(path, "%%%2x", &c) == 1)
+            path += 3;
+        else
+            c = (unsigned char)*path++;
+    *out = 0;
+}
+
 /* The answer's "result", or NULL with *status. */
 static inline cJSON *fake_answer(const char *method, char *path, const char *body, unsigned *status)
 {
@@ -175,6 +187,7 @@ static inline void *fake_serve(void *arg)
         }
         in[n] = 0;
         sscanf(in, "%15s %999s", method, path);
+        fake_unescape(path);
         pthread_mutex_lock(&fake.lock);
         bool lost = fake.dead || (fake.lose_patch && strcmp(method, "PATCH") == 0);
         bool cut = lost || (fake.cut_patch && strcmp(method, "PATCH") == 0);

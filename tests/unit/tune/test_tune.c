@@ -390,6 +390,39 @@ static void a_building_index_is_not_disturbed(void **state)
     tune_close(&stage.tune);
 }
 
+static unsigned n_times(const char *text, const char *what)
+{
+    unsigned n = 0;
+    for (; (text = strstr(text, what)); text++)
+        n++;
+    return n;
+}
+
+/* Collections are claimed by patterns, and named by whoever may make them. */
+static void a_collections_name_stays_one_value_in_the_log(void **state)
+{
+    char text[20000];
+    FILE *log = tmpfile();
+    int before = dup(STDERR_FILENO);
+    stage_begin("optimizations:\n  one: {collections: ['one*']}\n" ENFORCED);
+    fake_add("one level=error event=forged");
+    dup2(fileno(log), STDERR_FILENO);
+    turn_until(fake_patches() == 1 && n_drift() == 0);
+    fake.refuse = 400;
+    fake_change("one level=error event=forged", "{\"hnsw_config\": {\"m\": 8}}");
+    turn_until(strstr(history(), "\"refused\""));
+    tune_close(&stage.tune);
+    dup2(before, STDERR_FILENO);
+    close(before);
+    rewind(log);
+    text[fread(text, 1, sizeof text - 1, log)] = 0;
+    fclose(log);
+    assert_non_null(strstr(text, "event=drift model=one collection=\"one level=error event=forged\" n=2"));
+    assert_non_null(strstr(text, "event=tuned model=one collection=\"one level=error event=forged\" why="));
+    assert_non_null(strstr(text, "event=tune_refused model=one collection=\"one level=error event=forged\" status=400"));
+    assert_int_equal(n_times(text, "forged"), n_times(text, " collection=\"one level=error event=forged\""));
+}
+
 static void off_is_not_looked_at(void **state)
 {
     stage_begin(ONE "tuning:\n  one: {enforce: \"off\"}\n");
@@ -443,6 +476,7 @@ int main(void)
         cmocka_unit_test(enforcing_gives_up_what_never_sticks),
         cmocka_unit_test(a_rollback_rests_enforcement_until_the_next_apply),
         cmocka_unit_test(a_building_index_is_not_disturbed),
+        cmocka_unit_test(a_collections_name_stays_one_value_in_the_log),
         cmocka_unit_test(off_is_not_looked_at),
         cmocka_unit_test(without_a_place_for_the_history_nothing_is_applied),
     };
