@@ -115,7 +115,8 @@ static enum verdict judge(struct tx *tx, const struct plug *plug, const struct f
 {
     const struct guard_model_conf *conf = plug_conf(tx, plug);
     struct growth_slot *slot = growth_of(&tx->worker->shared->growth, tx->resolved);
-    uint64_t limit = tx->model->base.memory_limit, n = bytes_of(tx);
+    uint64_t limit = tx->model->base.memory_limit, said = bytes_of(tx);
+    uint64_t n = said <= limit ? said : limit + 1; /* a client may say any length: more than all is all */
     uint64_t grown = memory_of(known, growth_begin(slot, n) - known->growth_ended), comes_to = known->good + grown;
     bool over_it = comes_to > limit && (n || tx->head.framing == HTTP_BODY_CHUNKED);
     enum verdict verdict = CONTINUE;

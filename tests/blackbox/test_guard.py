@@ -71,6 +71,20 @@ def test_one_that_is_too_large_for_what_is_left_is_refused(fake: FakeQdrant, sta
     assert put(q, POINTS, upsert()).status == 200, "smaller ones still fit"
 
 
+def test_a_length_of_any_size_is_no_more_than_over_the_limit(fake: FakeQdrant, start) -> None:
+    fake.memory["mixtral"] = 50 * MB
+    q = start(fake.url, tuning=tuning(policy="warn"))
+    known(q, "mixtral", 50 * MB)
+    head = f"PUT {POINTS} HTTP/1.1\r\nhost: q\r\ncontent-length: {2**63 - 1}\r\n\r\n".encode()
+    claims = [q.conn().send(head + b"x") for _ in range(4)]  # the sum of two would not fit into 64 bits
+    wait_until(lambda: q.metric("model_memory_guard_total", model="mixtral", outcome="warned") == 4, 5, "four warnings")
+    r = put(q, POINTS, upsert())
+    comes_to = int((r.get("x-quiver-memory") or "").split("comes-to=")[1])
+    assert 450 * MB <= comes_to <= 5000 * MB, comes_to
+    for conn in claims:
+        conn.reset()
+
+
 def test_upserts_pass_again_soon_after_room_was_made(fake: FakeQdrant, start) -> None:
     fake.memory["mixtral"] = 150 * MB
     q = start(fake.url, tuning=tuning())
