@@ -88,9 +88,8 @@ const char *ask_why(const struct ask *a)
     return a->fetch.failure ? fetch_failure_text(a->fetch.failure) : "the upstream's answer was too long";
 }
 
-struct slots *ask_slots(struct worker *w, unsigned group)
+struct slots *ask_slots(struct worker *w, const struct conf_group *g)
 {
-    const struct conf_group *g = &w->snapshot->conf->group[group];
     struct peer *first = peer_get(g->server[0].url, g->server[0].host, g->server[0].port), *peer = first;
     for (unsigned i = 1; i < g->n_servers && peer_is_down(peer, w->loop.now); i++)
         peer = peer_get(g->server[i].url, g->server[i].host, g->server[i].port);

@@ -34,9 +34,10 @@ void ask_start(struct ask *, struct slots *, const char *path); /* GET; 2 s */
 void ask_send(struct ask *, struct slots *, const char *method, const char *path, struct str body,
               uint64_t usec);
 
-/* Where questions to this group of upstreams go now: its first server that is not known to be down.
+/* Where questions to this group of upstreams go now: its first server that is not known to be down. The group
+ * is one of the configuration that the question began with: numbers of groups mean others after a reload.
  * Connections of their own, so that a slow answer about one collection holds up nothing else. */
-struct slots *ask_slots(struct worker *, unsigned group);
+struct slots *ask_slots(struct worker *, const struct conf_group *);
 
 /* Why there was no answer (status 0), as a sentence. */
 const char *ask_why(const struct ask *);

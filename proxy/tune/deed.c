@@ -105,6 +105,7 @@ static void next_target(struct deed *d)
         if (!t->error) {
             repair_start(&d->repair, &(struct repair_order){
                                          .model = t->model,
+                                         .group = &d->snapshot->conf->group[t->model->group],
                                          .collection = t->collection,
                                          .undo = t->undo,
                                          .why = d->rollback ? "rollback" : "apply",

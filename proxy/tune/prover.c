@@ -20,7 +20,7 @@ struct prover {
     struct ask ask;
     struct timer timer;
     bool asking, asks_deferred;
-    unsigned group;                   /* of the question under way */
+    unsigned group, generation;       /* of the question under way; the configuration that this group is of */
     struct unproven_hold row[ROWS];
     unsigned n, deferred_at;          /* rows; which one's collection is asked for deferred points */
     bool applied[ROWS];               /* telemetry has shown it; deferred points are still to be asked */
@@ -93,6 +93,7 @@ static void on_time(void *arg)
         return;
     }
     p->asking = true;
+    p->generation = p->worker->snapshot->conf->generation;
     p->asks_deferred = false;
     ask_start(&p->ask, slots_of(p), "/telemetry?details_level=3");
 }
@@ -213,6 +214,11 @@ static bool none_deferred(struct str body)
 static void answered(struct ask *ask)
 {
     struct prover *p = LIST_OF(prover, ask, ask);
+    if (p->generation != p->worker->snapshot->conf->generation) { /* a reload: group p->group may be another now */
+        fetch_finish(&ask->fetch);
+        pause_for(p, PAUSE_FIRST);
+        return;
+    }
     if (p->asks_deferred) {
         struct unproven_hold *row = &p->row[p->deferred_at];
         p->applied[p->deferred_at++] = false;

@@ -326,7 +326,7 @@ static void ask_now(struct repair *r)
     snprintf(path, sizeof path, "/collections/%s%s", doc_escape(name, sizeof name, r->order.collection),
              r->step == REPAIR_WORK ? "/optimizations" : "");
     fetch_finish(&r->ask.fetch);
-    ask_send(&r->ask, ask_slots(r->worker, r->order.model->group), "GET", path, STR_NONE, ASK_WITHIN);
+    ask_send(&r->ask, ask_slots(r->worker, r->order.group), "GET", path, STR_NONE, ASK_WITHIN);
 }
 
 static void on_time(void *arg)

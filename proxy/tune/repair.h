@@ -20,6 +20,7 @@ enum { REPAIR_TEXT_MAX = 200 };
 /* What is to be done; the owner keeps it alive until done(). */
 struct repair_order {
     const struct conf_model *model;
+    const struct conf_group *group; /* the model's, of the same configuration */
     const char *collection;
     const char *why;             /* "apply", "rollback", "enforce" */
     const struct cJSON *undo;    /* changes to take back; NULL: the model's wishes */

@@ -145,7 +145,7 @@ static void ask_details(struct survey *s)
     const struct survey_entry *e = &s->entry[s->at];
     snprintf(path, sizeof path, "/collections/%s%s", doc_escape(name, sizeof name, e->collection),
              s->question == SURVEY_MEMORY ? "/memory" : "");
-    ask_send(&s->ask, ask_slots(s->worker, e->model->group), "GET", path, STR_NONE, SURVEY_TIMEOUT);
+    ask_send(&s->ask, ask_slots(s->worker, &s->snapshot->conf->group[e->model->group]), "GET", path, STR_NONE, SURVEY_TIMEOUT);
 }
 
 static void go_on(struct survey *s)
@@ -153,7 +153,7 @@ static void go_on(struct survey *s)
     while (s->question == SURVEY_LIST && s->group < s->snapshot->conf->n_groups && !group_is_used(s))
         s->group++;
     if (s->question == SURVEY_LIST && s->group < s->snapshot->conf->n_groups) {
-        ask_send(&s->ask, ask_slots(s->worker, s->group), "GET", "/collections", STR_NONE, SURVEY_TIMEOUT);
+        ask_send(&s->ask, ask_slots(s->worker, &s->snapshot->conf->group[s->group]), "GET", "/collections", STR_NONE, SURVEY_TIMEOUT);
         return;
     }
     if (s->question == SURVEY_LIST) {
@@ -222,5 +222,5 @@ void survey_start(struct survey *s, const bool *chosen, bool with_info, bool wit
     s->running = true;
     while (s->group + 1 < s->snapshot->conf->n_groups && !group_is_used(s))
         s->group++;
-    ask_send(&s->ask, ask_slots(s->worker, s->group), "GET", "/collections", STR_NONE, SURVEY_TIMEOUT);
+    ask_send(&s->ask, ask_slots(s->worker, &s->snapshot->conf->group[s->group]), "GET", "/collections", STR_NONE, SURVEY_TIMEOUT);
 }

@@ -514,8 +514,8 @@ static void ask_page(struct trial *t, struct str offset)
     snprintf(path, sizeof path, "/collections/%s/points/scroll",
              doc_escape(name, sizeof name, now_at(t)->entry->collection));
     char *text = cJSON_PrintUnformatted(body);
-    ask_send(&t->ask, ask_slots(t->worker, now_at(t)->model->group), "POST", path, str_of(text),
-             SCROLL_WITHIN);
+    const struct conf_group *group = &t->survey.snapshot->conf->group[now_at(t)->model->group];
+    ask_send(&t->ask, ask_slots(t->worker, group), "POST", path, str_of(text), SCROLL_WITHIN);
     free(text);
     cJSON_Delete(body);
 }

@@ -233,6 +233,7 @@ static void repair_next(struct watch *w)
         w->snapshot = snapshot_get(w->worker->snapshot);
         repair_start(&w->repair,
                      &(struct repair_order){.model = model,
+                                            .group = &w->snapshot->conf->group[model->group],
                                             .collection = k->collection,
                                             .why = "enforce",
                                             .without = k->gave_up,

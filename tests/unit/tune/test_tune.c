@@ -251,6 +251,26 @@ static void a_forgotten_question_is_not_answered(void **state)
         cJSON_Delete(a.doc);
 }
 
+static void a_reload_in_the_middle_leads_no_question_elsewhere(void **state)
+{
+    struct asked a = {.answer = {.done = answered}};
+    char first[400];
+    snprintf(first, sizeof first, "upstreams: {a: http://127.0.0.1:1, b: %s}\noptimizations: {one: {upstream: b}}\n",
+             stage.url);
+    stage_begin(first);
+    fake_add("one");
+    tune_plan(stage.tune, &(const char *){"one"}, 1, 0, &a.answer);
+    worker_use_snapshot(&stage.worker, stage_load("upstreams: {a: http://127.0.0.1:1, b: http://127.0.0.1:1}\n"));
+    turn_until(a.status);
+    assert_int_equal(a.status, 200);
+    const cJSON *model = cJSON_GetArrayItem(doc_get(a.doc, "models"), 0),
+                *one = cJSON_GetArrayItem(doc_get(model, "collections"), 0);
+    assert_null(doc_get(one, "error"));
+    assert_true(cJSON_IsTrue(doc_get(one, "exists")));
+    cJSON_Delete(a.doc);
+    tune_close(&stage.tune);
+}
+
 static void one_job_at_a_time_for_a_model(void **state)
 {
     const char *one = "one";
@@ -468,6 +488,7 @@ int main(void)
         cmocka_unit_test(a_patch_that_was_lost_is_found_out),
         cmocka_unit_test(a_dead_server_fails_jobs_and_plans),
         cmocka_unit_test(a_forgotten_question_is_not_answered),
+        cmocka_unit_test(a_reload_in_the_middle_leads_no_question_elsewhere),
         cmocka_unit_test(one_job_at_a_time_for_a_model),
         cmocka_unit_test(an_end_in_the_middle_is_in_the_history_and_can_be_taken_back),
         cmocka_unit_test(an_index_that_takes_too_long_is_told),
