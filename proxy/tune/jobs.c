@@ -54,7 +54,7 @@ struct job *jobs_running(struct jobs *jobs, const char *model)
 {
     for (struct link *k = list_first(&jobs->all); k; k = list_next(&jobs->all, k)) {
         struct job *j = LIST_OF(job, link, k);
-        if (j->state == JOB_RUNNING && (!model || !j->model || strcmp(j->model, model) == 0))
+        if (j->state == JOB_RUNNING && (!model || !j->model || j->alone || strcmp(j->model, model) == 0))
             return j;
     }
     return NULL;

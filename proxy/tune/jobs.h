@@ -33,6 +33,7 @@ struct job {
     uint64_t id;      /* 1, 2, ... since the start of the process */
     const char *kind; /* "apply", "rollback", "enforce", "test": static */
     char *model;      /* NULL: all of them */
+    bool alone;       /* set by who began it: claims all, though it is about one model */
     enum job_state state;
     double progress;         /* 0..1 */
     char text[JOB_TEXT_MAX]; /* what it does now; at the end: how it went, in one sentence */

@@ -260,6 +260,7 @@ bool tune_test(struct tune *t, const char *model, unsigned seconds, uint64_t *id
         job = jobs_begin(&t->jobs, "test", model, err);
     if (job) {
         *id = job->id;
+        job->alone = true;
         struct trial *trial = trial_start(t->worker, t->history, &t->jobs, job,
                                           &(struct trial_order){chosen, seconds}, trial_ended, t);
         list_push(&t->trials, trial_link(trial));

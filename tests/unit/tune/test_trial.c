@@ -75,13 +75,18 @@ static void a_refused_search_gives_up_its_model_alone(void **state)
     stage_begin(TWO);
     fake_add("one");
     fake_add("two");
-    fake.refuse_search = 403;
-    const struct job *j = run(NULL);
-    assert_int_equal(j->state, JOB_FAILED); /* nothing was measured */
-    for (int i = 0; i < 2; i++) {
-        const char *error = doc_text(doc_get(nth(j, i), "error"));
-        assert_non_null(strstr(error, "403"));
-        assert_non_null(strstr(error, "the fake says no"));
+    static const unsigned refusals[] = {403, 500};
+    for (unsigned k = 0; k < 2; k++) {
+        char number[8];
+        fake.refuse_search = refusals[k];
+        snprintf(number, sizeof number, "%u", refusals[k]);
+        const struct job *j = run(NULL);
+        assert_int_equal(j->state, JOB_FAILED); /* nothing was measured */
+        for (int i = 0; i < 2; i++) {
+            const char *error = doc_text(doc_get(nth(j, i), "error"));
+            assert_non_null(strstr(error, number));
+            assert_non_null(strstr(error, "the fake says no"));
+        }
     }
     tune_close(&stage.tune);
 }
@@ -134,6 +139,8 @@ static void a_test_runs_alone(void **state)
     assert_false(tune_test(stage.tune, "two", 1, &id, &busy, &err));
     assert_int_equal(busy, first);
     assert_non_null(strstr(err.text, "test of one"));
+    assert_false(tune_apply(stage.tune, &two, 1, &id, &busy, &err));
+    assert_int_equal(busy, first);
     turn_until(jobs_find(tune_jobs(stage.tune), first)->state != JOB_RUNNING);
     assert_true(tune_apply(stage.tune, &two, 1, &id, &busy, &err));
     assert_false(tune_test(stage.tune, "one", 1, &first, &busy, &err));
