@@ -136,13 +136,13 @@ static struct node *reference(struct arena *a, const char *kind, const char *nam
     return out;
 }
 
-/* {"application/json": {"schema": {"$ref": ...}}} */
+/* {"application/json": {"schema": {"$ref": ...}}}; "text" and "yaml" are no schemas but what they say. */
 static struct node *content(struct arena *a, const char *schema)
 {
-    bool plain = strcmp(schema, "text") == 0;
+    bool text = strcmp(schema, "text") == 0, yaml = strcmp(schema, "yaml") == 0;
     struct node *out = node_object(a), *media = node_object(a);
-    node_add(media, STR("schema"), plain ? node_raw(a, STR("{\"type\":\"string\"}")) : reference(a, "schemas", schema));
-    node_add(out, plain ? STR("text/plain") : STR("application/json"), media);
+    node_add(media, STR("schema"), text || yaml ? node_raw(a, STR("{\"type\":\"string\"}")) : reference(a, "schemas", schema));
+    node_add(out, text ? STR("text/plain") : yaml ? STR("application/yaml") : STR("application/json"), media);
     return out;
 }
 
@@ -169,9 +169,17 @@ static struct node *parameters(struct arena *a, const struct api_route *route)
     return out;
 }
 
+static struct node *answer(struct arena *a, const struct api_route *route, const char *description)
+{
+    struct node *out = node_object(a);
+    node_add(out, STR("description"), text(a, description));
+    node_add(out, STR("content"), content(a, route->result));
+    return out;
+}
+
 static struct node *operation(struct arena *a, const struct api_route *route)
 {
-    struct node *out = node_object(a), *answers = node_object(a), *good = node_object(a), *body = node_object(a);
+    struct node *out = node_object(a), *answers = node_object(a), *body = node_object(a);
     node_add(out, STR("operationId"), text(a, route->id));
     node_add(out, STR("summary"), text(a, route->summary));
     node_add(out, STR("parameters"), parameters(a, route));
@@ -180,9 +188,9 @@ static struct node *operation(struct arena *a, const struct api_route *route)
         node_add(body, STR("content"), content(a, route->body));
         node_add(out, STR("requestBody"), body);
     }
-    node_add(good, STR("description"), text(a, route->status == 202 ? "It has begun." : "What was asked for."));
-    node_add(good, STR("content"), content(a, route->result));
-    node_add(answers, arena_printf(a, "%u", route->status ? route->status : 200), good);
+    node_add(answers, STR("200"), answer(a, route, route->status == 202 ? "It has ended (wait=true)." : "What was asked for."));
+    if (route->status == 202)
+        node_add(answers, STR("202"), answer(a, route, "It has begun."));
     node_add(answers, STR("default"), reference(a, "responses", "Error"));
     node_add(out, STR("responses"), answers);
     if (route->access == ACCESS_HEALTH)

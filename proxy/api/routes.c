@@ -35,7 +35,7 @@ const struct api_route api_routes[] = {
     {"GET", MODEL "/optimizations", ACCESS_READ, api_switches_get, "switchesGet", "The switches of a model as they are.", NULL, "Switched", 0,
      {}},
     {"GET", V1 "/config", ACCESS_READ, api_config, "config", "The configuration in use as one file of YAML, switches included; no secrets.",
-     NULL, "text", 0, {}},
+     NULL, "yaml", 0, {}},
     {"POST", V1 "/cache/purge", ACCESS_WRITE, api_purge_any, "purge",
      "No answer from before is served from a cache again: of everything, a model or a collection.", "PurgeWhat", "Purge", 0, {}},
     {"POST", MODEL "/cache/purge", ACCESS_WRITE, api_purge, "purgeCache",
