@@ -428,7 +428,7 @@ static void switched(struct switching *s, bool taken)
         out = camel_object(a, tree_of(a, switches_doc(model)));
         node_add(out, STR("model"), node_text(a, str_of(s->model)));
     } else {
-        gql_root_error(f->root, 503, "the switch could not take effect: the configuration does not load, see quiver's log");
+        gql_root_error(f->root, 503, "%s", SWITCH_WAITS);
     }
     gql_resolved(f->root, out);
 }

@@ -189,7 +189,7 @@ static void switched(struct switching *s, bool taken)
     if (taken)
         reply_switches(sc->call, model, sc->set);
     else
-        call_error(sc->call, 503, "the switch could not take effect: the configuration does not load, see quiver's log");
+        call_error(sc->call, 503, "%s", SWITCH_WAITS);
 }
 
 void api_switches(struct call *call)

@@ -15,6 +15,10 @@ struct switch_values {
  * right. */
 bool switches_read(const struct node *object, bool graphql, struct switch_values *, struct err *);
 
+/* What is said when a switch was not taken: it is kept nevertheless. */
+#define SWITCH_WAITS                                                                                                                        \
+    "the configuration does not load, see quiver's log: the switch is kept, and takes effect with the first reload that succeeds"
+
 /* Embedded in who asks; done() comes from the loop, once. */
 struct switching {
     void (*done)(struct switching *, bool taken); /* false: the configuration does not load */

@@ -111,9 +111,15 @@ def test_a_mutation_of_graphql_switches_too(fake: FakeQdrant, start) -> None:
 
 def test_a_configuration_that_does_not_load_is_said(fake: FakeQdrant, start) -> None:
     q = start(fake.url, optimizations=MODELS)
+    good = (q.folder / "quiver.yaml").read_text()
     q.write("quiver.yaml", "nonsense: 1\n")
     r = switch(q, cache=False)
-    assert r.status == 503 and "does not load" in r.json()["status"]["error"]
+    error = r.json()["status"]["error"]
+    assert r.status == 503 and "does not load" in error and "the switch is kept" in error
+    hits(q)
+    q.write("quiver.yaml", good)
+    q.reload(optimizations=MODELS)
+    wait_until(lambda: word(q) == "", 5, "it takes effect with the reload")
 
 
 def test_bad_switches_are_told_what_would_be_right(fake: FakeQdrant, start) -> None:
