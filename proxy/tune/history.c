@@ -189,7 +189,8 @@ static bool write_line(struct history *h, const char *text, struct err *err)
     size_t n = (size_t)sprintf(line, "%s%s\n", h->torn ? "\n" : "", text);
     ssize_t written = write(h->fd, line, n);
     free(line);
-    h->torn = written > 0 && (size_t)written < n;
+    if (written > 0)
+        h->torn = (size_t)written < n;
     if (written != (ssize_t)n)
         return err_set(err, "%s: cannot be written: %s", h->path, written < 0 ? strerror(errno) : "no space");
     return fsync(h->fd) == 0 || err_set(err, "%s: not on disk: %s", h->path, strerror(errno));

@@ -1,10 +1,12 @@
 /* The history: what is in it survives, also a death in the middle of a line. */
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -167,6 +169,27 @@ static void a_torn_last_line_is_skipped_and_not_written_into(void **state)
     history_close(&h);
 }
 
+static void what_follows_a_full_disk_is_a_line_of_its_own(void **state)
+{
+    struct history *h = history_open(dir);
+    struct stat now;
+    struct rlimit before, full;
+    change(h, "m", "c", "apply", "[{\"is\": 16}]");
+    assert_int_equal(stat(file, &now), 0);
+    getrlimit(RLIMIT_FSIZE, &before);
+    signal(SIGXFSZ, SIG_IGN);
+    full = (struct rlimit){(rlim_t)now.st_size + 20, before.rlim_max};
+    setrlimit(RLIMIT_FSIZE, &full);
+    assert_int_equal(change(h, "m", "c", "apply", "[{\"is\": 1}]"), 0); /* a part of it is written */
+    assert_int_equal(change(h, "m", "c", "apply", "[{\"is\": 2}]"), 0); /* nothing is */
+    setrlimit(RLIMIT_FSIZE, &before);
+    assert_int_not_equal(change(h, "m", "c", "apply", "[{\"is\": 5}]"), 0);
+    history_close(&h);
+    h = history_open(dir);
+    assert_int_equal(count(h, "m", "c"), 2);
+    history_close(&h);
+}
+
 static void a_whole_last_line_without_its_newline_counts(void **state)
 {
     FILE *f = fopen(file, "w");
@@ -220,6 +243,7 @@ int main(void)
         TEST(changes_survive_and_refused_ones_do_not_count),
         TEST(a_verified_rollback_begins_anew_and_a_failed_one_does_not),
         TEST(a_torn_last_line_is_skipped_and_not_written_into),
+        TEST(what_follows_a_full_disk_is_a_line_of_its_own),
         TEST(a_whole_last_line_without_its_newline_counts),
         TEST(the_first_test_is_kept_beside_the_last),
         TEST(without_a_place_nothing_is_done),
