@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/json_scan.h"
 #include "base/mem.h"
 #include "qdrant/reply.h"
 
@@ -38,19 +39,32 @@ void call_reply_node(struct call *call, unsigned status, const struct node *node
     text_free(&text);
 }
 
-void call_reply_doc(struct call *call, unsigned status, struct cJSON *doc)
+/* Takes doc; freed by cJSON_free. What Qdrant said is quoted in documents, perhaps cut within a character, or was no text at all: bytes that
+ * begin no character of UTF-8 become '?'. */
+static char *print_doc(struct cJSON *doc)
 {
     char *text = cJSON_PrintUnformatted(doc);
     cJSON_Delete(doc);
+    for (size_t i = 0, n = text ? strlen(text) : 0; i < n;) {
+        unsigned length = utf8_length(text + i, n - i);
+        if (!length)
+            text[i] = '?';
+        i += length ? length : 1;
+    }
+    return text;
+}
+
+void call_reply_doc(struct call *call, unsigned status, struct cJSON *doc)
+{
+    char *text = print_doc(doc);
     call_reply(call, status, "application/json", text ? str_of(text) : STR("null"), STR_NONE);
     cJSON_free(text);
 }
 
 struct node *node_doc(struct arena *a, struct cJSON *doc)
 {
-    char *text = doc ? cJSON_PrintUnformatted(doc) : NULL;
+    char *text = doc ? print_doc(doc) : NULL;
     struct node *out = text ? node_raw(a, arena_copy(a, str_of(text))) : node_text(a, STR_NONE);
-    cJSON_Delete(doc);
     cJSON_free(text);
     return out;
 }

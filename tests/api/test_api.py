@@ -375,3 +375,14 @@ def test_many_at_once(api: Api) -> None:
         t.join()
     assert not problems, problems[:3]
     assert json.loads(request(api.api, "GET", f"{V1}/models/hermes/metrics").body)["requests"]["total"] == 160
+
+
+@pytest.mark.parametrize("said", [b"\xff\xfe is no text", b'{"status":{"error":"' + "é".encode() * 400 + b'"}}'])
+def test_what_qdrant_says_in_bytes_that_are_no_text_stays_json(start: Callable[..., Api], fake: FakeQdrant, said: bytes) -> None:
+    plain = fake.default  # what answers quiver's own questions
+    api = start(indexing={"hermes": {"index_params": {"m": 24}}})
+    fake.default = lambda x: x.reply(500, said) if x.request.target == "/collections" else plain(x)  # type: ignore[method-assign]
+    for method, path in (("GET", "plan?model=hermes"), ("POST", "apply?model=hermes&wait=true")):
+        answer = api.ask(method, f"{V1}/optimizations/{path}")
+        json.loads(answer.body.decode("utf-8"))
+        assert b"500" in answer.body
