@@ -111,6 +111,16 @@ static struct conf *load(struct cli *c)
     return conf_load(&sources, &c->err);
 }
 
+/* Of the configuration that is here: the one for all, else the one for reading, which is enough to look; NULL: none. */
+static const char *token_of(const struct conf *conf)
+{
+    if (conf && conf->process.api_token)
+        return conf->process.api_token;
+    if (conf && conf->process.api_read_token)
+        return conf->process.api_read_token;
+    return getenv("QUIVER_API_TOKEN");
+}
+
 static bool find_api(struct cli *c)
 {
     struct conf_where two[2];
@@ -118,8 +128,7 @@ static bool find_api(struct cli *c)
     struct conf *conf = load(c);
     if (!conf && !c->api)
         return false;
-    const char *token =
-        conf && conf->process.api_token ? conf->process.api_token : getenv("QUIVER_API_TOKEN");
+    const char *token = token_of(conf);
     c->token = token ? strdup(token) : NULL;
     const char *text = c->api ? c->api : conf->n_api ? conf->process.api : NULL;
     bool found =

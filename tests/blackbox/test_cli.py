@@ -326,6 +326,15 @@ def test_health_and_ready_ask_the_one_that_runs(fake: FakeQdrant, start) -> None
     assert gone.returncode == 3 and "no quiver answers" in gone.stderr
 
 
+def test_a_command_shows_the_token_for_reading_where_there_is_no_other(fake: FakeQdrant, start) -> None:
+    q = start(fake.url, quiver={"api": {"token": "for-all", "read_token": "for-reading"}})
+    where = ("--api", f"127.0.0.1:{q.api}")
+    assert run("plan", *where, env={"QUIVER_API_READ_TOKEN": "for-reading"}).returncode == 0
+    assert run("plan", *where).returncode != 0, "without one"
+    changes = run("rollback", *where, env={"QUIVER_API_READ_TOKEN": "for-reading"})
+    assert changes.returncode != 0 and "token" in changes.stderr, changes
+
+
 def test_ready_says_why_not(start) -> None:
     q = start("http://name.invalid:6333", ready=False)
     answer = run("ready", "--api", f"127.0.0.1:{q.api}")
