@@ -121,9 +121,10 @@ static bool rate_limited(const struct tx *tx)
     return strict && strict->limits_rate;
 }
 
-static struct store_key store_key(const struct reuse *r)
+static struct store_key store_key(struct tx *tx)
 {
-    return (struct store_key){r->key.hash.hi, r->key.hash.lo, r->key.n_body, r->key.op};
+    const struct key_text *key = tx_reuse_key(tx);
+    return (struct store_key){key->hash.hi, key->hash.lo, key->n_body, key->op};
 }
 
 /* ---- answers ---- */
@@ -190,7 +191,7 @@ static uint64_t lesser(uint64_t a, uint64_t b)
 static bool hit_memory(struct tx *tx, struct cache *c, struct reuse *r, const struct cache_model_conf *m)
 {
     struct store_hit hit;
-    struct store_key key = store_key(r);
+    struct store_key key = store_key(tx);
     uint64_t now = tx->worker->loop.now;
     unsigned model = tx->model->metrics_id;
     enum store_miss found = store_get(c->store, &key, r->look.fingerprint, now, &hit);
@@ -224,7 +225,7 @@ static bool hit_redis(struct tx *tx, struct cache *c, struct reuse *r, const str
         metrics_model_add(tx->worker->metrics, model, MM_CACHE_MISSES_REDIS, 1);
         return false;
     }
-    struct store_key key = store_key(r);
+    struct store_key key = store_key(tx);
     store_put(c->store, &key, r->look.fingerprint, model, blob, now > age ? now - age : 0, now, lesser(ttl - age, r->longest));
     answer_from(tx, c, blob, ttl - age, STR("; detail=redis"));
     tx->from_redis = true;
@@ -290,7 +291,7 @@ static enum verdict cache_request(struct tx *tx, const struct plug *plug)
     ct->refresh = r->oldest == 0;
     if (r->look.alone && !ct->refresh && hit_memory(tx, c, r, m))
         return ANSWER;
-    struct store_key key = store_key(r);
+    struct store_key key = store_key(tx);
     bool in_memory = !r->look.alone && store_has(c->store, &key, tx->worker->loop.now);
     ct->stage = STAGE_LOOKING;
     if (look_redis(&r->look, ct->refresh || in_memory ? NULL : &r->entry, woken, tx))
@@ -351,7 +352,7 @@ static enum verdict store_answer(struct tx *tx, const struct plug *plug, struct 
     struct entry entry;
     bool changed;
     struct blob *blob = entry_make(&tx->fetch.head, tx->whole, clock_unix_usec(), &changed);
-    struct store_key key = store_key(r);
+    struct store_key key = store_key(tx);
     uint64_t ttl = lesser(lifetime(tx, m), r->longest);
     bool in_memory = store_put(c->store, &key, r->look.fingerprint, model, blob, now, now, ttl);
     bool in_redis = r->look.has_redis &&

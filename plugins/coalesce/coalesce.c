@@ -50,15 +50,22 @@ static void *coalesce_open(struct worker *w)
 
 static struct list *bucket_of(struct coalesce *c, const struct reuse *r)
 {
-    return &c->bucket[r->key.hash.lo % BUCKETS];
+    return &c->bucket[r->sketch % BUCKETS];
 }
 
-static struct coalesce_tx *leader_of(struct coalesce *c, const struct reuse *r)
+/* Two keys are made only if both look alike: most reads have no equal, and are spared a hash of their whole body. */
+static bool is_equal(struct tx *leader, struct tx *tx)
 {
-    struct list *bucket = bucket_of(c, r);
+    bool has_body = leader->client || leader->own || leader->reuse->keyed;
+    return leader->reuse->sketch == tx->reuse->sketch && has_body && key_eq(tx_reuse_key(leader), tx_reuse_key(tx));
+}
+
+static struct coalesce_tx *leader_of(struct coalesce *c, struct tx *tx)
+{
+    struct list *bucket = bucket_of(c, tx->reuse);
     for (struct link *k = list_first(bucket); k; k = list_next(bucket, k)) {
         struct coalesce_tx *leader = LIST_OF(coalesce_tx, flight, LIST_OF(flight, link, k));
-        if (key_eq(&leader->tx->reuse->key, &r->key))
+        if (is_equal(leader->tx, tx))
             return leader;
     }
     return NULL;
@@ -97,7 +104,7 @@ static uint64_t own_deadline(const struct tx *tx)
 static enum verdict join_or_lead(struct tx *tx, const struct plug *plug, struct coalesce_tx *ct)
 {
     struct coalesce *c = plug_self(tx, plug);
-    struct coalesce_tx *leader = leader_of(c, tx->reuse);
+    struct coalesce_tx *leader = leader_of(c, tx);
     if (!leader) {
         lead(c, ct);
         return CONTINUE;

@@ -1,5 +1,8 @@
 #include "engine/reuse.h"
 
+#include <xxhash.h>
+
+#include "base/ensure.h"
 #include "coherence/breaks.h"
 #include "engine/names.h"
 #include "qdrant/jwt.h"
@@ -123,9 +126,31 @@ static bool fits(struct tx *tx, struct reuse *r)
     return !servers_in_doubt(tx) || refuse(r, MM_CACHE_BYPASS_UPSTREAM, "upstream");
 }
 
-static void make_key(struct tx *tx, struct reuse *r)
+/* Of the body as it came: where it begins, ends, and some places between. */
+static uint64_t sketch_of(const struct tx *tx)
 {
+    enum { PLACES = 8, BYTES = 16 };
+    char text[(PLACES + 1) * BYTES];
+    size_t n = tx->body.n < sizeof text ? tx->body.n : sizeof text;
+    if (tx->body.n <= sizeof text) {
+        if (n)
+            memcpy(text, tx->body.p, n);
+    } else {
+        for (size_t i = 0; i <= PLACES; i++)
+            memcpy(text + i * BYTES, tx->body.p + (tx->body.n - BYTES) / PLACES * i, BYTES);
+    }
+    uint64_t path = XXH3_64bits_withSeed(tx->head.target.p, tx->head.target.n, tx->body.n);
+    return XXH3_64bits_withSeed(text, n, path);
+}
+
+const struct key_text *tx_reuse_key(struct tx *tx)
+{
+    struct reuse *r = tx->reuse;
     struct worker *w = tx->worker;
+    ensure(!r->unfit);
+    if (r->keyed)
+        return &r->key;
+    r->keyed = true;
     unsigned char credentials[CRED_BYTES];
     const struct http_field *api_key = http_field(&tx->head, HF_API_KEY);
     const struct http_field *authorization = http_field(&tx->head, HF_AUTHORIZATION);
@@ -140,11 +165,12 @@ static void make_key(struct tx *tx, struct reuse *r)
         .query_sorted = tx->head.query.n ? query_canonical(&tx->arena, tx->head.query) : STR_NONE,
         .credentials = {(char *)credentials, CRED_BYTES},
         .affinity = http_value(&tx->head, HF_ROUTE_AFFINITY),
-        .servers = servers_of(tx),
+        .servers = r->servers,
     };
     tx_body_parts(tx, &in.part, &in.n_part);
     key_make(&w->secret, &in, &r->key);
     r->entry = (struct look_entry){str_of(tx->model->name), {r->key.text, r->key.n_text}};
+    return &r->key;
 }
 
 /* The alias map is good for one state of "@names" only; a changed one is fetched anew meanwhile. */
@@ -174,7 +200,8 @@ static void judge(struct tx *tx, struct reuse *r)
         refuse(r, MM_CACHE_BYPASS_ALIASES, "aliases");
     } else {
         r->oldest = oldest_taken(tx);
-        make_key(tx, r);
+        r->servers = servers_of(tx);
+        r->sketch = sketch_of(tx);
     }
 }
 

@@ -14,12 +14,18 @@ struct reuse {
     uint64_t longest;                /* how long an answer to these credentials may live at most, microseconds; NEVER: any time */
     struct look look;
     bool looked;                     /* the look has been confirmed by Redis, or needs none */
+    uint64_t sketch;                 /* equal reads have equal ones; of unequal ones few: made without reading all of the body */
+    uint64_t servers;                /* who the model's servers were when it was judged */
+    bool keyed;                      /* key and entry are made */
     struct key_text key;
     struct look_entry entry;
 };
 
-/* The judgement; the same on every call. When unfit is NULL the key is made and look holds what the cells say (LOOK_CLEAR). */
+/* The judgement; the same on every call. When unfit is NULL the sketch is made and look holds what the cells say (LOOK_CLEAR). */
 struct reuse *tx_reuse(struct tx *);
+
+/* Makes key and entry of a fit one, if they are not yet: it reads the whole body, so only who needs them asks. */
+const struct key_text *tx_reuse_key(struct tx *);
 
 /* Once the look has ended CLEAR: are the names that this request stands for still what they were taken for? False: neither serve nor store. */
 bool tx_reuse_map_holds(struct tx *);

@@ -45,6 +45,29 @@ def test_a_thousand_equal_searches_go_upstream_once_a_worker(fake: FakeQdrant, s
     assert len(fake.seen(path=SEARCH)) <= 2
 
 
+@pytest.mark.parametrize("flags", [OFF, []], ids=["off", "on"])
+def test_searches_that_differ_in_one_digit_anywhere_are_not_equal(fake: FakeQdrant, start, flags: list[str]) -> None:
+    q = start(fake.url, workers=1, flags=flags, tuning={"default": {"connections": 64}})
+    go = threading.Event()
+    fake.handler = lambda x: x.wait(go) and None
+    digits = ["0.5000"] * 200
+    bodies = []
+    for at in range(0, 200, 5):
+        mine = [*digits[:at], "0.5001", *digits[at + 1 :]]
+        bodies.append(b'{"vector":[' + ",".join(mine).encode() + b'],"limit":3}')
+    conns = [q.conn() for _ in bodies for _ in range(2)]
+    for i, c in enumerate(conns):
+        ask(c, bodies[i // 2])
+    follow(q, len(bodies))
+    wait_until(lambda: len(fake.seen(path=SEARCH)) == len(bodies), what="each is upstream once")
+    go.set()
+    answers = [c.read() for c in conns]
+    assert {r.status for r in answers} == {200}
+    assert sorted(r.body for r in fake.seen(path=SEARCH)) == sorted(bodies)
+    results = [r.json()["result"] for r in answers]
+    assert all(results[2 * i] == results[2 * i + 1] for i in range(len(bodies)))
+
+
 def test_what_was_collapsed_says_so(fake: FakeQdrant, start) -> None:
     q = start(fake.url, workers=1)
     go = threading.Event()
