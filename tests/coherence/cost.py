@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 PLAIN = 2  # which quiver that is: the last of three
 BUDGET = 0.002  # seconds that a look may take: redis.budget as it is shipped
 FEW = 20  # samples that say nothing about one in a hundred
+SPARSE, TURN = 100, 0.004  # below so many the 99th percentile is the slowest one: it may have waited for a turn of the scheduler
 READERS, PAUSE = 16, 0.024  # of each quiver: so many are under way when a trouble begins
 HOW = {
     "quivers": 3,
@@ -45,7 +46,8 @@ def too_dear(cached: list[float], plain: list[float], away: bool) -> str:
     if min(len(cached), len(plain)) < FEW:
         return ""
     mine, theirs, noise = p99(cached, -2), p99(plain, +2), unrest(plain)
-    limit = (1.2 * theirs if away else theirs + BUDGET) + noise
+    sparse = TURN if min(len(cached), len(plain)) < SPARSE else 0
+    limit = (1.2 * theirs if away else theirs + BUDGET) + noise + sparse
     if mine <= limit:
         return ""
     return (

@@ -291,16 +291,19 @@ ABOUT_REDIS = [n for n, s in SCHEDULES.items() if not s.endless and n not in ("n
 @pytest.mark.parametrize("name", ABOUT_REDIS)
 def test_what_a_trouble_costs_a_reader(name: str, long: bool) -> None:
     """p99 at most cache-off plus 2 ms until Redis is found away, at most 1.2 times after; nothing stale, no error. Measured
-    beside each other; a machine that was too busy to tell gets a second chance."""
+    beside each other; a machine that was too busy to tell gets a second chance, and a third."""
     if name in LONG_ONLY and not long:
         pytest.skip("only with --long")
-    try:
-        problems, report = run(cost_of(name))
-    except AssertionError as e:  # what the schedule waited for did not come in time
-        problems = [str(e)]
-    if problems:
+    for chance in range(3):
+        try:
+            problems, report = run(cost_of(name))
+        except AssertionError as e:  # what the schedule waited for did not come in time
+            if chance == 2:
+                raise
+            problems = [str(e)]
         print(*problems, sep="\n")
-        problems, report = run(cost_of(name))
+        if not problems:
+            break
     is_right(report)
     assert not problems, "\n".join(problems)
 
