@@ -12,6 +12,7 @@ struct hold_row {
     struct link link;
     struct unproven_hold hold;
     uint64_t changed; /* when the last write joined */
+    unsigned n_unsettled; /* writes that joined by an alias and have not heard yet whether names stayed as they were */
     unsigned n;
     struct name_id name[COHERENCE_NAMES_MAX];
 };
@@ -96,6 +97,7 @@ void holds_add(struct coherence_worker *w, const struct hold_of *of, uint64_t no
     row->changed = now;
     row->hold.version++;
     row->hold.n_writes++;
+    row->n_unsettled += of->by_alias;
     row->hold.operation_id = of->operation_id > row->hold.operation_id ? of->operation_id
                                                                        : row->hold.operation_id;
     row->hold.until = until > row->hold.until ? until : row->hold.until;
@@ -155,7 +157,7 @@ bool coherence_prove(struct coherence_worker *w, const struct unproven_hold *see
     struct held held;
     pthread_mutex_lock(&c->holds_lock);
     struct hold_row *row = row_seen(c, seen);
-    bool found = row && row->hold.version == seen->version && row->hold.until > clock_usec();
+    bool found = row && !row->n_unsettled && row->hold.version == seen->version && row->hold.until > clock_usec();
     if (found)
         release(w, row, &held);
     pthread_mutex_unlock(&c->holds_lock);
@@ -189,7 +191,7 @@ static struct hold_row *row_before(struct coherence *c, struct str collection, u
 {
     for (struct link *k = list_first(&c->holds); k; k = list_next(&c->holds, k)) {
         struct hold_row *row = LIST_OF(hold_row, link, k);
-        if (row->hold.acknowledged && row->changed < before &&
+        if (row->hold.acknowledged && !row->n_unsettled && row->changed < before &&
             str_eq(str_of(row->hold.collection), collection))
             return row;
     }
@@ -212,13 +214,16 @@ void holds_barrier(struct coherence_worker *w, struct str collection, uint64_t b
     } while (row);
 }
 
-void holds_doubt(struct coherence_worker *w, const uint64_t id[2])
+void holds_settle(struct coherence_worker *w, const uint64_t id[2], bool names_stayed)
 {
     struct unproven_hold seen = {.id = {id[0], id[1]}};
     pthread_mutex_lock(&w->coherence->holds_lock);
     struct hold_row *row = row_seen(w->coherence, &seen);
-    if (row)
-        row->hold.acknowledged = false;
+    if (row) {
+        row->n_unsettled--;
+        row->hold.acknowledged = row->hold.acknowledged && names_stayed;
+        row->hold.version += !names_stayed; /* what was seen of it before is no proof either */
+    }
     pthread_mutex_unlock(&w->coherence->holds_lock);
 }
 

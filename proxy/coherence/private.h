@@ -78,6 +78,7 @@ struct hold_of {
     struct str collection;
     uint64_t operation_id;
     bool acknowledged;
+    bool by_alias; /* nothing proves it before holds_settle */
 };
 
 struct known_token {
@@ -194,8 +195,9 @@ void holds_add(struct coherence_worker *, const struct hold_of *, uint64_t now, 
                struct held *out);
 /* Ends the holds of writes to that collection that were acknowledged before then. */
 void holds_barrier(struct coherence_worker *, struct str collection, uint64_t before);
-/* The row can no longer be proven: nobody knows where its last write went. */
-void holds_doubt(struct coherence_worker *, const uint64_t id[2]);
+/* Once for each write that joined by an alias. Names that did not stay as they were: the row can no longer be proven,
+ * nobody knows where that write went. */
+void holds_settle(struct coherence_worker *, const uint64_t id[2], bool names_stayed);
 /* tell must not come back here. */
 void holds_each(struct coherence_worker *, void (*tell)(struct coherence_worker *, const struct held *));
 void holds_free(struct coherence *);

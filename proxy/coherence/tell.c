@@ -294,8 +294,8 @@ static void finish_close(struct write_hold *hold)
         hold->tale = NULL;
     }
     cells_close(w->coherence->cells, hold->name, hold->n, hold->held_until);
-    if (hold->by_alias && write_hold_stays(hold) && !fingerprint_eq(hold->map, hold->map_after))
-        holds_doubt(w, hold->row);
+    if (hold->by_alias && write_hold_stays(hold))
+        holds_settle(w, hold->row, fingerprint_eq(hold->map, hold->map_after));
     list_remove(&w->running, &hold->link);
     hold->open = hold->closing = false;
 }
@@ -408,7 +408,7 @@ static void keep_hold(struct write_hold *hold, uint64_t usec, struct held *held)
 {
     struct coherence_worker *w = hold->worker;
     uint64_t now = w->loop->now;
-    struct hold_of of = {hold->name, hold->n, hold->collection, hold->operation_id, hold->acknowledged};
+    struct hold_of of = {hold->name, hold->n, hold->collection, hold->operation_id, hold->acknowledged, hold->by_alias};
     holds_add(w, &of, now, now + usec, held);
     hold->held_until = held->until;
     memcpy(hold->row, held->id, sizeof hold->row);
