@@ -12,8 +12,9 @@ if TYPE_CHECKING:
 
 PLAIN = 2  # which quiver that is: the last of three
 BUDGET = 0.002  # seconds that a look may take: redis.budget as it is shipped
-FEW = 20  # samples that say nothing about one in a hundred
-SPARSE, TURN = 100, 0.004  # below so many the 99th percentile is the slowest one: it may have waited for a turn of the scheduler
+FEW = 100  # samples below so many say nothing about one in a hundred: the slowest one is the 99th percentile
+ENOUGH = 300  # a trouble is played until there are so many of each kind that it brings about, or
+PLAYS = 12  # so often
 READERS, PAUSE = 16, 0.024  # of each quiver: so many are under way when a trouble begins
 HOW = {
     "quivers": 3,
@@ -46,8 +47,7 @@ def too_dear(cached: list[float], plain: list[float], away: bool) -> str:
     if min(len(cached), len(plain)) < FEW:
         return ""
     mine, theirs, noise = p99(cached, -2), p99(plain, +2), unrest(plain)
-    sparse = TURN if min(len(cached), len(plain)) < SPARSE else 0
-    limit = (1.2 * theirs if away else theirs + BUDGET) + noise + sparse
+    limit = (1.2 * theirs if away else theirs + BUDGET) + noise
     if mine <= limit:
         return ""
     return (
@@ -87,6 +87,10 @@ class Cost:
                         self.away[i] = False
                 self.lines[i] = len(lines)
             await asyncio.sleep(0.002)
+
+    def enough(self) -> bool:
+        fewest = {away: min(len(self.cached[away]), len(self.plain[away])) for away in (False, True)}
+        return max(fewest.values()) >= ENOUGH and not any(0 < n < ENOUGH for n in fewest.values())
 
     def problems(self) -> list[str]:
         found = {away: too_dear(self.cached[away], self.plain[away], away) for away in (False, True)}

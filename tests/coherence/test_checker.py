@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from checker import Bench, Report, alias, check, churning, every, run
 from clients import Pen, Question, Reader
-from cost import HOW, paced_load, too_dear
+from cost import HOW, PLAYS, paced_load, too_dear
 from schedules import SCHEDULES
 
 pytestmark = pytest.mark.usefixtures("binary")
@@ -277,7 +277,10 @@ async def cost_of(name: str, **how: Any) -> tuple[list[str], Report]:
     of_bench = {k: v for k, v in s.how.items() if k != "load"}
     async with Bench(17, **{**of_bench, **HOW, **how}) as bench:
         await paced_load(bench)
-        await s.run(bench)
+        for _ in range(PLAYS):
+            await s.run(bench)
+            if bench.cost.enough():
+                break
         report = await bench.stop()
         print(bench.cost, report, sep="\n")
         return bench.cost.problems(), report
@@ -291,19 +294,16 @@ ABOUT_REDIS = [n for n, s in SCHEDULES.items() if not s.endless and n not in ("n
 @pytest.mark.parametrize("name", ABOUT_REDIS)
 def test_what_a_trouble_costs_a_reader(name: str, long: bool) -> None:
     """p99 at most cache-off plus 2 ms until Redis is found away, at most 1.2 times after; nothing stale, no error. Measured
-    beside each other; a machine that was too busy to tell gets a second chance, and a third."""
+    beside each other; a machine that was too busy to tell gets a second chance."""
     if name in LONG_ONLY and not long:
         pytest.skip("only with --long")
-    for chance in range(3):
-        try:
-            problems, report = run(cost_of(name))
-        except AssertionError as e:  # what the schedule waited for did not come in time
-            if chance == 2:
-                raise
-            problems = [str(e)]
+    try:
+        problems, report = run(cost_of(name))
+    except AssertionError as e:  # what the schedule waited for did not come in time
+        problems = [str(e)]
+    if problems:
         print(*problems, sep="\n")
-        if not problems:
-            break
+        problems, report = run(cost_of(name))
     is_right(report)
     assert not problems, "\n".join(problems)
 
@@ -323,7 +323,7 @@ def test_the_limits_of_what_a_read_may_cost() -> None:
     assert not too_dear([t * 1.5 for t in plain], plain[:375] + [t * 2 for t in plain[375:]], away=True), "unrest"
     few_slow = plain[:-20] + [t + 0.010 for t in plain[-20:]]
     assert too_dear(few_slow, plain, away=False), "four in a hundred are slow"
-    assert not too_dear([1.0] * 10, plain, away=False), "ten say nothing"
+    assert not too_dear([1.0] * 99, plain, away=False), "as few say nothing"
 
 
 # ---- other writers ----
