@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from statistics import median
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -23,8 +24,17 @@ from suite.load import Failed, load
 from suite.peers import RELEASE, Server, quiver
 
 CONNECTIONS = 10
+ROUNDS = 6  # in turn, so many of direct and of through quiver: what is compared ran side by side
+LEAST = 0.93  # of direct, through quiver, on misses
 FOR_RECALL = 200  # queries
 ALL = tuple(machine.CORES)
+
+
+class Way(NamedTuple):
+    """To whom a model's searches go, and what the client writes into them."""
+
+    to: str  # ADDRESS:PORT
+    params: dict | None = None
 
 
 class Measured(NamedTuple):
@@ -67,7 +77,7 @@ class Bench:
         self.servers.clear()
 
     def file(self, model: Model, params: dict | None = None) -> Path:
-        out = bodies.OUT / f"qdrant-{model.name}.jsonl"
+        out = bodies.OUT / f"qdrant-{model.name}{'-params' if params else ''}.jsonl"
         out.write_bytes(b"".join(body(q, params) + b"\n" for q in self.engine.queries(model)))
         return out
 
@@ -81,20 +91,48 @@ class Bench:
     def true(self, model: Model) -> np.ndarray:
         return vectors.nearest(self.engine.population(model), self.engine.queries(model)[:FOR_RECALL], LIMIT)
 
-    def measure(self, to: str, model: Model, true: np.ndarray, params: dict | None = None, warm: bool = False) -> Measured:
-        """to: ADDRESS:PORT. warm: each query was asked before."""
-        paths, log = {model.path: self.file(model, params)}, bodies.OUT / "qdrant.log"
-        common = {"any_answer": True, "cores": ALL, "log": log}
-        if warm:
-            load(to, paths, connections=4, requests=QUERIES, seconds=120, **common)
-        else:
-            load(to, paths, CONNECTIONS, min(self.seconds, 1), **common)
-        closed = load(to, paths, CONNECTIONS, self.seconds, **common)
-        busy = latency.usec(latency.histogram(log), 50) / 1000
-        load(to, paths, CONNECTIONS * 4, self.seconds, rate=closed.rate / 2, **common)
+    def closed(self, way: Way, model: Model, seconds: float) -> tuple[float, float]:
+        """Searches a second, and their p50 in milliseconds."""
+        paths, log = {model.path: self.file(model, way.params)}, bodies.OUT / "qdrant.log"
+        run = load(way.to, paths, CONNECTIONS, seconds, any_answer=True, cores=ALL, log=log)
+        return run.rate, latency.usec(latency.histogram(log), 50) / 1000
+
+    def open(self, way: Way, model: Model, rate: float) -> tuple[float, float]:
+        """p50 and p99 in milliseconds."""
+        paths, log = {model.path: self.file(model, way.params)}, bodies.OUT / "qdrant.log"
+        load(way.to, paths, CONNECTIONS * 4, self.seconds, rate=rate, any_answer=True, cores=ALL, log=log)
         h = latency.histogram(log)
-        found = self.recall(f"http://{to}", model, true, params)
-        return Measured(closed.rate, busy, latency.usec(h, 50) / 1000, latency.usec(h, 99) / 1000, found)
+        return latency.usec(h, 50) / 1000, latency.usec(h, 99) / 1000
+
+    def side_by_side(self, ways: dict[str, Way], model: Model, true: np.ndarray) -> tuple[dict[str, Measured], list[float]]:
+        """Medians of rounds in turn, each first as often as the other; and of each round the last way's rate against the first's."""
+        rounds: dict[str, list[tuple[float, float]]] = {title: [] for title in ways}
+        for way in ways.values():
+            self.closed(way, model, min(self.seconds, 1))
+        for at in range(ROUNDS):
+            for title in list(ways)[:: -1 if at % 2 else 1]:
+                rounds[title].append(self.closed(ways[title], model, self.seconds))
+        first, *_, last = rounds.values()
+        ratios = [b / a for (a, _), (b, _) in zip(first, last)]
+        found = {}
+        for title, way in ways.items():
+            rate, busy = (median(column) for column in zip(*rounds[title]))
+            p50, p99 = self.open(way, model, rate / 2)
+            found[title] = Measured(rate, busy, p50, p99, self.recall(f"http://{way.to}", model, true, way.params))
+        return found, ratios
+
+    def measure(self, to: str, model: Model, true: np.ndarray, params: dict | None = None) -> Measured:
+        """to: ADDRESS:PORT."""
+        way = Way(to, params)
+        self.closed(way, model, min(self.seconds, 1))
+        rate, busy = self.closed(way, model, self.seconds)
+        p50, p99 = self.open(way, model, rate / 2)
+        return Measured(rate, busy, p50, p99, self.recall(f"http://{to}", model, true, params))
+
+    def fill(self, to: str, chosen: list[Model]) -> None:
+        """Each query is asked once."""
+        paths = {m.path: self.file(m) for m in chosen}
+        load(to, paths, 4, requests=QUERIES * len(paths), seconds=300, any_answer=True, cores=ALL)
 
 
 def show(title: str, m: Measured, verdict: str = "") -> None:
@@ -122,7 +160,11 @@ def milliseconds(text: str | float) -> float:
     return float(text) * 1000
 
 
-def verdict(model: Model, m: Measured, is_edge: bool) -> str:
+PLAIN, DIRECT = "direct, tuned, no parameters", "direct, tuned, quiver's parameters"
+COLD, WARM = "through quiver, cold", "through quiver, warm"
+
+
+def verdict(model: Model, m: Measured, of_direct: float, is_edge: bool) -> str:
     want = model.target
     if is_edge or not want:
         return ""
@@ -132,6 +174,7 @@ def verdict(model: Model, m: Measured, is_edge: bool) -> str:
             f"ops/s < {want['ops']}": m.ops < want["ops"],
             f"p50 > {want['p50']}": m.p50_busy > milliseconds(want["p50"]),
             f"recall < {want['recall']}": m.recall < want["recall"],
+            f"of direct < {LEAST}": of_direct < LEAST,
         }.items()
         if bad
     ]
@@ -141,7 +184,7 @@ def verdict(model: Model, m: Measured, is_edge: bool) -> str:
 def compare(bench: Bench, chosen: list[Model], fresh: bool) -> dict:
     """Model by model: as Qdrant makes it, with the settings, through quiver without and with what it remembers."""
     found: dict[str, dict[str, Measured]] = {m.name: {} for m in chosen}
-    true = {}
+    true, of_direct = {}, {}
     print(HEAD)
     for model in chosen:
         made = bench.engine.make(model, fresh)
@@ -153,19 +196,28 @@ def compare(bench: Bench, chosen: list[Model], fresh: bool) -> dict:
     apply(bench, chosen)
     cold, warm = bench.quiver("quiver-cold", "--cache", "off"), bench.quiver("quiver-warm")
     for model in chosen:
-        for title, to, params in (
-            ("direct, tuned, no parameters", bench.address, None),
-            ("direct, tuned, quiver's parameters", bench.address, model.search),
-            ("through quiver, cold", f"127.0.0.1:{cold.port}", None),
-            ("through quiver, warm", f"127.0.0.1:{warm.port}", None),
-        ):
-            found[model.name][title] = m = bench.measure(to, model, true[model.name], params, warm="warm" in title)
-            show(f"{model.name} {model.dim}-D {title}", m, verdict(model, m, bench.engine.is_edge) if "cold" in title else "")
+        name, nearest = f"{model.name} {model.dim}-D", true[model.name]
+        rows = found[model.name]
+        rows[PLAIN] = bench.measure(bench.address, model, nearest)
+        show(f"{name} {PLAIN}", rows[PLAIN])
+        beside = {DIRECT: Way(bench.address, model.search), COLD: Way(f"127.0.0.1:{cold.port}")}
+        two, ratios = bench.side_by_side(beside, model, nearest)
+        rows.update(two)
+        show(f"{name} {DIRECT}", rows[DIRECT])
+        show(f"{name} {COLD}", rows[COLD], verdict(model, rows[COLD], median(ratios), bench.engine.is_edge))
+        print(f"    of direct: {median(ratios):.3f} (rounds {', '.join(f'{r:.2f}' for r in sorted(ratios))})", flush=True)
+        bench.fill(f"127.0.0.1:{warm.port}", [model])
+        rows[WARM] = bench.measure(f"127.0.0.1:{warm.port}", model, nearest)
+        show(f"{name} {WARM}", rows[WARM])
+        of_direct[model.name] = ratios
+    bench.fill(f"127.0.0.1:{warm.port}", chosen)
     paths = {m.path: bench.file(m) for m in chosen}
-    load(warm.port, paths, 4, requests=QUERIES * len(paths), seconds=300, any_answer=True, cores=ALL)
     together = load(warm.port, paths, 32, bench.seconds, any_answer=True, cores=ALL)
     print(f"  {len(chosen)} models together, warm, 32 connections: {together.rate:.0f} ops/s")
-    return {name: {title: m._asdict() for title, m in rows.items()} for name, rows in found.items()}
+    return {
+        name: {"of direct, by rounds": of_direct[name]} | {title: m._asdict() for title, m in rows.items()}
+        for name, rows in found.items()
+    }
 
 
 def sweep(bench: Bench, model: Model, least: float) -> dict:

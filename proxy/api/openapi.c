@@ -71,9 +71,10 @@ static const struct {
      "\"type\":\"object\",\"required\":[\"message\"],\"properties\":{\"message\":{\"type\":\"string\"},\"locations\":{\"type\":\"array\"},"
      "\"path\":{\"type\":\"array\"}}}}}}"},
     {"Job",
-     "{\"type\":\"object\",\"required\":[\"id\",\"kind\",\"state\",\"progress\",\"text\"],\"properties\":{\"id\":{\"type\":\"integer\"},"
+     "{\"type\":\"object\",\"required\":[\"id\",\"kind\",\"state\",\"progress\",\"text\",\"began\"],\"properties\":{\"id\":{\"type\":\"integer\"},"
      "\"kind\":{\"type\":\"string\"},\"model\":{\"type\":[\"string\",\"null\"]},\"state\":{\"enum\":[\"running\",\"done\",\"failed\"]},"
-     "\"progress\":{\"type\":\"number\",\"minimum\":0,\"maximum\":1},\"text\":{\"type\":\"string\"},\"result\":{\"type\":\"object\","
+     "\"progress\":{\"type\":\"number\",\"minimum\":0,\"maximum\":1},\"text\":{\"type\":\"string\"},\"began\":{\"type\":\"string\","
+     "\"format\":\"date-time\"},\"ended\":{\"type\":\"string\",\"format\":\"date-time\"},\"result\":{\"type\":\"object\","
      "\"description\":\"once it has ended; of a test: models, each a Test\"}}}"},
     {"Jobs",
      "{\"type\":\"object\",\"required\":[\"jobs\"],\"properties\":{\"jobs\":{\"type\":\"array\",\"items\":{\"$ref\":"

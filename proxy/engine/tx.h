@@ -67,7 +67,9 @@ struct tx_own {
     struct str body;
     const struct tx *tx;           /* what was done: parameters, cache, times */
     uint64_t step_usec[TX_COUNT];  /* how long it was in each state; NEVER: it was not there */
-    bool as_is;                    /* set by who asks: its parameters are not rewritten, whatever is configured */
+    /* set by who asks */
+    bool as_is;                    /* its parameters are not rewritten, whatever is configured */
+    struct snapshot *snapshot;     /* the configuration that it runs under, the caller's; NULL: the newest */
     /* private */
     struct tx *running;
     uint64_t step_since;

@@ -21,6 +21,11 @@ void tx_start_own(struct worker *w, struct tx_own *own, struct str head, struct 
     own->step_since = tx->began;
     for (unsigned s = 0; s < TX_COUNT; s++)
         own->step_usec[s] = NEVER;
+    if (own->snapshot) {
+        snapshot_put(&tx->snapshot);
+        tx->snapshot = snapshot_get(own->snapshot);
+        tx->model = &tx->snapshot->conf->model[0];
+    }
     tx->own = own;
     tx->body = arena_copy(&tx->arena, body);
     loop_wake(&w->loop, &tx->task);

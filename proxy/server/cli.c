@@ -150,16 +150,17 @@ static bool whole_number(const char *text, uint64_t most)
     return str_u64(str_of(text), most, &n) && n;
 }
 
-static void make_path(const struct cli *c, const struct command *command, char path[PATH_LEN])
+/* False: it does not fit. */
+static bool make_path(const struct cli *c, const struct command *command, char path[PATH_LEN])
 {
     char name[800];
     size_t n = (size_t)snprintf(path, PATH_LEN, "%s", command->path);
     const char *sep = "?";
     if (command->in_path) {
-        snprintf(path + n, PATH_LEN - n, "%s%s%s",
-                 c->n_models ? doc_escape(name, sizeof name, c->model[0]) : "all-models",
-                 c->seconds ? "?seconds=" : "", c->seconds ? c->seconds : "");
-        return;
+        n += (size_t)snprintf(path + n, PATH_LEN - n, "%s%s%s",
+                              c->n_models ? doc_escape(name, sizeof name, c->model[0]) : "all-models",
+                              c->seconds ? "?seconds=" : "", c->seconds ? c->seconds : "");
+        return n < PATH_LEN;
     }
     for (unsigned i = 0; i < c->n_models && n < PATH_LEN; i++)
         n += (size_t)snprintf(path + n, PATH_LEN - n, "%s%s",
@@ -167,7 +168,8 @@ static void make_path(const struct cli *c, const struct command *command, char p
     if (c->n_models)
         sep = "&";
     if (c->points && n < PATH_LEN)
-        snprintf(path + n, PATH_LEN - n, "%spoints=%s", sep, c->points);
+        n += (size_t)snprintf(path + n, PATH_LEN - n, "%spoints=%s", sep, c->points);
+    return n < PATH_LEN;
 }
 
 /* NULL: it has been said why; *code is the exit code. */
@@ -268,7 +270,10 @@ static int run(struct cli *c, const struct command *command)
     }
     if (!command->show)
         return say(c, command);
-    make_path(c, command, path);
+    if (!make_path(c, command, path)) {
+        fprintf(stderr, "quiver: the names of %u models do not fit into one call; name fewer, or none for all\n", c->n_models);
+        return EXIT_FAILED;
+    }
     cJSON *doc = ask(c, command->method, path, &code);
     if (doc && command->is_job)
         doc = follow(c, doc, &code);

@@ -88,12 +88,22 @@ const char *ask_why(const struct ask *a)
     return a->fetch.failure ? fetch_failure_text(a->fetch.failure) : "the upstream's answer was too long";
 }
 
-struct slots *ask_slots(struct worker *w, const struct conf_group *g)
+static struct peer *peer_for(struct worker *w, const struct conf_group *g)
 {
     struct peer *first = peer_get(g->server[0].url, g->server[0].host, g->server[0].port), *peer = first;
     for (unsigned i = 1; i < g->n_servers && peer_is_down(peer, w->loop.now); i++)
         peer = peer_get(g->server[i].url, g->server[i].host, g->server[i].port);
-    return slots_get("(tune)", peer_is_down(peer, w->loop.now) ? first : peer, 4, metrics_model("(control)"));
+    return peer_is_down(peer, w->loop.now) ? first : peer;
+}
+
+struct slots *ask_slots(struct worker *w, const struct conf_group *g)
+{
+    return slots_get("(tune)", peer_for(w, g), 4, metrics_model("(control)"));
+}
+
+struct slots *ask_slots_of_control(struct worker *w, const struct conf_group *g)
+{
+    return slots_get("(control)", peer_for(w, g), 1, metrics_model("(control)"));
 }
 
 void ask_start(struct ask *a, struct slots *slots, const char *path)

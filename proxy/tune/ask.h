@@ -38,6 +38,8 @@ void ask_send(struct ask *, struct slots *, const char *method, const char *path
  * is one of the configuration that the question began with: numbers of groups mean others after a reload.
  * Connections of their own, so that a slow answer about one collection holds up nothing else. */
 struct slots *ask_slots(struct worker *, const struct conf_group *);
+/* The same for what is asked again and again: facts, proofs, other writers. */
+struct slots *ask_slots_of_control(struct worker *, const struct conf_group *);
 
 /* Why there was no answer (status 0), as a sentence. */
 const char *ask_why(const struct ask *);

@@ -104,8 +104,8 @@ static void next_target(struct deed *d)
         struct target *t = &d->target[d->at];
         if (!t->error) {
             repair_start(&d->repair, &(struct repair_order){
+                                         .snapshot = d->snapshot,
                                          .model = t->model,
-                                         .group = &d->snapshot->conf->group[t->model->group],
                                          .collection = t->collection,
                                          .undo = t->undo,
                                          .why = d->rollback ? "rollback" : "apply",

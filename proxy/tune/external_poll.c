@@ -7,8 +7,6 @@
 #include "base/mem.h"
 #include "tune/ask.h"
 
-enum { COLLECTIONS_MAX = 64 };
-
 struct watched {
     char name[COHERENCE_COLLECTION_MAX];
     uint64_t sum;            /* over the shards' op_num; 0: never read */
@@ -23,8 +21,8 @@ struct external_poll {
     unsigned group, renewing;
     struct write_hold hold;
     enum { RENEW_NONE, RENEW_OPEN, RENEW_CLOSE } renewal;
-    struct watched watched[COLLECTIONS_MAX];
-    unsigned n;
+    struct watched *watched;
+    unsigned n, cap;
 };
 
 static void next_group(struct external_poll *p);
@@ -87,8 +85,12 @@ static struct watched *watched_of(struct external_poll *p, const char *name)
     for (unsigned i = 0; i < p->n; i++)
         if (strcmp(p->watched[i].name, name) == 0)
             return &p->watched[i];
-    if (p->n == COLLECTIONS_MAX || strlen(name) >= COHERENCE_COLLECTION_MAX)
+    if (strlen(name) >= COHERENCE_COLLECTION_MAX)
         return NULL;
+    if (p->n == p->cap) {
+        p->cap = p->cap ? 2 * p->cap : 16;
+        p->watched = mem_realloc(p->watched, p->cap * sizeof *p->watched);
+    }
     struct watched *w = &p->watched[p->n++];
     *w = (struct watched){.sum = 0};
     strcpy(w->name, name);
@@ -139,9 +141,7 @@ static void next_group(struct external_poll *p)
         end_round(p);
         return;
     }
-    const struct conf_server *server = &conf->group[p->group].server[0];
-    struct slots *slots = slots_get("(control)", peer_get(server->url, server->host, server->port), 1, metrics_model("(control)"));
-    ask_start(&p->ask, slots, "/telemetry?details_level=3");
+    ask_start(&p->ask, ask_slots_of_control(p->worker, &conf->group[p->group]), "/telemetry?details_level=3");
 }
 
 static void on_time(void *arg)
@@ -170,5 +170,6 @@ void external_poll_close(struct external_poll **slot)
     loop_unwake(&p->worker->loop, &p->task);
     timer_fini(&p->timer);
     ask_fini(&p->ask);
+    free(p->watched);
     free(p);
 }

@@ -55,14 +55,7 @@ static void next_question(struct facts_poll *p);
 
 static struct slots *slots_of_group(struct facts_poll *p, unsigned group)
 {
-    const struct conf_server *server = &p->worker->snapshot->conf->group[group].server[0];
-    struct peer *peer = peer_get(server->url, server->host, server->port);
-    /* Others of the group take over while the first is down. */
-    for (unsigned i = 1; i < p->worker->snapshot->conf->group[group].n_servers && peer_is_down(peer, p->worker->loop.now); i++) {
-        server = &p->worker->snapshot->conf->group[group].server[i];
-        peer = peer_get(server->url, server->host, server->port);
-    }
-    return slots_get("(control)", peer, 1, metrics_model("(control)"));
+    return ask_slots_of_control(p->worker, &p->worker->snapshot->conf->group[group]);
 }
 
 /* idle: nobody has used it yet. True: it is to be asked for at once. */

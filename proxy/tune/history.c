@@ -359,8 +359,11 @@ bool history_rests(const struct history *h, const char *model)
 const cJSON *history_get_test(const struct history *h, const char *model, bool first)
 {
     const cJSON *one, *found = NULL;
-    cJSON_ArrayForEach(one, h->records)
-        if (says(one, "event", "test") && says(one, "model", model) && !(first && found))
-            found = doc_get(one, "result");
+    cJSON_ArrayForEach(one, h->records) {
+        const cJSON *result = doc_get(one, "result"), *points = doc_get(result, "points");
+        bool counts = !first || (!found && !(cJSON_IsNumber(points) && points->valuedouble == 0));
+        if (says(one, "event", "test") && says(one, "model", model) && counts)
+            found = result;
+    }
     return found;
 }

@@ -35,8 +35,7 @@ static unsigned group_of(const struct prover *p, const struct unproven_hold *row
 
 static struct slots *slots_of(struct prover *p)
 {
-    const struct conf_server *server = &p->worker->snapshot->conf->group[p->group].server[0];
-    return slots_get("(control)", peer_get(server->url, server->host, server->port), 1, metrics_model("(control)"));
+    return ask_slots_of_control(p->worker, &p->worker->snapshot->conf->group[p->group]);
 }
 
 static bool provable(const struct unproven_hold *row)

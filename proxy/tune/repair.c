@@ -97,7 +97,7 @@ static void begin_result(struct repair *r)
 
 static void send_patch(struct repair *r)
 {
-    const char *key = r->worker->snapshot->conf->process.api_key;
+    const char *key = r->order.snapshot->conf->process.api_key;
     char name[ESCAPED_MAX];
     char *body = cJSON_PrintUnformatted(r->plan.patch);
     struct arena a;
@@ -110,6 +110,7 @@ static void send_patch(struct repair *r)
         key ? key : "", key ? "\r\n" : "", strlen(body));
     r->step = REPAIR_PATCH;
     tell(r, 0.1, "PATCH %s", r->order.collection);
+    r->own.snapshot = r->order.snapshot;
     tx_start_own(r->worker, &r->own, head, str_of(body));
     timer_set(&r->timer, r->worker->loop.now + REPAIR_PATCH_WITHIN);
     arena_fini(&a);
@@ -326,7 +327,8 @@ static void ask_now(struct repair *r)
     snprintf(path, sizeof path, "/collections/%s%s", doc_escape(name, sizeof name, r->order.collection),
              r->step == REPAIR_WORK ? "/optimizations" : "");
     fetch_finish(&r->ask.fetch);
-    ask_send(&r->ask, ask_slots(r->worker, r->order.group), "GET", path, STR_NONE, ASK_WITHIN);
+    const struct conf *conf = r->order.snapshot->conf;
+    ask_send(&r->ask, ask_slots(r->worker, &conf->group[r->order.model->group]), "GET", path, STR_NONE, ASK_WITHIN);
 }
 
 static void on_time(void *arg)

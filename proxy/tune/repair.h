@@ -19,8 +19,8 @@ enum { REPAIR_TEXT_MAX = 200 };
 
 /* What is to be done; the owner keeps it alive until done(). */
 struct repair_order {
-    const struct conf_model *model;
-    const struct conf_group *group; /* the model's, of the same configuration */
+    struct snapshot *snapshot;      /* the configuration that all of it runs under */
+    const struct conf_model *model; /* of that */
     const char *collection;
     const char *why;             /* "apply", "rollback", "enforce" */
     const struct cJSON *undo;    /* changes to take back; NULL: the model's wishes */

@@ -232,8 +232,8 @@ static void repair_next(struct watch *w)
         w->next = k->next;
         w->snapshot = snapshot_get(w->worker->snapshot);
         repair_start(&w->repair,
-                     &(struct repair_order){.model = model,
-                                            .group = &w->snapshot->conf->group[model->group],
+                     &(struct repair_order){.snapshot = w->snapshot,
+                                            .model = model,
                                             .collection = k->collection,
                                             .why = "enforce",
                                             .without = k->gave_up,

@@ -108,6 +108,7 @@ def test_an_empty_collection_is_asked_with_fixed_vectors(
     found = only(measure(q, "empty"))
     assert found["from"] == "fixed" and found["points"] == 0 and "nothing is stored" in found["warnings"][0]
     assert found["baseline"]["recall"] is None and found["baseline"]["requests"] > 0
+    assert found["first_baseline"] is None, "nothing to compare with"
 
 
 def test_the_named_vector_is_asked(engine: Engine, start: Callable[..., Tuned]) -> None:

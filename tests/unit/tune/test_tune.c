@@ -271,6 +271,26 @@ static void a_reload_in_the_middle_leads_no_question_elsewhere(void **state)
     tune_close(&stage.tune);
 }
 
+static void a_reload_in_the_middle_leads_no_patch_elsewhere(void **state)
+{
+    char first[400];
+    uint64_t id, busy;
+    struct err err;
+    snprintf(first, sizeof first,
+             "upstreams: {a: http://127.0.0.1:1, b: %s}\noptimizations: {one: {upstream: b}}\n"
+             "indexing: {one: {index_params: {m: 32}}}\n",
+             stage.url);
+    stage_begin(first);
+    fake_add("one");
+    assert_true(tune_apply(stage.tune, &(const char *){"one"}, 1, &id, &busy, &err));
+    worker_use_snapshot(&stage.worker, stage_load("upstreams: {a: http://127.0.0.1:1, b: http://127.0.0.1:1}\n"));
+    const struct job *j = wait_job(id);
+    assert_int_equal(j->state, JOB_DONE);
+    assert_int_equal(fake_patches(), 1);
+    assert_true(cJSON_IsTrue(doc_get(result_of(j), "verified")));
+    tune_close(&stage.tune);
+}
+
 static void one_job_at_a_time_for_a_model(void **state)
 {
     const char *one = "one";
@@ -489,6 +509,7 @@ int main(void)
         cmocka_unit_test(a_dead_server_fails_jobs_and_plans),
         cmocka_unit_test(a_forgotten_question_is_not_answered),
         cmocka_unit_test(a_reload_in_the_middle_leads_no_question_elsewhere),
+        cmocka_unit_test(a_reload_in_the_middle_leads_no_patch_elsewhere),
         cmocka_unit_test(one_job_at_a_time_for_a_model),
         cmocka_unit_test(an_end_in_the_middle_is_in_the_history_and_can_be_taken_back),
         cmocka_unit_test(an_index_that_takes_too_long_is_told),
