@@ -27,8 +27,8 @@ static const struct opt options[] = {
     OPT_UINT(P, workers, "workers", Q, "0", NULL, "256",
              "event loops for clients; 0: one per core; a change needs a restart"),
     OPT_USEC(P, busy_poll, "busy_poll", Q, "0s", "0s", "10ms",
-             "a worker that has just worked looks for more for so long before it sleeps: 50us saves the time to wake a core, and costs "
-             "processor time"),
+             "a worker that has just worked looks for more for so long before it sleeps, and up to four times as long for the answer of an "
+             "upstream that usually comes so soon: 50us saves the time to wake a core, and costs processor time"),
     OPT_TEXT(P, pid_file, "pid", Q, NULL, "file for the process id"),
     OPT_TEXT(P, redis_url, "redis.url", Q, "off",
              "redis://[user[:password]@]HOST[:PORT][/DB], unix:/path[?db=N], or off"),

@@ -81,7 +81,15 @@ static bool run_ready(struct loop *loop)
 /* Waking a core that sleeps costs more than most requests: who has just worked may stay awake for a while. */
 static bool may_sleep(const struct loop *loop)
 {
-    return !list_first(&loop->ready) && (!loop->busy_poll || loop->now >= loop->worked_at + loop->busy_poll);
+    return !list_first(&loop->ready) &&
+           (!loop->busy_poll || (loop->now >= loop->worked_at + loop->busy_poll && loop->now >= loop->expects_until));
+}
+
+void loop_expect(struct loop *loop, uint64_t usec)
+{
+    uint64_t most = LOOP_EXPECTS * loop->busy_poll, until = loop->now + (2 * usec < most ? 2 * usec : most);
+    if (usec <= most && until > loop->expects_until)
+        loop->expects_until = until;
 }
 
 /* Timers that are very late tell of a process that stood still (stopped, swapped out), not of late peers: what these have sent meanwhile is

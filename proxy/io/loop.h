@@ -44,6 +44,7 @@ struct loop {
     bool stopping;
     uint64_t busy_poll;     /* usec: after work, look for more without sleeping for so long; 0: sleep at once */
     uint64_t worked_at;     /* when something last ran */
+    uint64_t expects_until; /* an answer is likely to come until then: loop_expect */
     uint64_t behind_since;  /* timers wait for what came while the process stood still; 0: all is in time */
     unsigned n_touched;     /* callbacks of this turn that used the time */
     struct timers timers;
@@ -70,6 +71,11 @@ void loop_stop(struct loop *); /* own thread; the current turn is finished */
 
 void loop_wake(struct loop *, struct task *);   /* own thread */
 void loop_unwake(struct loop *, struct task *); /* before its owner dies; no-op if not woken */
+
+/* Something was sent whose answer usually comes within usec: where that is at most LOOP_EXPECTS times busy_poll, the loop stays
+ * awake for it, twice as long as usual and no longer than that. Without busy_poll nothing happens. */
+enum { LOOP_EXPECTS = 4 };
+void loop_expect(struct loop *, uint64_t usec);
 
 void loop_post(struct loop *, struct letter *); /* any thread; never blocks, no ceiling: the sender's memory is the letter */
 

@@ -8,8 +8,11 @@
 #include "base/str.h"
 
 enum {
-    RBUF_BYTES = 128 * 1024, /* a 4096-D search and its head fit: 92 KB */
-    RBUF_POOL_MAX = 64,      /* buffers kept for reuse; what is above goes back to the heap */
+    /* A 4096-D search and its head fit: 92 KB, 107 KB where each number has 24 digits and signs. With what lies before it, one of the heap's
+     * size classes (112 KB). */
+    RBUF_BYTES = 110 * 1024,
+    /* Kept for reuse; what is above goes back to the heap. Many: one that comes from the heap again lies elsewhere and touches other pages. */
+    RBUF_POOL_MAX = 1024,
 };
 
 struct rbuf_pool {

@@ -230,6 +230,7 @@ static enum fetch_state step_sending(struct fetch *f, uint64_t now)
     if (flushed && (!f->streams || f->stream_ended)) {
         f->all_sent = true;
         f->sent_at = f->progress_at = now;
+        loop_expect(f->host->loop, f->conn->pool->usual);
         return f->state = FETCH_WAITING;
     }
     if (f->conn->in.end != f->conn->in.start) /* an answer before the request was out */
@@ -248,6 +249,11 @@ static void begin_body(struct fetch *f)
                                                                                                            : FETCH_ANSWERING;
 }
 
+static void note_usual(struct pool *pool, uint64_t usec)
+{
+    pool->usual = pool->usual ? (7 * pool->usual + usec) / 8 : usec;
+}
+
 static enum fetch_state step_waiting(struct fetch *f, uint64_t now)
 {
     struct http_head *seen = &f->host->scratch;
@@ -260,6 +266,7 @@ static enum fetch_state step_waiting(struct fetch *f, uint64_t now)
         if (bytes.n && !f->first_byte_at) {
             f->first_byte_at = now;
             metrics_model_hist(f->host->metrics, f->chosen->metrics_id, MH_FIRST_BYTE, now - f->connected_at);
+            note_usual(f->conn->pool, f->sent_at ? now - f->sent_at : 0);
         }
         if (result == HTTP_REFUSED)
             return fail(f, FETCH_FAILED_BAD_ANSWER);

@@ -52,6 +52,7 @@ struct pool {
     struct list idle;          /* oldest first; taken from the end */
     struct list waiters;
     struct timer retire;
+    uint64_t usual;            /* from a request sent to its answer's first byte, usec, the last few of them */
 };
 
 /* This worker's pool for these slots, made when it is first needed; lives as long as the worker. */

@@ -312,6 +312,31 @@ static void a_loop_told_to_poll_stays_awake_after_work_and_sleeps_then(void **st
     loop_fini(&loop);
 }
 
+static bool stays_awake(struct loop *loop)
+{
+    uint64_t begin = clock_usec();
+    loop_turn(loop, begin + 50 * MSEC);
+    return clock_usec() < begin + 40 * MSEC;
+}
+
+static void a_loop_told_to_poll_stays_awake_for_an_answer_that_comes_soon(void **state)
+{
+    struct loop loop;
+    loop_init(&loop);
+    loop_expect(&loop, 20 * SEC); /* it polls for nothing */
+    assert_false(stays_awake(&loop));
+    loop.busy_poll = 10 * SEC;
+    loop.worked_at = loop.now - 11 * SEC;
+    loop_expect(&loop, 41 * SEC); /* more than four times as long: not worth it */
+    assert_false(stays_awake(&loop));
+    loop_expect(&loop, 30 * SEC);
+    assert_int_equal(loop.expects_until, loop.now + 40 * SEC);
+    assert_true(stays_awake(&loop));
+    loop.expects_until = loop.now;
+    assert_false(stays_awake(&loop));
+    loop_fini(&loop);
+}
+
 /* ---- receive buffers ---- */
 
 static void a_buffer_keeps_its_bytes_when_it_grows_and_holds_no_memory_when_empty(void **state)
@@ -473,6 +498,7 @@ int main(void)
         cmocka_unit_test(a_timer_that_sets_itself_to_now_leaves_turns_to_others),
         cmocka_unit_test(what_came_while_the_process_stood_still_is_seen_before_it_is_late),
         cmocka_unit_test(a_loop_told_to_poll_stays_awake_after_work_and_sleeps_then),
+        cmocka_unit_test(a_loop_told_to_poll_stays_awake_for_an_answer_that_comes_soon),
         cmocka_unit_test(a_buffer_keeps_its_bytes_when_it_grows_and_holds_no_memory_when_empty),
         cmocka_unit_test(buffers_that_nobody_needs_go_back_to_the_heap),
         cmocka_unit_test(a_full_buffer_says_so),
