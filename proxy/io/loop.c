@@ -8,6 +8,26 @@
 #define STOOD_STILL (250 * MSEC)
 #define CATCH_UP (2 * SEC) /* then timers fire all the same */
 
+/* All that lies in the box, in the order in which it was posted. */
+static struct letter *take_mail(struct loop *loop)
+{
+    struct letter *newest = atomic_exchange_explicit(&loop->mail, NULL, memory_order_acquire);
+    struct letter *oldest = NULL;
+    while (newest) { /* turns the stack around */
+        struct letter *next = newest->next;
+        newest->next = oldest;
+        oldest = newest;
+        newest = next;
+    }
+    return oldest;
+}
+
+static void drop_letter(struct letter *letter)
+{
+    if (letter->drop)
+        letter->drop(letter);
+}
+
 static void open_mail(evutil_socket_t fd, short what, void *arg)
 {
     struct loop *loop = arg;
@@ -16,14 +36,7 @@ static void open_mail(evutil_socket_t fd, short what, void *arg)
     loop_touch(loop);
     while (read(fd, &count, sizeof count) > 0)
         ;
-    struct letter *newest = atomic_exchange_explicit(&loop->mail, NULL, memory_order_acquire);
-    struct letter *oldest = NULL;
-    while (newest) { /* turn the stack around: letters are opened in the order they were posted */
-        struct letter *next = newest->next;
-        newest->next = oldest;
-        oldest = newest;
-        newest = next;
-    }
+    struct letter *oldest = take_mail(loop);
     while (oldest) {
         struct letter *next = oldest->next;
         oldest->open(oldest);
@@ -51,11 +64,10 @@ void loop_init(struct loop *loop)
 
 void loop_fini(struct loop *loop)
 {
-    struct letter *letter = atomic_exchange(&loop->mail, NULL);
+    struct letter *letter = take_mail(loop);
     while (letter) {
         struct letter *next = letter->next;
-        if (letter->drop)
-            letter->drop(letter);
+        drop_letter(letter);
         letter = next;
     }
     event_del(&loop->mail_event);
@@ -63,6 +75,19 @@ void loop_fini(struct loop *loop)
     timers_fini(&loop->timers);
     event_base_free(loop->base);
     loop->base = NULL;
+}
+
+void loop_refuse(struct loop *loop, void (*open)(struct letter *))
+{
+    struct letter *letter = take_mail(loop);
+    while (letter) {
+        struct letter *next = letter->next;
+        if (letter->open == open)
+            drop_letter(letter);
+        else
+            loop_post(loop, letter);
+        letter = next;
+    }
 }
 
 static bool run_ready(struct loop *loop)

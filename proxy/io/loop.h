@@ -77,6 +77,8 @@ void loop_unwake(struct loop *, struct task *); /* before its owner dies; no-op 
 enum { LOOP_EXPECTS = 4 };
 void loop_expect(struct loop *, uint64_t usec);
 
+/* Own thread: letters of that kind which lie in the box are dropped, as those are that come too late. */
+void loop_refuse(struct loop *, void (*open)(struct letter *));
 void loop_post(struct loop *, struct letter *); /* any thread; never blocks, no ceiling: the sender's memory is the letter */
 
 /* A timer that is cheap to move: setting it later than it is armed costs nothing, it looks again when it is time.

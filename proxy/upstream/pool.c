@@ -35,27 +35,40 @@ static void publish_waiting(struct pool *p)
     slots_wait_since(p->slots, p->host->worker, k ? LIST_OF(pool_wait, link, k)->since : 0);
 }
 
-/* Closes the socket; the slot is the caller's to give or to use again. */
-static void uconn_free(struct uconn *c)
+/* Lets go of the socket, which is returned; the slot is the caller's to give or to use again. */
+static int uconn_leave(struct uconn *c)
 {
     struct pool *p = c->pool;
+    int fd = c->fd;
     event_del(&c->read_event);
     event_del(&c->write_event);
     rbuf_drop(&c->in);
-    close(c->fd);
     if (link_used(&c->link)) {
         list_remove(&p->idle, &c->link);
         publish_idle(p);
     }
     metrics_model_gauge_add(p->host->metrics, p->slots->metrics_id, MG_POOL_CONNECTIONS, -1);
     free(c);
+    return fd;
+}
+
+static void uconn_free(struct uconn *c)
+{
+    close(uconn_leave(c));
 }
 
 static void uconn_close(struct uconn *c)
 {
     struct slots *slots = c->pool->slots;
     uconn_free(c);
-    slots_give(slots);
+    slots_give(slots, -1);
+}
+
+/* One at rest, for whoever waits longest. */
+static void uconn_pass(struct uconn *c)
+{
+    struct slots *slots = c->pool->slots;
+    slots_give(slots, uconn_leave(c));
 }
 
 static void on_readable(evutil_socket_t fd, short what, void *arg)
@@ -97,6 +110,28 @@ static void on_writable(evutil_socket_t fd, short what, void *arg)
         loop_wake(c->pool->host->loop, c->owner);
 }
 
+static struct uconn *uconn_new(struct pool *p, int fd)
+{
+    struct uconn *c = mem_zalloc(sizeof *c);
+    c->pool = p;
+    c->fd = fd;
+    c->in.pool = &p->host->buffers;
+    c->since = p->host->loop->now;
+    ensure(event_assign(&c->read_event, p->host->loop->base, fd, EV_READ | EV_PERSIST, on_readable, c) == 0);
+    ensure(event_assign(&c->write_event, p->host->loop->base, fd, EV_WRITE | EV_PERSIST, on_writable, c) == 0);
+    metrics_model_gauge_add(p->host->metrics, p->slots->metrics_id, MG_POOL_CONNECTIONS, 1);
+    return c;
+}
+
+/* One that came from another worker. */
+static struct uconn *uconn_adopt(struct pool *p, int fd)
+{
+    struct uconn *c = uconn_new(p, fd);
+    c->n_served = 1;
+    set_event(&c->read_event, &c->reading, true);
+    return c;
+}
+
 /* A new connection on a slot that the caller holds; NULL if there is no address or no descriptor: the slot stays the caller's. */
 static struct uconn *uconn_open(struct pool *p)
 {
@@ -109,15 +144,8 @@ static struct uconn *uconn_open(struct pool *p)
     if (fd < 0)
         return NULL;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    struct uconn *c = mem_zalloc(sizeof *c);
-    c->pool = p;
-    c->fd = fd;
-    c->in.pool = &p->host->buffers;
-    c->since = p->host->loop->now;
+    struct uconn *c = uconn_new(p, fd);
     c->connecting = true;
-    ensure(event_assign(&c->read_event, p->host->loop->base, fd, EV_READ | EV_PERSIST, on_readable, c) == 0);
-    ensure(event_assign(&c->write_event, p->host->loop->base, fd, EV_WRITE | EV_PERSIST, on_writable, c) == 0);
-    metrics_model_gauge_add(p->host->metrics, p->slots->metrics_id, MG_POOL_CONNECTIONS, 1);
     metrics_add(p->host->metrics, M_UPSTREAM_CONNECTS, 1);
     if (connect(fd, (struct sockaddr *)&address, n) != 0 && errno != EINPROGRESS)
         c->dead = true;
@@ -201,12 +229,14 @@ struct pool *pool_of(struct pool_host *host, struct slots *slots)
 
 void pools_close(struct pool_host *host)
 {
+    slots_leave(host->worker, host->loop);
     while (host->pools) {
         struct pool *p = host->pools;
         host->pools = p->next;
         struct link *k;
-        while ((k = list_first(&p->idle)))
-            uconn_free(LIST_OF(uconn, link, k));
+        while ((k = list_first(&p->idle))) /* others may wait for them: they drain longer */
+            uconn_pass(LIST_OF(uconn, link, k));
+        atomic_store(&p->slots->worker[host->worker].pool, NULL);
         timer_fini(&p->retire);
         free(p);
     }
@@ -243,7 +273,7 @@ enum pool_result pool_ask(struct pool *p, struct pool_wait *w, unsigned queue_ma
         } else if (has_slot || slots_take(p->slots)) {
             c = uconn_open(p);
             if (!c) {
-                slots_give(p->slots);
+                slots_give(p->slots, -1);
                 return POOL_FAILED;
             }
         }
@@ -259,7 +289,7 @@ enum pool_result pool_ask(struct pool *p, struct pool_wait *w, unsigned queue_ma
     metrics_model_gauge_add(p->host->metrics, p->slots->metrics_id, MG_QUEUE_LENGTH, 1);
     publish_waiting(p);
     if (slots_take(p->slots)) /* one was given back before the others could see us wait */
-        pool_granted(p);
+        pool_granted(p, -1);
     else
         slots_ask_idle(p->slots, p->host->worker);
     return POOL_WAIT;
@@ -282,21 +312,25 @@ static void deliver(struct pool *p, struct pool_wait *w, struct uconn *c)
     loop_wake(p->host->loop, w->owner);
 }
 
-void pool_granted(struct pool *p)
+void pool_granted(struct pool *p, int fd)
 {
     struct pool_wait *w = pop_waiter(p);
-    struct uconn *c = w ? uconn_open(p) : NULL;
-    if (w)
-        deliver(p, w, c);
+    if (!w) { /* who waited has gone */
+        slots_give(p->slots, fd);
+        return;
+    }
+    struct uconn *c = fd >= 0 ? uconn_adopt(p, fd) : uconn_open(p);
+    metrics_add(p->host->metrics, M_UPSTREAM_REUSED, fd >= 0);
+    deliver(p, w, c);
     if (!c)
-        slots_give(p->slots);
+        slots_give(p->slots, -1);
 }
 
 void pool_give_idle(struct pool *p)
 {
-    struct link *k = list_first(&p->idle);
-    if (k)
-        uconn_close(LIST_OF(uconn, link, k));
+    struct link *k = list_last(&p->idle);
+    if (k && slots_other_waits(p->slots, p->host->worker, 0, 0))
+        uconn_pass(LIST_OF(uconn, link, k));
 }
 
 void pool_leave(struct pool *p, struct pool_wait *w)
@@ -330,13 +364,13 @@ void pool_release(struct uconn **slot, enum conn_fate fate)
     if (fate == CONN_CLOSE || c->eof || c->dead || c->connecting || c->in.end != c->in.start || over_limit) {
         uconn_free(c);
         if (mine && !over_limit && !other_first(p, mine))
-            pool_granted(p); /* the slot stays here */
+            pool_granted(p, -1); /* the slot stays here */
         else
-            slots_give(p->slots);
+            slots_give(p->slots, -1);
         return;
     }
     if (other_first(p, mine) && (!mine || slots_may_move(p->slots, p->host->loop->now))) {
-        uconn_close(c); /* a socket belongs to its worker's loop: the slot travels, the socket does not */
+        uconn_pass(c);
         return;
     }
     c->n_served++;
@@ -351,5 +385,5 @@ void pool_release(struct uconn **slot, enum conn_fate fate)
     publish_idle(p);
     timer_set(&p->retire, LIST_OF(uconn, link, list_first(&p->idle))->since + p->host->idle_timeout);
     if (slots_other_waits(p->slots, p->host->worker, 0, 0)) /* began to wait before it could see that we have an idle one */
-        uconn_close(c);
+        uconn_pass(c);
 }

@@ -3,22 +3,28 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/mem.h"
 #include "upstream/pool.h"
 
 static struct slots *all; /* grows only */
 static pthread_mutex_t all_lock = PTHREAD_MUTEX_INITIALIZER;
-static struct loop *loops[SLOTS_WORKERS_MAX];
+static struct loop *loops[SLOTS_WORKERS_MAX]; /* NULL: not there yet, or left */
+static pthread_mutex_t loops_lock = PTHREAD_MUTEX_INITIALIZER; /* a post is seldom */
 
 struct slot_letter {
     struct letter letter;
+    struct slots *slots;
     struct pool *pool;
+    int fd; /* the slot's connection; -1: none */
 };
 
 void slots_set_loop(unsigned worker, struct loop *loop)
 {
+    pthread_mutex_lock(&loops_lock);
     loops[worker] = loop;
+    pthread_mutex_unlock(&loops_lock);
 }
 
 struct slots *slots_get(const char *model, struct peer *peer, unsigned limit, unsigned metrics_id)
@@ -55,8 +61,9 @@ static void open_grant(struct letter *letter)
 {
     struct slot_letter *l = (struct slot_letter *)letter;
     struct pool *pool = l->pool;
+    int fd = l->fd;
     free(l);
-    pool_granted(pool);
+    pool_granted(pool, fd);
 }
 
 static void open_ask(struct letter *letter)
@@ -67,18 +74,42 @@ static void open_ask(struct letter *letter)
     pool_give_idle(pool);
 }
 
-static void drop(struct letter *letter)
+/* Who was to have the slot has ended. */
+static void pass_on(struct letter *letter)
+{
+    struct slot_letter *l = (struct slot_letter *)letter;
+    slots_give(l->slots, l->fd);
+    free(l);
+}
+
+static void drop_ask(struct letter *letter)
 {
     free(letter);
 }
 
-static void post(struct slots *s, unsigned worker, void (*open)(struct letter *))
+void slots_leave(unsigned worker, struct loop *loop)
 {
-    struct slot_letter *l = mem_zalloc(sizeof *l);
-    l->letter.open = open;
-    l->letter.drop = drop;
-    l->pool = atomic_load(&s->worker[worker].pool);
-    loop_post(loops[worker], &l->letter);
+    slots_set_loop(worker, NULL);
+    loop_refuse(loop, open_grant);
+    loop_refuse(loop, open_ask);
+}
+
+/* False: the worker has left. */
+static bool post(struct slots *s, unsigned worker, int fd, void (*open)(struct letter *), void (*drop)(struct letter *))
+{
+    pthread_mutex_lock(&loops_lock);
+    struct loop *loop = loops[worker];
+    if (loop) {
+        struct slot_letter *l = mem_zalloc(sizeof *l);
+        l->letter.open = open;
+        l->letter.drop = drop;
+        l->slots = s;
+        l->fd = fd;
+        l->pool = atomic_load(&s->worker[worker].pool);
+        loop_post(loop, &l->letter);
+    }
+    pthread_mutex_unlock(&loops_lock);
+    return loop != NULL;
 }
 
 static int longest_waiter(const struct slots *s)
@@ -95,14 +126,16 @@ static int longest_waiter(const struct slots *s)
     return who;
 }
 
-void slots_give(struct slots *s)
+void slots_give(struct slots *s, int fd)
 {
     for (;;) {
         int who = longest_waiter(s);
-        if (who >= 0 && atomic_load(&s->n_open) <= atomic_load(&s->limit)) {
-            post(s, (unsigned)who, open_grant);
+        if (who >= 0 && atomic_load(&s->n_open) <= atomic_load(&s->limit) &&
+            post(s, (unsigned)who, fd, open_grant, pass_on))
             return;
-        }
+        if (fd >= 0)
+            close(fd);
+        fd = -1;
         atomic_fetch_sub(&s->n_open, 1);
         /* Somebody may have begun to wait between the look and the subtraction: look again, for nobody else will. */
         if (longest_waiter(s) < 0 || !slots_take(s))
@@ -142,8 +175,6 @@ unsigned slots_idle_elsewhere(const struct slots *s, unsigned worker)
 void slots_ask_idle(struct slots *s, unsigned worker)
 {
     for (unsigned i = 0; i < SLOTS_WORKERS_MAX; i++)
-        if (i != worker && atomic_load(&s->worker[i].n_idle)) {
-            post(s, i, open_ask);
+        if (i != worker && atomic_load(&s->worker[i].n_idle) && post(s, i, -1, open_ask, drop_ask))
             return;
-        }
 }

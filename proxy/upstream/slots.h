@@ -1,5 +1,6 @@
 /* slots.h - how many connections one model may have open to one server, over all workers, idle ones included: one atomic.
- * A worker without a slot publishes since when its first request waits; who gives a slot back hands it to the longest waiter by mail.
+ * A worker without a slot publishes since when its first request waits; who gives a slot back hands it to the longest waiter by mail,
+ * and with it the connection, if that is still good.
  * Process-wide, one per (model, server), lives until the end, so that limits hold over reloads. Any thread unless said otherwise. */
 #pragma once
 
@@ -31,16 +32,20 @@ struct slots {
     struct slots_worker worker[SLOTS_WORKERS_MAX];
 };
 
-/* The loops by worker number, so that slots know where to post. Main thread, before the first pool. */
+/* The loops by worker number, so that slots know where to post: before the worker's first pool. */
 void slots_set_loop(unsigned worker, struct loop *);
+
+/* The worker ends, on its own thread: nothing is posted to it any more, and slots that are on their way go to others. */
+void slots_leave(unsigned worker, struct loop *);
 
 /* Takes a lock: for configuration, not for requests. The limit counts from now on; connections above a lowered one close as they come back. */
 struct slots *slots_get(const char *model, struct peer *, unsigned limit, unsigned metrics_id);
 
 bool slots_take(struct slots *); /* one more connection may be opened */
 
-/* A connection was closed, or a grant is not needed: the slot goes to the longest waiter or is free. */
-void slots_give(struct slots *);
+/* A slot goes to the longest waiter or is free. fd: its connection, at rest and watched by nobody, which goes along or is closed;
+ * -1: it has none any more, or never had. */
+void slots_give(struct slots *, int fd);
 
 /* A worker's queue changed: since when its head waits; 0 if nobody does. Own worker only. */
 void slots_wait_since(struct slots *, unsigned worker, uint64_t since);
@@ -48,12 +53,12 @@ void slots_wait_since(struct slots *, unsigned worker, uint64_t since);
 /* Another worker whose head has waited more than `lead` microseconds longer than since `mine` (0: nobody waits here). */
 bool slots_other_waits(const struct slots *, unsigned worker, uint64_t mine, uint64_t lead);
 
-/* A slot that moves costs a connection: from a worker that has use for it at most one may go every SLOTS_MOVE_EVERY microseconds. True: now
- * is such a time, and it is taken. */
+/* A slot that moves costs a letter and a wake: from a worker that has use for it at most one may go every SLOTS_MOVE_EVERY microseconds.
+ * True: now is such a time, and it is taken. */
 enum { SLOTS_MOVE_EVERY = 4000 };
 bool slots_may_move(struct slots *, uint64_t now);
 
 unsigned slots_idle_elsewhere(const struct slots *, unsigned worker); /* connections that idle at other workers */
 
-/* Asks one other worker that has idle connections to close one. */
+/* Asks one other worker that has idle connections to give one. */
 void slots_ask_idle(struct slots *, unsigned worker);

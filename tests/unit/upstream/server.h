@@ -94,7 +94,6 @@ static inline void world_close(struct world **slot)
     *slot = NULL;
     turn_for(w, 2 * MSEC);
     pools_close(&w->host);
-    atomic_store(&w->slots->worker[0].pool, NULL);
     arena_fini(&w->arena);
     loop_fini(&w->loop);
     close(w->listener);

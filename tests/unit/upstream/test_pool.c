@@ -125,13 +125,17 @@ static void a_slot_that_is_of_use_here_seldom_moves(void **state)
     turn_for(a, 8 * MSEC);
     for (int i = 0; i < 2; i++)
         waits_here[i] = get(a, GET);
-    let_go(&first[0]); /* that connection is closed, and its slot goes */
+    let_go(&first[0]); /* its slot goes, and the connection with it */
     let_go(&first[1]); /* at the same time: this one stays */
     assert_non_null(waits_here[0]->fetch.wait.conn);
     assert_null(waits_here[1]->fetch.wait.conn);
     turn_until(b, waits_there[0]->fetch.conn || waits_there[0]->fetch.wait.conn);
     assert_null(waits_there[1]->fetch.wait.conn);
     assert_int_equal(atomic_load(&a->slots->n_open), 2);
+    assert_string_equal(hears(b, fd[0]), GET); /* no new connection was made */
+    says(fd[0], OK);
+    turn_until(b, waits_there[0]->over);
+    assert_string_equal(waits_there[0]->body, "ok");
     for (int i = 0; i < 2; i++) {
         let_go(&waits_here[i]);
         let_go(&waits_there[i]);
@@ -139,7 +143,51 @@ static void a_slot_that_is_of_use_here_seldom_moves(void **state)
     }
     turn_for(b, 2 * MSEC);
     world_close(&a);
-    atomic_store(&b->slots->worker[1].pool, NULL);
+    world_close(&b);
+}
+
+/* A worker that drains longer gets what the other had: its idle connection, and a slot that was on its way there. */
+static void slots_of_a_worker_that_ends_go_to_others(void **state)
+{
+    struct world *a = world_open(1), *b = world_open(1);
+    b->host.worker = 1;
+    b->slots = a->slots;
+    slots_set_loop(0, &a->loop);
+    slots_set_loop(1, &b->loop);
+    struct getter *first = get(a, GET), *waits;
+    int fd = serve(a);
+    hears(a, fd);
+    says(fd, OK);
+    turn_until(a, first->over);
+    struct getter *gone = get(b, GET);
+    turn_for(b, 2 * MSEC);
+    let_go(&first); /* the slot is on its way to b, which does not look any more */
+    assert_int_equal(atomic_load(&a->slots->worker[0].n_idle), 0);
+    waits = get(a, GET);
+    world_turn(a);
+    assert_null(waits->fetch.wait.conn);
+    let_go(&gone);
+    pools_close(&b->host);
+    assert_string_equal(hears(a, fd), GET);
+    says(fd, OK);
+    turn_until(a, waits->over);
+    b->host.pools = NULL;
+    slots_set_loop(1, &b->loop);
+    struct getter *second = get(b, GET);
+    turn_for(b, 2 * MSEC);
+    let_go(&waits); /* there it idles then */
+    turn_until(b, second->fetch.conn);
+    hears(b, fd);
+    says(fd, OK);
+    turn_until(b, second->over);
+    let_go(&second);
+    assert_int_equal(atomic_load(&a->slots->worker[1].n_idle), 1);
+    waits = get(a, GET); /* asks b, which ends before it looks */
+    pools_close(&b->host);
+    assert_string_equal(hears(a, fd), GET);
+    let_go(&waits);
+    close(fd);
+    world_close(&a);
     world_close(&b);
 }
 
@@ -410,6 +458,7 @@ int main(void)
         cmocka_unit_test(idle_connections_are_retired),
         cmocka_unit_test(a_lowered_limit_closes_connections_as_they_come_back),
         cmocka_unit_test(a_slot_that_is_of_use_here_seldom_moves),
+        cmocka_unit_test(slots_of_a_worker_that_ends_go_to_others),
         cmocka_unit_test(a_replay_takes_the_place_of_another_idle_connection),
         cmocka_unit_test(one_connection_for_all_loops),
         cmocka_unit_test(two_connections_for_three_loops),
