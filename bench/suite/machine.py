@@ -37,9 +37,12 @@ def children_of(pid: int) -> list[int]:
     return [int(c) for t in Path(f"/proc/{pid}/task").iterdir() for c in (t / "children").read_text().split()]
 
 
-def memory_of(pid: int) -> int:
-    """Bytes resident."""
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+def memory_of(pid: int, also_files: bool = False) -> int:
+    """Bytes resident that are its own; or with those of files that it has mapped, its code and libraries. These come and go as
+    the kernel pleases: it puts 2 MB of a library in place for a page that was needed."""
+    wanted = ("RssAnon:", "RssShmem:", "RssFile:")[: 3 if also_files else 2]
+    lines = (line.split() for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith(wanted))
+    return sum(int(kb) * 1024 for _, kb, *_ in lines)
 
 
 class Neighbours:

@@ -51,8 +51,8 @@ class Server:
     def cpu(self) -> float:
         return machine.cpu_of(self.pids)
 
-    def memory(self) -> int:
-        return sum(machine.memory_of(pid) for pid in self.pids)
+    def memory(self, also_files: bool = False) -> int:
+        return sum(machine.memory_of(pid, also_files) for pid in self.pids)
 
     def stop(self) -> None:
         if self.process.poll() is None:
