@@ -1,10 +1,10 @@
 #!/bin/bash
 # Everything needed to run all tests, and all tests. usage: tests/run.sh [--long] [--only PART]...
-# PART: dev asan (build and C tests of that preset) meta reference edge api tune deploy blackbox coherence qdrant blackbox-asan bench
+# PART: dev asan tsan (build and C tests of that preset; tsan only if it is named, or with --long) meta reference edge api tune deploy blackbox coherence qdrant blackbox-asan bench
 # Each part's own closing lines are printed; logs lie under build/test-logs. Exit 0 only if every part passed.
 set -uo pipefail
 cd "$(dirname "$0")/.."
-PARTS="dev asan meta reference edge api tune deploy blackbox coherence qdrant blackbox-asan bench"
+PARTS="dev asan tsan meta reference edge api tune deploy blackbox coherence qdrant blackbox-asan bench"
 long="" only=""
 while [ $# -gt 0 ]; do
     case "$1" in
@@ -32,7 +32,7 @@ mkdir -p "$logs"
 failed="" summary=""
 begin=$SECONDS
 
-wanted() { [ -z "$only" ] || [[ " $only " == *" $1 "* ]]; }
+wanted() { [[ " $only " == *" $1 "* ]] || { [ -z "$only" ] && { [ "$1" != tsan ] || [ -n "$long" ]; }; }; }
 
 # step NAME CLOSING COMMAND...: runs with a log, keeps the last lines that match CLOSING for the summary
 step() {
@@ -92,7 +92,7 @@ step packages 'packages.sh|.' bash docker/packages.sh build test || finish
 step venv '.' venv || finish
 PYTEST_END='(passed|failed|error|skipped).* in [0-9.]+'
 
-for preset in dev asan; do
+for preset in dev asan tsan; do
     need=no
     wanted $preset && need=yes
     [ $preset = dev ] && { wanted blackbox || wanted reference || wanted qdrant || wanted api || wanted tune || wanted deploy || wanted coherence || wanted bench; } && need=yes
@@ -112,7 +112,10 @@ wanted api && has_tests api && step api "$PYTEST_END" python_tests -n 2 tests/ap
 wanted tune && has_tests tune && step tune "$PYTEST_END" python_tests tests/tune $long
 wanted deploy && has_tests deploy && step deploy "$PYTEST_END" python_tests tests/deploy $long
 wanted blackbox && step blackbox "$PYTEST_END" python_tests -n 4 --dist worksteal tests/blackbox $long
-wanted coherence && step coherence "$PYTEST_END" python_tests -n 2 --dist worksteal tests/coherence $long
+wanted coherence && {
+    step coherence "$PYTEST_END" python_tests -n 2 --dist worksteal -m 'not alone' tests/coherence $long
+    step "coherence alone" "$PYTEST_END" python_tests -m alone tests/coherence $long
+}
 if wanted qdrant && has_tests qdrant; then
     step npm '.' npm_packages
     step qdrant "$PYTEST_END" python_tests tests/qdrant

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 PLAIN = 2  # which quiver that is: the last of three
 BUDGET = 0.002  # seconds that a look may take: redis.budget as it is shipped
 FEW = 100  # samples below so many say nothing about one in a hundred: the slowest one is the 99th percentile
-ENOUGH = 300  # a trouble is played until there are so many of each kind that it brings about, or
-PLAYS = 12  # so often
+ENOUGH = 150, 300  # a trouble is played until there are so many of each kind that it brings about (and with --long), or
+PLAYS = 6, 12  # so often
 READERS, PAUSE = 16, 0.024  # of each quiver: so many are under way when a trouble begins
 HOW = {
     "quivers": 3,
@@ -88,9 +88,9 @@ class Cost:
                 self.lines[i] = len(lines)
             await asyncio.sleep(0.002)
 
-    def enough(self) -> bool:
+    def enough(self, long: bool) -> bool:
         fewest = {away: min(len(self.cached[away]), len(self.plain[away])) for away in (False, True)}
-        return max(fewest.values()) >= ENOUGH and not any(0 < n < ENOUGH for n in fewest.values())
+        return max(fewest.values()) >= ENOUGH[long] and not any(0 < n < ENOUGH[long] for n in fewest.values())
 
     def problems(self) -> list[str]:
         found = {away: too_dear(self.cached[away], self.plain[away], away) for away in (False, True)}

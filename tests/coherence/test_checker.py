@@ -271,15 +271,15 @@ def test_a_thousand_equal_searches_go_upstream_once_a_worker(cache: str) -> None
 # ---- what a trouble costs a reader ----
 
 
-async def cost_of(name: str, **how: Any) -> tuple[list[str], Report]:
+async def cost_of(name: str, long: bool, **how: Any) -> tuple[list[str], Report]:
     """What was too dear, if anything."""
     s = SCHEDULES[name]
     of_bench = {k: v for k, v in s.how.items() if k != "load"}
     async with Bench(17, **{**of_bench, **HOW, **how}) as bench:
         await paced_load(bench)
-        for _ in range(PLAYS):
+        for _ in range(PLAYS[long]):
             await s.run(bench)
-            if bench.cost.enough():
+            if bench.cost.enough(long):
                 break
         report = await bench.stop()
         print(bench.cost, report, sep="\n")
@@ -290,6 +290,7 @@ async def cost_of(name: str, **how: Any) -> tuple[list[str], Report]:
 ABOUT_REDIS = [n for n, s in SCHEDULES.items() if not s.endless and n not in ("names", "upstream_restart")]
 
 
+@pytest.mark.alone
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", ABOUT_REDIS)
 def test_what_a_trouble_costs_a_reader(name: str, long: bool) -> None:
@@ -298,19 +299,20 @@ def test_what_a_trouble_costs_a_reader(name: str, long: bool) -> None:
     if name in LONG_ONLY and not long:
         pytest.skip("only with --long")
     try:
-        problems, report = run(cost_of(name))
+        problems, report = run(cost_of(name, long))
     except AssertionError as e:  # what the schedule waited for did not come in time
         problems = [str(e)]
     if problems:
         print(*problems, sep="\n")
-        problems, report = run(cost_of(name))
+        problems, report = run(cost_of(name, long))
     is_right(report)
     assert not problems, "\n".join(problems)
 
 
-def test_a_budget_that_is_too_large_would_be_seen() -> None:
+@pytest.mark.alone
+def test_a_budget_that_is_too_large_would_be_seen(long: bool) -> None:
     """The measure is measured: looks that wait for a stopped Redis twenty times as long as they may."""
-    problems, _ = run(cost_of("stopped", budget="40ms"))
+    problems, _ = run(cost_of("stopped", long, budget="40ms"))
     assert any("not found away" in p for p in problems), problems
 
 
