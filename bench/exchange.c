@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -93,6 +94,18 @@ char *answer_make(const struct body *of, size_t n_least, size_t *n)
     at += (size_t)sprintf(text + at, "],\"status\":\"ok\",\"time\":0.000123456}");
     *n = at;
     return text;
+}
+
+bool head_length(const char *head, size_t n, uint64_t *length)
+{
+    for (const char *line = head; (line = memchr(line, '\n', n - (size_t)(line - head)));) {
+        line++;
+        if (strncasecmp(line, "content-length:", 15) == 0) {
+            *length = strtoull(line + 15, NULL, 10);
+            return true;
+        }
+    }
+    return false;
 }
 
 bool answer_same(const char *got, size_t n_got, const char *want, size_t n_want)

@@ -22,6 +22,9 @@ struct bodies {
     size_t n_slots; /* a power of two */
 };
 
+/* What a head of n bytes says of the body behind it; false: nothing. */
+bool head_length(const char *head, size_t n, uint64_t *length);
+
 /* Reads the file whole and keeps it; ends the process with a message if it cannot, or if two bodies could not be told
  * apart. */
 void bodies_read(struct bodies *, const char *path);

@@ -261,6 +261,14 @@ static double measure(void (*run)(void), double batch_usec)
     return nsec[BATCHES / 2];
 }
 
+static bool is_step(const char *name)
+{
+    for (size_t i = 0; i < sizeof steps / sizeof *steps; i++)
+        if (strcmp(name, steps[i].name) == 0)
+            return true;
+    return false;
+}
+
 int main(int argc, char **argv)
 {
     bool quick = argc > 1 && strcmp(argv[1], "-q") == 0;
@@ -271,6 +279,14 @@ int main(int argc, char **argv)
     arena_init(&arena, arena_room, sizeof arena_room);
     make_store();
     make_pool();
+    for (int k = first; k < argc; k++)
+        if (!is_step(argv[k])) {
+            fprintf(stderr, "bench_micro: no step '%s', expected some of:", argv[k]);
+            for (size_t i = 0; i < sizeof steps / sizeof *steps; i++)
+                fprintf(stderr, " %s", steps[i].name);
+            fputc('\n', stderr);
+            return 2;
+        }
     for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
         bool wanted = first >= argc;
         for (int k = first; k < argc; k++)

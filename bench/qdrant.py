@@ -13,8 +13,8 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
-from statistics import median
-from typing import NamedTuple
+from statistics import median, quantiles
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -24,7 +24,8 @@ from suite.load import Failed, load
 from suite.peers import RELEASE, Server, quiver
 
 CONNECTIONS = 10
-ROUNDS = 6  # in turn, so many of direct and of through quiver: what is compared ran side by side
+ROUNDS = 16  # in turn, so many of direct and of through quiver, short ones: what is compared ran side by side
+SWEEPS = 5  # rounds over all that a sweep tries
 LEAST = 0.93  # of direct, through quiver, on misses
 FOR_RECALL = 200  # queries
 ALL = tuple(machine.CORES)
@@ -91,10 +92,10 @@ class Bench:
     def true(self, model: Model) -> np.ndarray:
         return vectors.nearest(self.engine.population(model), self.engine.queries(model)[:FOR_RECALL], LIMIT)
 
-    def closed(self, way: Way, model: Model, seconds: float) -> tuple[float, float]:
+    def closed(self, way: Way, model: Model, seconds: float, clients: int = CONNECTIONS) -> tuple[float, float]:
         """Searches a second, and their p50 in milliseconds."""
         paths, log = {model.path: self.file(model, way.params)}, bodies.OUT / "qdrant.log"
-        run = load(way.to, paths, CONNECTIONS, seconds, any_answer=True, cores=ALL, log=log)
+        run = load(way.to, paths, clients, seconds, any_answer=True, cores=ALL, log=log)
         return run.rate, latency.usec(latency.histogram(log), 50) / 1000
 
     def open(self, way: Way, model: Model, rate: float) -> tuple[float, float]:
@@ -111,7 +112,7 @@ class Bench:
             self.closed(way, model, min(self.seconds, 1))
         for at in range(ROUNDS):
             for title in list(ways)[:: -1 if at % 2 else 1]:
-                rounds[title].append(self.closed(ways[title], model, self.seconds))
+                rounds[title].append(self.closed(ways[title], model, self.seconds / 2))
         first, *_, last = rounds.values()
         ratios = [b / a for (a, _), (b, _) in zip(first, last)]
         found = {}
@@ -150,6 +151,10 @@ def apply(bench: Bench, chosen: list[Model]) -> None:
     for model in chosen:
         bench.engine.wait_green(model)
     bench.stop()
+
+
+def quarter(values: list[float], n: int) -> float:
+    return quantiles(values, n=4)[n - 1]
 
 
 def milliseconds(text: str | float) -> float:
@@ -205,7 +210,7 @@ def compare(bench: Bench, chosen: list[Model], fresh: bool) -> dict:
         rows.update(two)
         show(f"{name} {DIRECT}", rows[DIRECT])
         show(f"{name} {COLD}", rows[COLD], verdict(model, rows[COLD], median(ratios), bench.engine.is_edge))
-        print(f"    of direct: {median(ratios):.3f} (rounds {', '.join(f'{r:.2f}' for r in sorted(ratios))})", flush=True)
+        print(f"    of direct: {median(ratios):.3f} (half of the rounds {quarter(ratios, 1):.2f} to {quarter(ratios, 3):.2f})", flush=True)
         bench.fill(f"127.0.0.1:{warm.port}", [model])
         rows[WARM] = bench.measure(f"127.0.0.1:{warm.port}", model, nearest)
         show(f"{name} {WARM}", rows[WARM])
@@ -221,47 +226,55 @@ def compare(bench: Bench, chosen: list[Model], fresh: bool) -> dict:
 
 
 def sweep(bench: Bench, model: Model, least: float) -> dict:
-    """hnsw_ef and oversampling direct, then the pool's limit through quiver with the best of them at 64 clients."""
+    """hnsw_ef and oversampling direct, then the pool's limit through quiver with the best of them at 64 clients: all of them in
+    turn, medians of the rounds."""
     bench.engine.make(model, False)
     apply(bench, [model])
-    true, rows = bench.true(model), {}
-    print(HEAD)
-    for ef in (16, 24, 32, 48, 64, 128):
-        for oversampling in (1.0, 1.5, 2.0, 3.0):
-            params = {"hnsw_ef": ef, "quantization": {"rescore": True, "oversampling": oversampling}}
-            rows[ef, oversampling] = m = bench.measure(bench.address, model, true, params)
-            show(f"{model.name} hnsw_ef {ef}, oversampling {oversampling:g}", m)
-    good = {k: m for k, m in rows.items() if m.recall >= least}
+    true = bench.true(model)
+    ways = {
+        (ef, oversampling): Way(bench.address, {"hnsw_ef": ef, "quantization": {"rescore": True, "oversampling": oversampling}})
+        for ef in (16, 24, 32, 48, 64)
+        for oversampling in (1.0, 1.5, 2.0, 3.0)
+    }
+    recalls = {k: bench.recall(f"http://{bench.address}", model, true, way.params) for k, way in ways.items()}
+    figures = in_turn(bench, model, {k: (way, CONNECTIONS) for k, way in ways.items()})
+    for (ef, oversampling), (rate, p50) in figures.items():
+        print(f"  hnsw_ef {ef:>2}, oversampling {oversampling:g}: {rate:>6.0f} ops/s, p50 {p50:.2f} ms, recall {recalls[ef, oversampling]:.4f}")
+    good = [k for k in ways if recalls[k] >= least]
     if not good:
-        print(f"nothing reaches recall {least}; the best: {max(rows, key=lambda k: rows[k].recall)}")
-        return {"parameters": {str(k): m._asdict() for k, m in rows.items()}}
-    ef, oversampling = best = max(good, key=lambda k: good[k].ops)
-    print(f"best with recall >= {least}: hnsw_ef {ef}, oversampling {oversampling:g}: {rows[best].ops:.0f} ops/s")
+        print(f"nothing reaches recall {least}; the best: {max(recalls, key=lambda k: recalls[k])}")
+        return {"parameters": {str(k): (*figures[k], recalls[k]) for k in ways}}
+    ef, oversampling = best = max(good, key=lambda k: figures[k][0])
+    print(f"best with recall >= {least}: hnsw_ef {ef}, oversampling {oversampling:g}: {figures[best][0]:.0f} ops/s")
     pools = sweep_pools(bench, model, ef, oversampling)
-    limit = max(pools, key=lambda k: pools[k]["ops"])
-    print(f"best pool: {limit} connections: {pools[limit]['ops']:.0f} ops/s")
-    return {"parameters": {str(k): m._asdict() for k, m in rows.items()}, "best": best, "pools": pools, "pool": limit}
+    limit = max(pools, key=lambda k: pools[k][0])
+    print(f"best pool: {limit} connections: {pools[limit][0]:.0f} ops/s")
+    return {"parameters": {str(k): (*figures[k], recalls[k]) for k in ways}, "best": best, "pools": pools, "pool": limit}
 
 
-def sweep_pools(bench: Bench, model: Model, ef: int, oversampling: float) -> dict[int, dict]:
-    name, out = model.name.upper(), {}
-    paths, log = {model.path: bench.file(model)}, bodies.OUT / "qdrant.log"
-    for limit in (1, 2, 4, 8, 16, 32, 64):
+def in_turn(bench: Bench, model: Model, ways: dict[Any, tuple[Way, int]]) -> dict[Any, tuple[float, float]]:
+    """Medians of searches a second and of their p50 in milliseconds, of each way with so many clients."""
+    rounds: dict[Any, list[tuple[float, float]]] = {k: [] for k in ways}
+    for _ in range(SWEEPS):
+        for k, (way, clients) in ways.items():
+            rounds[k].append(bench.closed(way, model, bench.seconds / 2, clients))
+    return {k: (median(r for r, _ in found), median(p for _, p in found)) for k, found in rounds.items()}
+
+
+def sweep_pools(bench: Bench, model: Model, ef: int, oversampling: float) -> dict[int, tuple[float, float]]:
+    name, ways = model.name.upper(), {}
+    for limit in (2, 4, 8, 16, 32, 64):
         env = {
             f"MODEL_CONNECTIONS_{name}": str(limit),
             f"MODEL_SEARCH_DEFAULT_HNSW_EF_{name}": str(ef),
             f"MODEL_SEARCH_DEFAULT_QUANTIZATION_OVERSAMPLING_{name}": str(oversampling),
         }
-        server = bench.quiver("quiver-pool", "--cache", "off", env=env)
-        load(server.port, paths, 64, min(bench.seconds, 1), any_answer=True, cores=ALL)
-        run = load(server.port, paths, 64, bench.seconds, any_answer=True, cores=ALL, log=log)
-        bench.stop()
-        h = latency.histogram(log)
-        out[limit] = {"ops": run.rate, "p50": latency.usec(h, 50) / 1000, "p99": latency.usec(h, 99) / 1000}
-        print(
-            f"  pool of {limit:>3}, 64 clients: {run.rate:>8.0f} ops/s, p50 {out[limit]['p50']:.2f} ms, p99 {out[limit]['p99']:.2f} ms",
-            flush=True,
-        )
+        server = bench.quiver(f"quiver-pool-{limit}", "--cache", "off", env=env)
+        ways[limit] = Way(f"127.0.0.1:{server.port}"), 64
+    out = in_turn(bench, model, ways)
+    bench.stop()
+    for limit, (rate, p50) in out.items():
+        print(f"  pool of {limit:>2}, 64 clients: {rate:>6.0f} ops/s, p50 {p50:.2f} ms", flush=True)
     return out
 
 

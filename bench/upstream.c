@@ -189,16 +189,6 @@ static bool answer(struct conn *c, const char *head, const char *body, size_t n)
     return answer_search(c, p->bodies.n ? checked_answer(p, body, n) : any_answer);
 }
 
-static uint64_t body_length(const char *head, size_t n)
-{
-    for (const char *line = head; (line = memchr(line, '\n', n - (size_t)(line - head)));) {
-        line++;
-        if (strncasecmp(line, "content-length:", 15) == 0)
-            return strtoull(line + 15, NULL, 10);
-    }
-    return 0;
-}
-
 /* Steps over all whole requests in the buffer and answers them. */
 static bool conn_take(struct conn *c)
 {
@@ -207,7 +197,9 @@ static bool conn_take(struct conn *c)
         if (!end)
             return c->n_in < IN_BYTES;
         size_t n_head = (size_t)(end + 4 - c->in);
-        uint64_t n_whole = n_head + body_length(c->in, n_head);
+        uint64_t length = 0; /* none said: no body */
+        head_length(c->in, n_head, &length);
+        uint64_t n_whole = n_head + length;
         if (n_whole > c->n_in) {
             if (n_whole > IN_BYTES) { /* a large body: only its length matters */
                 c->skip = n_whole - c->n_in;

@@ -71,6 +71,11 @@ static inline struct link *list_next(const struct list *l, const struct link *k)
     return k->next == &l->head ? NULL : k->next;
 }
 
+static inline struct link *list_prev(const struct list *l, const struct link *k)
+{
+    return k->prev == &l->head ? NULL : k->prev;
+}
+
 static inline struct link *list_pop(struct list *l)
 {
     struct link *k = list_first(l);

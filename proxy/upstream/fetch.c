@@ -266,7 +266,8 @@ static enum fetch_state step_waiting(struct fetch *f, uint64_t now)
         if (bytes.n && !f->first_byte_at) {
             f->first_byte_at = now;
             metrics_model_hist(f->host->metrics, f->chosen->metrics_id, MH_FIRST_BYTE, now - f->connected_at);
-            note_usual(f->conn->pool, f->sent_at ? now - f->sent_at : 0);
+            if (f->all_sent)
+                note_usual(f->conn->pool, now - f->sent_at);
         }
         if (result == HTTP_REFUSED)
             return fail(f, FETCH_FAILED_BAD_ANSWER);

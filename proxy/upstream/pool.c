@@ -61,14 +61,15 @@ static void uconn_close(struct uconn *c)
 {
     struct slots *slots = c->pool->slots;
     uconn_free(c);
-    slots_give(slots, -1);
+    slots_give(slots, SLOT_EMPTY);
 }
 
 /* One at rest, for whoever waits longest. */
 static void uconn_pass(struct uconn *c)
 {
     struct slots *slots = c->pool->slots;
-    slots_give(slots, uconn_leave(c));
+    uint64_t since = c->since;
+    slots_give(slots, (struct slot_conn){uconn_leave(c), since});
 }
 
 static void on_readable(evutil_socket_t fd, short what, void *arg)
@@ -124,10 +125,11 @@ static struct uconn *uconn_new(struct pool *p, int fd)
 }
 
 /* One that came from another worker. */
-static struct uconn *uconn_adopt(struct pool *p, int fd)
+static struct uconn *uconn_adopt(struct pool *p, struct slot_conn conn)
 {
-    struct uconn *c = uconn_new(p, fd);
+    struct uconn *c = uconn_new(p, conn.fd);
     c->n_served = 1;
+    c->since = conn.since;
     set_event(&c->read_event, &c->reading, true);
     return c;
 }
@@ -234,6 +236,7 @@ void pools_close(struct pool_host *host)
         struct pool *p = host->pools;
         host->pools = p->next;
         struct link *k;
+        ensure(!list_first(&p->waiters)); /* else slots would still be meant for it */
         while ((k = list_first(&p->idle))) /* others may wait for them: they drain longer */
             uconn_pass(LIST_OF(uconn, link, k));
         atomic_store(&p->slots->worker[host->worker].pool, NULL);
@@ -245,6 +248,7 @@ void pools_close(struct pool_host *host)
 
 static struct uconn *lend(struct uconn *c, struct task *owner)
 {
+    metrics_add(c->pool->host->metrics, M_UPSTREAM_REUSED, c->n_served > 0);
     c->owner = owner;
     return c;
 }
@@ -268,12 +272,10 @@ enum pool_result pool_ask(struct pool *p, struct pool_wait *w, unsigned queue_ma
         uconn_free(take_idle(p));
     if (has_slot || !list_first(&p->waiters)) {
         struct uconn *c = fresh ? NULL : take_idle(p);
-        if (c) {
-            metrics_add(p->host->metrics, M_UPSTREAM_REUSED, 1);
-        } else if (has_slot || slots_take(p->slots)) {
+        if (!c && (has_slot || slots_take(p->slots))) {
             c = uconn_open(p);
             if (!c) {
-                slots_give(p->slots, -1);
+                slots_give(p->slots, SLOT_EMPTY);
                 return POOL_FAILED;
             }
         }
@@ -289,7 +291,7 @@ enum pool_result pool_ask(struct pool *p, struct pool_wait *w, unsigned queue_ma
     metrics_model_gauge_add(p->host->metrics, p->slots->metrics_id, MG_QUEUE_LENGTH, 1);
     publish_waiting(p);
     if (slots_take(p->slots)) /* one was given back before the others could see us wait */
-        pool_granted(p, -1);
+        pool_granted(p, SLOT_EMPTY);
     else
         slots_ask_idle(p->slots, p->host->worker);
     return POOL_WAIT;
@@ -312,25 +314,48 @@ static void deliver(struct pool *p, struct pool_wait *w, struct uconn *c)
     loop_wake(p->host->loop, w->owner);
 }
 
-void pool_granted(struct pool *p, int fd)
+static bool over_limit(const struct pool *p)
+{
+    return atomic_load_explicit(&p->slots->n_open, memory_order_relaxed) > atomic_load_explicit(&p->slots->limit, memory_order_relaxed);
+}
+
+/* The oldest first, so that the ends of their times come in order. */
+static void rest(struct pool *p, struct uconn *c)
+{
+    struct link *before = list_last(&p->idle);
+    while (before && LIST_OF(uconn, link, before)->since > c->since)
+        before = list_prev(&p->idle, before);
+    list_insert_after(&p->idle, before ? before : &p->idle.head, &c->link);
+    publish_idle(p);
+    timer_set(&p->retire, LIST_OF(uconn, link, list_first(&p->idle))->since + p->host->idle_timeout);
+    if (slots_other_waits(p->slots, p->host->worker, 0, 0)) /* began to wait before it could see that we have an idle one */
+        uconn_pass(c);
+}
+
+void pool_granted(struct pool *p, struct slot_conn conn)
 {
     struct pool_wait *w = pop_waiter(p);
-    if (!w) { /* who waited has gone */
-        slots_give(p->slots, fd);
-        return;
+    if (w) {
+        struct uconn *c = conn.fd >= 0 ? uconn_adopt(p, conn) : uconn_open(p);
+        deliver(p, w, c);
+        if (!c)
+            slots_give(p->slots, SLOT_EMPTY);
+    } else if (conn.fd >= 0 && !over_limit(p)) { /* who waited has gone, or has got another */
+        rest(p, uconn_adopt(p, conn));
+    } else {
+        slots_give(p->slots, conn);
     }
-    struct uconn *c = fd >= 0 ? uconn_adopt(p, fd) : uconn_open(p);
-    metrics_add(p->host->metrics, M_UPSTREAM_REUSED, fd >= 0);
-    deliver(p, w, c);
-    if (!c)
-        slots_give(p->slots, -1);
 }
 
 void pool_give_idle(struct pool *p)
 {
     struct link *k = list_last(&p->idle);
-    if (k && slots_other_waits(p->slots, p->host->worker, 0, 0))
+    if (!slots_other_waits(p->slots, p->host->worker, 0, 0))
+        return;
+    if (k)
         uconn_pass(LIST_OF(uconn, link, k));
+    else /* taken meanwhile: another may have one */
+        slots_ask_idle(p->slots, p->host->worker);
 }
 
 void pool_leave(struct pool *p, struct pool_wait *w)
@@ -344,11 +369,12 @@ void pool_leave(struct pool *p, struct pool_wait *w)
         pool_release(&w->conn, w->conn->connecting ? CONN_CLOSE : CONN_REUSE);
 }
 
-/* mine: since when our own first waits; 0: nobody does, and the slot is free for any other. */
+/* Another worker is to have the slot. mine: since when our own first waits; 0: nobody does. */
 static bool other_first(const struct pool *p, uint64_t mine)
 {
     uint64_t now = p->host->loop->now, lead = HEAD_START + (mine && now > mine ? now - mine : 0);
-    return slots_other_waits(p->slots, p->host->worker, mine, lead < HEAD_START_MOST ? lead : HEAD_START_MOST);
+    return slots_other_waits(p->slots, p->host->worker, mine, lead < HEAD_START_MOST ? lead : HEAD_START_MOST) &&
+           (!mine || slots_may_move(p->slots, now));
 }
 
 void pool_release(struct uconn **slot, enum conn_fate fate)
@@ -359,17 +385,17 @@ void pool_release(struct uconn **slot, enum conn_fate fate)
     uint64_t mine = first ? LIST_OF(pool_wait, link, first)->since : 0;
     *slot = NULL;
     c->owner = NULL;
-    bool over_limit = atomic_load_explicit(&p->slots->n_open, memory_order_relaxed) >
-                      atomic_load_explicit(&p->slots->limit, memory_order_relaxed);
-    if (fate == CONN_CLOSE || c->eof || c->dead || c->connecting || c->in.end != c->in.start || over_limit) {
+    if (fate == CONN_CLOSE || c->eof || c->dead || c->connecting || c->in.end != c->in.start || over_limit(p)) {
+        bool stays = mine && !over_limit(p) && !other_first(p, mine);
         uconn_free(c);
-        if (mine && !over_limit && !other_first(p, mine))
-            pool_granted(p, -1); /* the slot stays here */
+        if (stays)
+            pool_granted(p, SLOT_EMPTY);
         else
-            slots_give(p->slots, -1);
+            slots_give(p->slots, SLOT_EMPTY);
         return;
     }
-    if (other_first(p, mine) && (!mine || slots_may_move(p->slots, p->host->loop->now))) {
+    c->since = p->host->loop->now;
+    if (other_first(p, mine)) {
         uconn_pass(c);
         return;
     }
@@ -380,10 +406,5 @@ void pool_release(struct uconn **slot, enum conn_fate fate)
         deliver(p, pop_waiter(p), c);
         return;
     }
-    c->since = p->host->loop->now;
-    list_push(&p->idle, &c->link);
-    publish_idle(p);
-    timer_set(&p->retire, LIST_OF(uconn, link, list_first(&p->idle))->since + p->host->idle_timeout);
-    if (slots_other_waits(p->slots, p->host->worker, 0, 0)) /* began to wait before it could see that we have an idle one */
-        uconn_pass(c);
+    rest(p, c);
 }

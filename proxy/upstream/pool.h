@@ -77,5 +77,5 @@ void uconn_died(struct uconn *);        /* sending failed: takes what the server
 bool uconn_connected(struct uconn *);
 
 /* For slots.c: a slot came by mail; another worker waits and this one has idle connections. */
-void pool_granted(struct pool *, int fd); /* fd: its connection; -1: it has none */
+void pool_granted(struct pool *, struct slot_conn);
 void pool_give_idle(struct pool *);

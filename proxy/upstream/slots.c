@@ -17,7 +17,7 @@ struct slot_letter {
     struct letter letter;
     struct slots *slots;
     struct pool *pool;
-    int fd; /* the slot's connection; -1: none */
+    struct slot_conn conn;
 };
 
 void slots_set_loop(unsigned worker, struct loop *loop)
@@ -61,9 +61,9 @@ static void open_grant(struct letter *letter)
 {
     struct slot_letter *l = (struct slot_letter *)letter;
     struct pool *pool = l->pool;
-    int fd = l->fd;
+    struct slot_conn conn = l->conn;
     free(l);
-    pool_granted(pool, fd);
+    pool_granted(pool, conn);
 }
 
 static void open_ask(struct letter *letter)
@@ -78,7 +78,7 @@ static void open_ask(struct letter *letter)
 static void pass_on(struct letter *letter)
 {
     struct slot_letter *l = (struct slot_letter *)letter;
-    slots_give(l->slots, l->fd);
+    slots_give(l->slots, l->conn);
     free(l);
 }
 
@@ -95,7 +95,7 @@ void slots_leave(unsigned worker, struct loop *loop)
 }
 
 /* False: the worker has left. */
-static bool post(struct slots *s, unsigned worker, int fd, void (*open)(struct letter *), void (*drop)(struct letter *))
+static bool post(struct slots *s, unsigned worker, struct slot_conn conn, void (*open)(struct letter *), void (*drop)(struct letter *))
 {
     pthread_mutex_lock(&loops_lock);
     struct loop *loop = loops[worker];
@@ -104,7 +104,7 @@ static bool post(struct slots *s, unsigned worker, int fd, void (*open)(struct l
         l->letter.open = open;
         l->letter.drop = drop;
         l->slots = s;
-        l->fd = fd;
+        l->conn = conn;
         l->pool = atomic_load(&s->worker[worker].pool);
         loop_post(loop, &l->letter);
     }
@@ -126,16 +126,16 @@ static int longest_waiter(const struct slots *s)
     return who;
 }
 
-void slots_give(struct slots *s, int fd)
+void slots_give(struct slots *s, struct slot_conn conn)
 {
     for (;;) {
         int who = longest_waiter(s);
         if (who >= 0 && atomic_load(&s->n_open) <= atomic_load(&s->limit) &&
-            post(s, (unsigned)who, fd, open_grant, pass_on))
+            post(s, (unsigned)who, conn, open_grant, pass_on))
             return;
-        if (fd >= 0)
-            close(fd);
-        fd = -1;
+        if (conn.fd >= 0)
+            close(conn.fd);
+        conn = SLOT_EMPTY;
         atomic_fetch_sub(&s->n_open, 1);
         /* Somebody may have begun to wait between the look and the subtraction: look again, for nobody else will. */
         if (longest_waiter(s) < 0 || !slots_take(s))
@@ -145,12 +145,16 @@ void slots_give(struct slots *s, int fd)
 
 void slots_wait_since(struct slots *s, unsigned worker, uint64_t since)
 {
-    atomic_store(&s->worker[worker].waiting_since, since);
+    uint64_t before = atomic_exchange(&s->worker[worker].waiting_since, since);
+    if (!before && since)
+        atomic_fetch_add(&s->n_waiting, 1);
+    if (before && !since)
+        atomic_fetch_sub(&s->n_waiting, 1);
 }
 
 bool slots_other_waits(const struct slots *s, unsigned worker, uint64_t mine, uint64_t lead)
 {
-    for (unsigned i = 0; i < SLOTS_WORKERS_MAX; i++) {
+    for (unsigned i = 0; atomic_load(&s->n_waiting) && i < SLOTS_WORKERS_MAX; i++) {
         uint64_t since = i == worker ? 0 : atomic_load(&s->worker[i].waiting_since);
         if (since && (!mine || since + lead < mine))
             return true;
@@ -175,6 +179,6 @@ unsigned slots_idle_elsewhere(const struct slots *s, unsigned worker)
 void slots_ask_idle(struct slots *s, unsigned worker)
 {
     for (unsigned i = 0; i < SLOTS_WORKERS_MAX; i++)
-        if (i != worker && atomic_load(&s->worker[i].n_idle) && post(s, i, -1, open_ask, drop_ask))
+        if (i != worker && atomic_load(&s->worker[i].n_idle) && post(s, i, SLOT_EMPTY, open_ask, drop_ask))
             return;
 }

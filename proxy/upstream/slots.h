@@ -28,6 +28,7 @@ struct slots {
     struct peer *peer;
     _Atomic unsigned limit;
     _Atomic unsigned n_open;
+    _Atomic unsigned n_waiting; /* workers whose head waits: mostly 0, so that most need not look at each */
     _Atomic uint64_t moved_at; /* when a slot last left a worker that had use for it */
     struct slots_worker worker[SLOTS_WORKERS_MAX];
 };
@@ -43,9 +44,15 @@ struct slots *slots_get(const char *model, struct peer *, unsigned limit, unsign
 
 bool slots_take(struct slots *); /* one more connection may be opened */
 
-/* A slot goes to the longest waiter or is free. fd: its connection, at rest and watched by nobody, which goes along or is closed;
- * -1: it has none any more, or never had. */
-void slots_give(struct slots *, int fd);
+/* A slot's connection on its way: at rest, watched by nobody. */
+struct slot_conn {
+    int fd;         /* -1: the slot has none any more, or never had */
+    uint64_t since; /* when it was last in use */
+};
+#define SLOT_EMPTY ((struct slot_conn){.fd = -1})
+
+/* A slot goes to the longest waiter, its connection with it, or is free and its connection closed. */
+void slots_give(struct slots *, struct slot_conn);
 
 /* A worker's queue changed: since when its head waits; 0 if nobody does. Own worker only. */
 void slots_wait_since(struct slots *, unsigned worker, uint64_t since);

@@ -146,6 +146,42 @@ static void a_slot_that_is_of_use_here_seldom_moves(void **state)
     world_close(&b);
 }
 
+/* Two slots come to one who waits: what is too much stays there for the next. */
+static void a_connection_that_nobody_waits_for_any_more_idles_where_it_came(void **state)
+{
+    struct world *a = world_open(2), *b = world_open(2);
+    b->host.worker = 1;
+    b->slots = a->slots;
+    slots_set_loop(0, &a->loop);
+    slots_set_loop(1, &b->loop);
+    struct getter *first[2];
+    int fd[2];
+    for (int i = 0; i < 2; i++) {
+        first[i] = get(a, GET);
+        fd[i] = serve(a);
+        hears(a, fd[i]);
+        says(fd[i], OK);
+        turn_until(a, first[i]->over);
+    }
+    struct getter *waits = get(b, GET);
+    turn_for(b, 2 * MSEC);
+    let_go(&first[0]);
+    let_go(&first[1]);
+    turn_until(b, waits->fetch.conn);
+    turn_for(b, 2 * MSEC);
+    assert_int_equal(atomic_load(&a->slots->worker[1].n_idle), 1);
+    assert_int_equal(atomic_load(&a->slots->n_open), 2);
+    hears(b, fd[0]);
+    struct getter *next = get(b, GET);
+    assert_string_equal(hears(b, fd[1]), GET);
+    let_go(&waits);
+    let_go(&next);
+    for (int i = 0; i < 2; i++)
+        close(fd[i]);
+    world_close(&a);
+    world_close(&b);
+}
+
 /* A worker that drains longer gets what the other had: its idle connection, and a slot that was on its way there. */
 static void slots_of_a_worker_that_ends_go_to_others(void **state)
 {
@@ -458,6 +494,7 @@ int main(void)
         cmocka_unit_test(idle_connections_are_retired),
         cmocka_unit_test(a_lowered_limit_closes_connections_as_they_come_back),
         cmocka_unit_test(a_slot_that_is_of_use_here_seldom_moves),
+        cmocka_unit_test(a_connection_that_nobody_waits_for_any_more_idles_where_it_came),
         cmocka_unit_test(slots_of_a_worker_that_ends_go_to_others),
         cmocka_unit_test(a_replay_takes_the_place_of_another_idle_connection),
         cmocka_unit_test(one_connection_for_all_loops),
