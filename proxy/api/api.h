@@ -21,8 +21,9 @@ struct api_hooks {
     void *arg;
     /* Writes a configuration as YAML, without secrets; NULL: not available. */
     void (*dump)(const struct conf *, FILE *out, void *arg);
-    /* Sets a switch of a model (a key of its settings) until the process ends and has the configuration made anew; NULL: not available. */
-    void (*set_switch)(const char *model, const char *key, const char *value, void *arg);
+    /* Sets a switch of a model (a key of its settings; key and value last as long as the process) until the process ends and has the
+     * configuration made anew. Returns the switch's number: it is in configurations whose n_switched is as high. NULL: not available. */
+    unsigned (*set_switch)(const char *model, const char *key, const char *value, void *arg);
     /* Has queries counted anew (engine/digest.h); NULL: not available. */
     void (*reset_queries)(void *arg);
     struct worker *worker; /* the control thread's; NULL (tests): only health and metrics are answered */

@@ -418,17 +418,17 @@ struct field_switches {
     struct gql_root *root;
 };
 
-static void switched(struct switching *s, bool taken)
+static void switched(struct switching *s, unsigned status, const struct err *why)
 {
     struct field_switches *f = (struct field_switches *)s;
     struct arena *a = &call_of(f->root)->arena;
     const struct conf_model *model = conf_model_named(s->worker->snapshot->conf, str_of(s->model));
     struct node *out = NULL;
-    if (taken) {
+    if (status == 200) {
         out = camel_object(a, tree_of(a, switches_doc(model)));
         node_add(out, STR("model"), node_text(a, str_of(s->model)));
     } else {
-        gql_root_error(f->root, 503, "%s", SWITCH_WAITS);
+        gql_root_error(f->root, status, "%s", why->text);
     }
     gql_resolved(f->root, out);
 }

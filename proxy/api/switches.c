@@ -111,30 +111,47 @@ void switches_into_status(const struct conf *conf, cJSON *status)
 
 /* ---- switching ---- */
 
-static bool is_taken(const struct switching *s)
+/* What came of it, under the first configuration that has it. */
+static unsigned outcome_of(const struct switching *s, struct err *why)
 {
     const struct conf_model *model = conf_model_named(s->worker->snapshot->conf, str_of(s->model));
     struct arena a;
-    bool same = model != NULL;
+    unsigned status = 200;
+    if (!model) {
+        err_set(why, "model '%s' went from the configuration at the same time, and its switches with it", s->model);
+        return 404;
+    }
     arena_init(&a, NULL, 0);
-    for (unsigned i = 0; same && i < N_SWITCHES; i++) {
+    for (unsigned i = 0; status == 200 && i < N_SWITCHES; i++) {
         const char *word = s->values.word[i] ? in_use(&a, model, switches[i].key) : NULL;
-        same = !s->values.word[i] || !word || strcmp(word, s->values.word[i]) == 0;
+        if (!word || strcmp(word, s->values.word[i]) == 0)
+            continue;
+        err_set(why, "%s was set to %s and by another call at the same time to %s, which came later and holds", switches[i].key,
+                s->values.word[i], word);
+        status = 409;
     }
     arena_fini(&a);
-    return same;
+    return status;
 }
 
 static void look(void *arg)
 {
     struct switching *s = arg;
-    bool taken = is_taken(s);
-    if (!taken && s->worker->loop.now < s->until) {
+    struct err why = {{0}};
+    unsigned status = 503;
+    if (s->worker->snapshot->conf->n_switched >= s->number) {
+        status = outcome_of(s, &why);
+    } else if (s->worker->loop.now < s->until) {
         timer_set(&s->timer, s->worker->loop.now + SWITCH_LOOK);
         return;
+    } else {
+        err_set(&why,
+                "not in effect after %llu s: the configuration does not load, or loading takes longer, see quiver's log; the switch is kept, "
+                "and takes effect with the first reload that succeeds",
+                (unsigned long long)(SWITCH_WAIT / SEC));
     }
     timer_fini(&s->timer);
-    s->done(s, taken);
+    s->done(s, status, &why);
 }
 
 bool switching_start(struct switching *s, struct api *api, const char *model, const struct switch_values *values)
@@ -148,7 +165,7 @@ bool switching_start(struct switching *s, struct api *api, const char *model, co
     timer_init(&s->timer, &s->worker->loop, look, s);
     for (unsigned i = 0; i < N_SWITCHES; i++)
         if (values->word[i])
-            api->hooks.set_switch(model, switches[i].key, values->word[i], api->hooks.arg);
+            s->number = api->hooks.set_switch(model, switches[i].key, values->word[i], api->hooks.arg);
     timer_set(&s->timer, s->worker->loop.now + SWITCH_LOOK);
     return true;
 }
@@ -163,7 +180,6 @@ void switching_stop(struct switching *s)
 struct switch_call {
     struct switching switching;
     struct call *call;
-    struct node *set;
 };
 
 static void stop(struct call *call)
@@ -182,14 +198,26 @@ static void reply_switches(struct call *call, const struct conf_model *model, st
     call_reply_node(call, 200, out, STR_NONE);
 }
 
-static void switched(struct switching *s, bool taken)
+/* What was asked for, without what was null. */
+static struct node *set_node(struct arena *a, const struct switch_values *values)
+{
+    struct node *out = node_object(a);
+    for (unsigned i = 0; i < N_SWITCHES; i++) {
+        struct str word = values->word[i] ? str_of(values->word[i]) : STR_NONE;
+        if (word.n)
+            node_add(out, str_of(switches[i].key), switches[i].words ? node_text(a, word) : node_raw(a, word));
+    }
+    return out;
+}
+
+static void switched(struct switching *s, unsigned status, const struct err *why)
 {
     struct switch_call *sc = (struct switch_call *)s;
     const struct conf_model *model = conf_model_named(s->worker->snapshot->conf, str_of(s->model));
-    if (taken)
-        reply_switches(sc->call, model, sc->set);
+    if (status == 200)
+        reply_switches(sc->call, model, set_node(&sc->call->arena, &s->values));
     else
-        call_error(sc->call, 503, "%s", SWITCH_WAITS);
+        call_error(sc->call, status, "%s", why->text);
 }
 
 void api_switches(struct call *call)
@@ -204,7 +232,6 @@ void api_switches(struct call *call)
         return call_error(call, 400, "%s", err.text);
     struct switch_call *sc = arena_zalloc(&call->arena, sizeof *sc);
     sc->call = call;
-    sc->set = body;
     sc->switching.done = switched;
     if (!switching_start(&sc->switching, call->api, call->model->name, &values))
         return call_error(call, 503, "switches are not available");

@@ -15,18 +15,17 @@ struct switch_values {
  * right. */
 bool switches_read(const struct node *object, bool graphql, struct switch_values *, struct err *);
 
-/* What is said when a switch was not taken: it is kept nevertheless. */
-#define SWITCH_WAITS                                                                                                                        \
-    "the configuration does not load, see quiver's log: the switch is kept, and takes effect with the first reload that succeeds"
-
 /* Embedded in who asks; done() comes from the loop, once. */
 struct switching {
-    void (*done)(struct switching *, bool taken); /* false: the configuration does not load */
+    /* 200: in effect. Else *why says what is known: 404 the model is gone, 409 another switch came at the same time, 503 no configuration
+     * came into effect since. */
+    void (*done)(struct switching *, unsigned status, const struct err *why);
     /* private */
     struct worker *worker;
     struct timer timer;
     const char *model;
     struct switch_values values;
+    unsigned number; /* of the last one */
     uint64_t until;
 };
 /* False: switches are not available, done() will not come. model lives until then. */

@@ -172,8 +172,8 @@ struct conf *conf_load(const struct conf_sources *sources, struct err *err)
     struct build b = {.arena = &conf->private_->arena, .sources = sources, .conf = conf, .err = err};
     init(&b);
     bool ok = files_read(&b.scratch, sources->flags.path, sources->environment, &texts, err) &&
-              build_from_files(&b, &texts) && build_from_environment(&b) && build_from_flags(&b) &&
-              build_finish(&b);
+              build_from_files(&b, &texts) && build_from_environment(&b) && build_from_switches(&b) &&
+              build_from_flags(&b) && build_finish(&b);
     arena_fini(&b.scratch);
     if (!ok)
         conf_put(&conf);

@@ -13,7 +13,7 @@ struct conf_private {
     struct claims claims;
 };
 
-enum set_rank { SET_DEFAULT, SET_FILE, SET_ENVIRONMENT, SET_FLAG };
+enum set_rank { SET_DEFAULT, SET_FILE, SET_ENVIRONMENT, SET_SWITCH, SET_FLAG };
 
 struct set_at {
     enum set_rank rank;
@@ -82,6 +82,7 @@ bool build_set(struct build *, struct opt_ref *, const struct opt_value *, const
 /* Sources in ascending right: each overrides the one before. */
 bool build_from_files(struct build *, const struct conf_texts *);
 bool build_from_environment(struct build *);
+bool build_from_switches(struct build *);
 bool build_from_flags(struct build *);
 
 /* What remains when all is set: checks of tables, addresses, groups, claims; fills the snapshot. */

@@ -172,6 +172,7 @@ struct conf_model {
 struct conf {
     _Atomic unsigned n_refs;
     unsigned generation;              /* 1, 2, ...: set by the owner */
+    unsigned n_switched;              /* how many switches had ever been made when it was loaded: set by the owner */
     struct conf_process process;
     void *process_part[CONF_TABLES_MAX]; /* filled by conf_sources.process_table[i] */
     struct conf_where *listen;
@@ -198,15 +199,22 @@ struct conf_flags {
     const char *pid_file;
 };
 
+/* A setting of one model that was made while the process runs. */
+struct conf_switch {
+    const char *model, *key, *value;
+};
+
 struct conf_sources {
     struct conf_flags flags;
     char *const *environment;         /* environ */
+    /* over files and environment; those of models that are not there are passed over */
+    const struct conf_switch *switches; unsigned n_switches;
     /* plugins' tables, per model and for the whole process */
     const struct opt_table *const *model_table; unsigned n_model_tables;
     const struct opt_table *const *process_table; unsigned n_process_tables;
 };
 
-/* Reads, merges (flags over environment over files), checks. NULL with "file:line: key: what was found, what
+/* Reads, merges (flags over switches over environment over files), checks. NULL with "file:line: key: what was found, what
  * would be right" in err. One reference for the caller. */
 struct conf *conf_load(const struct conf_sources *, struct err *);
 struct conf *conf_get(struct conf *);

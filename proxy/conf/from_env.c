@@ -160,6 +160,23 @@ bool build_from_environment(struct build *b)
     return true;
 }
 
+bool build_from_switches(struct build *b)
+{
+    for (unsigned i = 0; i < b->sources->n_switches; i++) {
+        const struct conf_switch *s = &b->sources->switches[i];
+        struct model_build *model = build_model(b, str_of(s->model));
+        struct set_at at = {SET_SWITCH, "switch", 0, arena_printf(&b->scratch, "%s.%s", s->model, s->key).p};
+        struct opt_ref ref;
+        if (!model)
+            continue;
+        if (!build_find(model->block, b->n_model_blocks, str_of(s->key), &ref))
+            return build_fail(b, &at, "no key of models, expected one that has a table");
+        if (!set_word(b, &ref, s->value, &at))
+            return false;
+    }
+    return true;
+}
+
 static bool flag_word(struct build *b, const char *key, const char *flag, const char *value)
 {
     struct opt_ref ref;

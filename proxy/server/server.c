@@ -1,7 +1,6 @@
 #include "server/server.h"
 
 #include <arpa/inet.h>
-#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -32,7 +31,7 @@
 #include "tune/tune.h"
 #include "upstream/peer.h"
 
-enum { LISTENERS_MAX = THREAD_LISTENERS_MAX, API_MAX = 2, SWITCHES_MAX = 1024 };
+enum { LISTENERS_MAX = THREAD_LISTENERS_MAX, API_MAX = 2 };
 #define FIRST_LEASE (1500 * MSEC) /* the same for a lease on a shared Redis: without one nothing is answered from a cache */
 #define FIRST_FACTS (500 * MSEC) /* how long a start waits for Qdrant's aliases before it serves without them */
 
@@ -40,9 +39,8 @@ extern char **environ;
 
 struct server {
     struct conf_sources sources;
-    char **environment;          /* the process's, and the switches set by the control API behind it */
-    char *switches[SWITCHES_MAX];
-    unsigned n_switches;
+    struct conf_switch *switches; /* set by the control API; one for each model and key, models' names are our own */
+    unsigned n_switches, n_switched; /* switched: how often */
     pthread_mutex_t switches_lock;
     struct conf *conf;           /* the effective one; each snapshot has a reference of its own */
     unsigned n_workers, generation;
@@ -285,7 +283,7 @@ struct api_order {
     unsigned n;
 };
 
-static void set_switch(const char *model, const char *key, const char *value, void *arg);
+static unsigned set_switch(const char *model, const char *key, const char *value, void *arg);
 
 /* Queries are counted anew, by all. Control thread: the only one that hands digests out, so that all have the same. */
 static void share_digests(void)
@@ -468,52 +466,53 @@ static bool start_threads(struct err *err)
 
 /* ---- reload and end ---- */
 
-/* A switch is an environment variable of our own, MODEL_<KEY>_<MODEL>: wins over the files, survives reloads, ends with the process. Any thread. */
-static void set_switch(const char *model, const char *key, const char *value, void *arg)
+/* A switch wins over files and environment, survives reloads while its model is there, and ends with the process. Any thread. */
+static unsigned set_switch(const char *model, const char *key, const char *value, void *arg)
 {
-    char text[512];
     (void)arg;
-    int n = snprintf(text, sizeof text, "MODEL_%s_%s=", key, model);
-    for (int i = 0; i < n - 1; i++)
-        text[i] = text[i] == '-' || text[i] == '.' ? '_' : (char)toupper((unsigned char)text[i]);
-    snprintf(text + n, sizeof text - (size_t)n, "%s", value);
     pthread_mutex_lock(&server.switches_lock);
-    unsigned at = 0;
-    while (at < server.n_switches && strncmp(server.switches[at], text, (size_t)n) != 0)
+    unsigned at = 0, number = ++server.n_switched;
+    while (at < server.n_switches && (strcmp(server.switches[at].model, model) != 0 || strcmp(server.switches[at].key, key) != 0))
         at++;
-    if (at < SWITCHES_MAX) {
-        free(at < server.n_switches ? server.switches[at] : NULL);
-        server.switches[at] = mem_strdup(text);
-        server.n_switches = at < server.n_switches ? server.n_switches : at + 1;
+    if (at == server.n_switches) {
+        server.switches = mem_realloc(server.switches, ++server.n_switches * sizeof *server.switches);
+        server.switches[at] = (struct conf_switch){.model = mem_strdup(model), .key = key};
     }
+    server.switches[at].value = value;
     pthread_mutex_unlock(&server.switches_lock);
     log_info("switch", "model=%s key=%s value=%s", model, key, value);
     kill(getpid(), SIGHUP); /* the main thread makes the new configuration */
+    return number;
 }
 
-/* The environment with the switches in place of variables of the same name. */
 static struct conf *load_with_switches(struct err *err)
 {
-    unsigned n = 0, n_own = 0;
-    while (environ[n])
-        n++;
     pthread_mutex_lock(&server.switches_lock);
-    server.environment = mem_realloc(server.environment, (n + server.n_switches + 1) * sizeof *server.environment);
-    for (; n_own < server.n_switches; n_own++)
-        server.environment[n_own] = server.switches[n_own];
-    unsigned total = n_own;
-    for (unsigned i = 0; i < n; i++) {
-        bool overridden = false;
-        for (unsigned k = 0; k < n_own; k++)
-            overridden = overridden || strncmp(environ[i], server.switches[k], strcspn(server.switches[k], "=") + 1) == 0;
-        if (!overridden)
-            server.environment[total++] = environ[i];
-    }
-    server.environment[total] = NULL;
-    server.sources.environment = server.environment;
+    server.sources.switches = server.switches;
+    server.sources.n_switches = server.n_switches;
     struct conf *conf = conf_load(&server.sources, err);
+    if (conf)
+        conf->n_switched = server.n_switched;
     pthread_mutex_unlock(&server.switches_lock);
     return conf;
+}
+
+/* Those of models that went with a reload: a model of that name that comes later is as its files say. */
+static void drop_switches(const struct conf *conf)
+{
+    unsigned kept = 0;
+    pthread_mutex_lock(&server.switches_lock);
+    for (unsigned i = 0; i < server.n_switches; i++) {
+        struct conf_switch *s = &server.switches[i];
+        if (conf_model_named(conf, str_of(s->model))) {
+            server.switches[kept++] = *s;
+            continue;
+        }
+        log_info("switch_dropped", "model=%s key=%s value=%s why=\"the configuration has no such model any more\"", s->model, s->key, s->value);
+        free((char *)s->model);
+    }
+    server.n_switches = kept;
+    pthread_mutex_unlock(&server.switches_lock);
 }
 
 /* Said once for each path: without this log quiver serves as with it. */
@@ -541,6 +540,7 @@ static void reload(void)
         metrics_add(server.metrics, M_RELOADS_FAILED, 1);
         return;
     }
+    drop_switches(conf);
     prepare(conf, ++server.generation);
     log_set_level((enum log_level)conf->process.log_level);
     if (!log_target(LOG_ACCESS, conf->process.access_log ? conf->process.access_log : "off", &err))
@@ -680,8 +680,8 @@ int server_run(const struct args *args, const struct conf_sources *sources, stru
         unlink(server.conf->process.pid_file);
     coherence_free(&server.coherence);
     while (server.n_switches)
-        free(server.switches[--server.n_switches]);
-    free(server.environment);
+        free((char *)server.switches[--server.n_switches].model);
+    free(server.switches);
     conf_put(&server.conf);
     log_stop();
     metrics_fini();

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 
 from lib import FakeQdrant, Quiver, quiver_binary, request, wait_until
 
@@ -87,7 +88,9 @@ def test_one_after_the_other_adds_up(fake: FakeQdrant, start) -> None:
     q = start(fake.url, optimizations=MODELS)
     assert switch(q, cache=False).json()["switches"]["rewrite"] is True
     assert switch(q, rewrite=False).json()["switches"]["cache"] is False
-    assert switch(q, cache=True, rewrite=None).json()["switches"]["rewrite"] is False
+    last = switch(q, cache=True, rewrite=None).json()
+    assert last["switches"]["rewrite"] is False
+    assert last["set"] == {"cache": True}, "null is as good as absent"
 
 
 def test_a_mutation_of_graphql_switches_too(fake: FakeQdrant, start) -> None:
@@ -109,13 +112,62 @@ def test_a_mutation_of_graphql_switches_too(fake: FakeQdrant, start) -> None:
     assert "mixtral" in mutate('model:"mistral",cache:true')["errors"][0]["message"]
 
 
+def loaded(q: Quiver) -> dict[str, float]:
+    return {labels["result"]: n for name, labels, n in q.metrics() if name == "quiver_reloads_total"}
+
+
+def test_switches_go_with_their_model_and_reloads_go_on(fake: FakeQdrant, start) -> None:
+    q = start(fake.url, optimizations={**MODELS, "foo": {}})
+    assert switch(q, "foo", memory_policy="refuse").status == 200
+    assert switch(q, cache=False).status == 200
+    before = loaded(q)
+    q.reload(optimizations=MODELS)
+    assert loaded(q)["failed"] == before["failed"]
+    assert any("switch_dropped" in line and "foo" in line and "memory_policy" in line for line in q.lines)
+    assert word(q) == "", "mixtral's own switch stays"
+    q.reload(optimizations={**MODELS, "foo": {}})
+    again = q.control("GET", "/api/v1/models/foo/optimizations").json()["switches"]
+    assert again["memory_policy"] == "warn", "a new model is as its files say"
+
+
+def test_a_switch_is_of_its_model_however_names_of_models_end(fake: FakeQdrant, start) -> None:
+    q = start(fake.url, optimizations={"yi": {}, "big_yi": {}})
+    assert switch(q, "big_yi", cache=False).status == 200
+    assert q.control("GET", "/api/v1/models/yi/optimizations").json()["switches"]["cache"] is True
+    before = loaded(q)
+    q.reload(optimizations={"yi": {}})
+    assert loaded(q)["failed"] == before["failed"]
+    assert q.control("GET", "/api/v1/models/yi/optimizations").json()["switches"]["cache"] is True
+
+
+def test_models_whose_variables_would_be_the_same_are_switched_apart(fake: FakeQdrant, start) -> None:
+    names = ("a-b", "a.b", "A_B")
+    q = start(fake.url, optimizations={name: {} for name in names})
+    assert switch(q, "a.b", coalesce=False).status == 200
+    state = {n: q.control("GET", f"/api/v1/models/{n}/optimizations").json()["switches"]["coalesce"] for n in names}
+    assert state == {"a-b": True, "a.b": False, "A_B": True}
+
+
+def test_opposite_switches_at_once_are_each_told_what_holds(fake: FakeQdrant, start) -> None:
+    q = start(fake.url, optimizations=MODELS)
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda i: switch(q, cache=i % 2 == 0), range(40)))
+    now = q.control("GET", "/api/v1/models/mixtral/optimizations").json()["switches"]["cache"]
+    assert {r.status for r in answers} <= {200, 409}
+    for r in answers:
+        if r.status == 409:
+            assert "by another call at the same time" in r.json()["status"]["error"]
+    assert any(r.status == 200 and r.json()["set"]["cache"] is now for r in answers), "the last one holds"
+
+
 def test_a_configuration_that_does_not_load_is_said(fake: FakeQdrant, start) -> None:
     q = start(fake.url, optimizations=MODELS)
     good = (q.folder / "quiver.yaml").read_text()
     q.write("quiver.yaml", "nonsense: 1\n")
     r = switch(q, cache=False)
     error = r.json()["status"]["error"]
-    assert r.status == 503 and "does not load" in error and "the switch is kept" in error
+    assert r.status == 503 and "not in effect after 3 s" in error
+    assert "does not load" in error and "the switch is kept" in error
     hits(q)
     q.write("quiver.yaml", good)
     q.reload(optimizations=MODELS)

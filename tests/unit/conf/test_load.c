@@ -253,6 +253,31 @@ static void model_variables_that_miss_are_refused(void **state)
     case_fini(&c);
 }
 
+static void switches_win_and_go_by_the_names_of_models(void **state)
+{
+    static const struct conf_switch switches[] = {
+        {"a-b", "cache", "true"}, {"a.b", "memory_policy", "refuse"}, {"gone", "cache", "false"}};
+    struct conf_case c;
+    case_init(&c);
+    case_file(&c, "model-optimizations.yaml", "optimizations: {a-b: {}, a.b: {}, a: {}}\n");
+    case_env(&c, "MODEL_CACHE_A=false");
+    c.sources.switches = switches;
+    c.sources.n_switches = 3;
+    case_loads(&c);
+    assert_true(case_cache(&c, "a-b")->on);
+    assert_true(case_cache(&c, "a.b")->on);
+    assert_false(case_cache(&c, "a")->on);
+    assert_null(conf_model_named(c.conf, STR("gone")));
+    c.environment[0] = (char *)"MODEL_CACHE_A=true";
+    c.sources.switches = &(struct conf_switch){"a", "cache", "false"};
+    c.sources.n_switches = 1;
+    case_loads(&c);
+    assert_false(case_cache(&c, "a")->on);
+    c.sources.switches = &(struct conf_switch){"a", "cache", "perhaps"};
+    assert_non_null(strstr(case_refused(&c), "switch: a.cache: 'perhaps' is not true or false"));
+    case_fini(&c);
+}
+
 static void collections_route_to_models(void **state)
 {
     struct conf_case c;
@@ -448,6 +473,7 @@ int main(void)
         cmocka_unit_test(wrong_environment_and_flags_are_named),
         cmocka_unit_test(model_variables_set_models),
         cmocka_unit_test(model_variables_that_miss_are_refused),
+        cmocka_unit_test(switches_win_and_go_by_the_names_of_models),
         cmocka_unit_test(collections_route_to_models),
         cmocka_unit_test(ties_and_patterns_of_default_are_refused),
         cmocka_unit_test(groups_must_exist_and_have_servers),
