@@ -260,7 +260,7 @@ void api_apply(struct call *call)
     reply_deed(call, t, begun, id, busy, &err, wait);
 }
 
-/* The model of the path, of the query or of the body; NULL: all. false when the call has been answered. */
+/* The model of the query or of the body; NULL: all. false when the call has been answered. */
 static bool one_or_all(struct call *call, const char **model)
 {
     struct named named;
@@ -268,9 +268,21 @@ static bool one_or_all(struct call *call, const char **model)
         return false;
     if (named.n > 1)
         return call_error(call, 400, "found %u models, expected one, or none for all", named.n), false;
-    *model = call->model ? call->model->name : named.n ? named.name[0] : NULL;
-    if (named.n && strcmp(*model, named.name[0]) != 0)
-        return call_error(call, 400, "model: found '%s', the path says '%s'", named.name[0], *model), false;
+    *model = named.n ? named.name[0] : NULL;
+    return true;
+}
+
+/* The path says which: query and body may at most repeat it. false when the call has been answered. */
+static bool names_no_other(struct call *call)
+{
+    struct named named;
+    if (!names_of(call, &named, true))
+        return false;
+    for (unsigned i = 0; i < named.n; i++)
+        if (!call->model || strcmp(named.name[i], call->model->name) != 0)
+            return call_error(call, 400, "model: found '%s', the path says %s; expected POST /api/v1/optimizations/test/%s", named.name[i],
+                              call->model ? call->model->name : "all models", named.name[i]),
+                   false;
     return true;
 }
 
@@ -291,7 +303,6 @@ void api_rollback(struct call *call)
 void api_test(struct call *call)
 {
     const struct api_tuning *t = tuning_of(call);
-    const char *model;
     struct str text;
     struct err err;
     uint64_t id = 0, busy = 0, seconds = 0;
@@ -301,9 +312,9 @@ void api_test(struct call *call)
     if (call_query(call, "seconds", &text, &bad) && (!str_u64(text, TEST_SECONDS_MAX, &seconds) || !seconds))
         return call_error(call, 400, "seconds: found '%.*s', expected a whole number from 1 to %d",
                           (int)(text.n < 40 ? text.n : 40), text.n ? text.p : "", TEST_SECONDS_MAX);
-    if (bad || !one_or_all(call, &model))
+    if (bad || !names_no_other(call))
         return;
-    bool begun = t->test(t->arg, model, (unsigned)seconds, &id, &busy, &err);
+    bool begun = t->test(t->arg, call->model ? call->model->name : NULL, (unsigned)seconds, &id, &busy, &err);
     reply_deed(call, t, begun, id, busy, &err, wait);
 }
 

@@ -83,7 +83,10 @@ def test_what_cannot_be_tested_fails_with_a_sentence(api: Api) -> None:
         ("/asked?wait=maybe", None, 400, "true or false"),
         ("/all-models", b"{", 400, "line 1"),
         ("/all-models", b'{"modles":["asked"]}', 400, "column"),
-        ("/all-models", b'{"models":["asked","absent"]}', 400, "one"),
+        ("/all-models", b'{"models":["asked","absent"]}', 400, "POST /api/v1/optimizations/test/asked"),
+        ("/all-models?model=asked", None, 400, "the path says all models"),
+        ("/all-models", b'{"model":"asked"}', 400, "POST /api/v1/optimizations/test/asked"),
+        ("/asked?model=absent", None, 400, "the path says asked"),
         ("/asked", b'{"model":"absent"}', 400, "path"),
     ],
 )
