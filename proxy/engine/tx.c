@@ -455,6 +455,8 @@ static enum tx_state step_close(struct tx *tx)
 {
     if (tx->opened && !tx->closing) {
         tx->closing = true;
+        if (!tx->hold.collection.n) /* no answer was read */
+            tx_name_written(tx);
         tx_look_for_others(tx);
         tx->hold_wait = !coherence_close(&tx->hold, tx->proof, hold_wake, tx);
     }

@@ -25,6 +25,7 @@ void tx_run(struct task *);
 
 /* tx_proof.c: sets tx->proof and what the hold must know; body: STR_NONE if it could not be read. */
 void tx_read_proof(struct tx *, struct str body);
+void tx_name_written(struct tx *); /* the part of it that needs no answer: one may have been lost */
 void tx_look_for_others(struct tx *); /* the write is over: does its number tell of writers past quiver? */
 
 /* tx_own.c */

@@ -43,13 +43,19 @@ static bool is_over(const struct tx *tx)
     return tx->route.op->id != OP_UNKNOWN && !(tx->route.op->flags & OP_HAS_WAIT) && status < 500 && status != 202 && status != 408;
 }
 
+/* What was written to: to prove the write by it later, or to see that Qdrant is behind with it. Only the former needs a map that was right. */
+void tx_name_written(struct tx *tx)
+{
+    struct write_hold *hold = &tx->hold;
+    hold->collection = map_was_right(tx) ? facts_resolve(tx->worker->facts, tx->route.collection) : hold->acknowledged ? STR_NONE : tx->resolved;
+    hold->by_alias = !str_eq(hold->collection, tx->route.collection);
+}
+
 /* What the answer proves. One that cannot be read (compressed, as official clients ask for; or long) proves by its status alone that a write
  * which was waited for without a limit is done: Qdrant answers 200 to it only then. */
 void tx_read_proof(struct tx *tx, struct str body)
 {
     const struct fact_collection *fact = facts_collection(tx->worker->facts, tx->resolved);
-    struct str collection = map_was_right(tx) ? facts_resolve(tx->worker->facts, tx->route.collection) : STR_NONE;
-    bool one_shard = collection.n && has_one_shard(tx, collection);
     tx->proof = reply_write_proof(tx->route.op, tx->answer.status, body, &tx->hold.operation_id);
     if (tx->proof == PROOF_NONE && !body.p && tx->answer.status == 200 && waited(tx))
         tx->proof = PROOF_COMPLETED;
@@ -57,9 +63,9 @@ void tx_read_proof(struct tx *tx, struct str body)
         tx->proof = PROOF_REFUSED; /* no such route: Qdrant has done nothing */
     if (is_over(tx))
         tx->proof = PROOF_COMPLETED;
-    tx->hold.collection = collection;
-    tx->hold.by_alias = !str_eq(collection, tx->route.collection);
     tx->hold.acknowledged = tx->answer.status == 200 && tx->hold.operation_id;
+    tx_name_written(tx);
+    bool one_shard = map_was_right(tx) && has_one_shard(tx, tx->hold.collection);
     tx->hold.linger = tx->proof == PROOF_COMPLETED ? agreeing_takes(tx) : 0;
     tx->hold.barrier = one_shard && !tx->hold.by_alias;
     tx->hold.rejection_is_final = one_shard && waited(tx);

@@ -3,10 +3,12 @@
 #include <cjson/cJSON.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <xxhash.h>
 
 #include "base/log.h"
 #include "base/mem.h"
 #include "tune/ask.h"
+#include "tune/doc.h"
 
 enum { ROWS = 256 };
 #define LOOK_EVERY (50 * MSEC)  /* at the list of unproven writes: a lock and a few rows */
@@ -24,7 +26,10 @@ struct prover {
     struct unproven_hold row[ROWS];
     unsigned n, deferred_at;          /* rows; which one's collection is asked for deferred points */
     bool applied[ROWS];               /* telemetry has shown it; deferred points are still to be asked */
-    uint64_t pause, next_at, said_at;
+    uint64_t pause, next_at;
+    struct said {                     /* that a collection is not cached */
+        uint64_t name, at;            /* the name's hash; when */
+    } said[ROWS];
 };
 
 static unsigned group_of(const struct prover *p, const struct unproven_hold *row)
@@ -43,13 +48,13 @@ static bool provable(const struct unproven_hold *row)
     return row->acknowledged && row->operation_id && row->collection[0];
 }
 
-/* The first group from `from` on that has something to prove; false if none has. */
+/* The first group from `from` on of which something is held: to be proven, or to see that Qdrant is behind with it. False: none. */
 static bool next_group(struct prover *p, unsigned from)
 {
     const struct conf *conf = p->worker->snapshot->conf;
     for (p->group = from; p->group < conf->n_groups; p->group++)
         for (unsigned i = 0; i < p->n; i++)
-            if (provable(&p->row[i]) && group_of(p, &p->row[i]) == p->group)
+            if (p->row[i].collection[0] && group_of(p, &p->row[i]) == p->group)
                 return true;
     return false;
 }
@@ -61,16 +66,33 @@ static void pause_for(struct prover *p, uint64_t usec)
     timer_set(&p->timer, p->worker->loop.now + LOOK_EVERY);
 }
 
+/* Once a minute for each collection; there are as many places as rows. */
+static bool may_say(struct prover *p, const char *collection)
+{
+    uint64_t now = p->worker->loop.now, hash = XXH3_64bits(collection, strlen(collection));
+    struct said *place = NULL;
+    for (unsigned i = 0; i < ROWS; i++) {
+        bool lately = p->said[i].at && now < p->said[i].at + SAY_EVERY;
+        if (lately && p->said[i].name == hash)
+            return false;
+        if (!lately)
+            place = &p->said[i];
+    }
+    if (place)
+        *place = (struct said){hash, now};
+    return place;
+}
+
 static void say_streams(struct prover *p)
 {
-    uint64_t now = p->worker->loop.now;
     for (unsigned i = 0; i < p->n; i++) {
+        const struct unproven_hold *row = &p->row[i];
         char name[COHERENCE_COLLECTION_MAX + 16];
-        if (p->row[i].n_writes < 2 || now < p->row[i].since + STREAM || (p->said_at && now < p->said_at + SAY_EVERY))
+        if (row->n_writes < 2 || p->worker->loop.now < row->since + STREAM || !may_say(p, row->collection))
             continue;
-        p->said_at = now;
-        log_warn("not_cached", "collection=%s writes=%llu why=\"writes are streamed with wait=false: what is read meanwhile is not cached\"",
-                 log_quote(name, sizeof name, str_of(p->row[i].collection)), (unsigned long long)p->row[i].n_writes);
+        log_warn("not_cached", "collection=%s writes=%llu why=\"%s: what is read meanwhile is not cached\"",
+                 log_quote(name, sizeof name, str_of(row->collection)), (unsigned long long)row->n_writes,
+                 row->acknowledged ? "writes are streamed with wait=false" : "nobody knows whether these writes were done");
     }
 }
 
@@ -178,14 +200,16 @@ static void next_question(struct prover *p)
         ask_start(&p->ask, slots_of(p), "/telemetry?details_level=3");
         return;
     }
+    uint64_t most = p->worker->snapshot->conf->process.quarantine / 4; /* a hold is made longer before it ends */
+    most = most < PAUSE_MOST ? most : PAUSE_MOST;
+    pause_for(p, p->pause < most ? p->pause : most);
     p->pause = p->pause < PAUSE_MOST ? 2 * p->pause : PAUSE_MOST;
-    pause_for(p, p->pause);
 }
 
 /* What is applied but hidden: asked for one collection at a time. */
 static void ask_deferred(struct prover *p)
 {
-    char path[32 + 3 * COHERENCE_COLLECTION_MAX] = "/collections/";
+    char path[32 + 3 * COHERENCE_COLLECTION_MAX], name[3 * COHERENCE_COLLECTION_MAX];
     while (p->deferred_at < p->n && !p->applied[p->deferred_at])
         p->deferred_at++;
     if (p->deferred_at >= p->n) {
@@ -193,9 +217,7 @@ static void ask_deferred(struct prover *p)
         next_question(p);
         return;
     }
-    size_t n = strlen(path);
-    for (const unsigned char *c = (const unsigned char *)p->row[p->deferred_at].collection; *c; c++)
-        n += (size_t)snprintf(path + n, sizeof path - n, "%%%02X", *c);
+    snprintf(path, sizeof path, "/collections/%s", doc_escape(name, sizeof name, p->row[p->deferred_at].collection));
     p->asks_deferred = true;
     ask_start(&p->ask, slots_of(p), path);
 }

@@ -128,3 +128,16 @@ def test_writes_past_quiver_are_found_by_the_poll_where_announced(fake: FakeQdra
     old = cached(q).json()["result"]
     fake.op_num += 1
     wait_until(lambda: ask(q).json()["result"] != old, 5, "what was cached before the foreign write is gone")
+
+
+@pytest.mark.parametrize("telemetry", [200, 401])
+def test_an_upgraded_server_takes_its_entries_with_it(fake: FakeQdrant, start, telemetry: int) -> None:
+    """The same start, another version; where telemetry is refused GET / tells."""
+    fake.telemetry_status = telemetry
+    q = start(fake.url)
+    old = cached(q).json()["result"]
+    fake.version = "1.19.0"
+    fake.drop_connections()
+    wait_until(lambda: q.log_has("upstream_changed"), 10, "it is said")
+    assert q.metric("quiver_upstream_changed_total") == 1
+    assert cached(q).json()["result"] != old

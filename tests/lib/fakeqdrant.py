@@ -200,6 +200,9 @@ class FakeQdrant:
         self.config: dict = {}  # and what its configuration says beside the params
         self.update_queue: dict = {"length": 0}
         self.telemetry_of: list[str] = []  # collections that telemetry tells op_num of
+        self.queue_length, self.remote = 0, []  # of their shards: updates that wait, replicas on other nodes
+        self.telemetry_status = 200
+        self.version = "1.18.3"
         self.startup = "2026-01-01T00:00:00Z"  # another one: another process with perhaps other data
         self.refused_bytes: list[bytes] = []  # what was no request at all
         self.stopping = False
@@ -355,17 +358,20 @@ class FakeQdrant:
         path = re.sub("/+", "/", r.path).rstrip("/") or "/"
         last = path.rsplit("/", 1)[-1]
         if r.method == "GET" and path == "/":
-            x.reply(200, {"title": "qdrant - vector search engine", "version": "1.18.3", "commit": "0" * 40})
+            x.reply(200, {"title": "qdrant - vector search engine", "version": self.version, "commit": "0" * 40})
         elif r.method == "GET" and path in ("/healthz", "/livez", "/readyz"):
             x.reply(
                 200,
                 "healthz check passed" if path != "/readyz" else "all shards are ready",
                 content_type="text/plain; charset=utf-8",
             )
+        elif r.method == "GET" and path == "/telemetry" and self.telemetry_status != 200:
+            x.reply(self.telemetry_status, "Must provide an API key", content_type="text/plain")
         elif r.method == "GET" and path == "/telemetry":
-            app = {"name": "qdrant", "version": "1.18.3", "startup": self.startup}
-            shards = [{"id": 0, "local": {"update_queue": {"length": 0, "op_num": self.op_num}}, "remote": []}]
-            known = [{"id": name, "config": {}, "shards": shards} for name in self.telemetry_of]
+            app = {"name": "qdrant", "version": self.version, "startup": self.startup}
+            queue = {"length": self.queue_length, "op_num": self.op_num}
+            shards = [{"id": 0, "local": {"update_queue": queue}, "remote": self.remote}]
+            known = [{"id": name, "config": self.config, "shards": shards} for name in self.telemetry_of]
             x.ok({"id": "fake", "app": app, "collections": {"number_of_collections": len(known), "collections": known}})
         elif r.method == "GET" and path == "/aliases":
             x.ok({"aliases": [{"alias_name": a, "collection_name": c} for a, c in self.aliases.items()]})

@@ -1,0 +1,153 @@
+"""Which writes are done? What Qdrant's telemetry proves of those that were only acknowledged, and what keeps a collection held."""
+
+import threading
+import time
+
+import pytest
+from lib import FakeQdrant, Quiver, wait_until
+
+SEARCH = "/collections/{}/points/search"
+BODY = {"vector": [0.1, 0.2, 0.3], "limit": 3}
+QUARANTINE = 0.6
+
+
+def ask(q: Quiver, name: str = "mine"):
+    r = q.post(SEARCH.format(name), BODY)
+    assert r.status == 200, r
+    return r
+
+
+def cached(q: Quiver, name: str = "mine", within: float = 5) -> None:
+    wait_until(lambda: ask(q, name).hit, within, f"{name} is answered from the cache")
+
+
+def write(q: Quiver, name: str = "mine", wait: bool = False):
+    return q.ask("PUT", f"/collections/{name}/points?wait={'true' if wait else 'false'}", b"{}")
+
+
+def stays_held(q: Quiver, seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        assert not ask(q).hit, f"{end - time.monotonic():.2f} s too early"
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def q(fake: FakeQdrant, start) -> Quiver:
+    fake.telemetry_of = ["mine"]
+    fake.op_num = 0
+    return start(fake.url, quiver={"coherence": {"quarantine": "600ms"}})
+
+
+def patient(fake: FakeQdrant, start) -> Quiver:
+    fake.op_num = 0
+    return start(fake.url, quiver={"coherence": {"quarantine": "30s"}})
+
+
+def test_a_number_that_every_shard_has_reached_ends_the_hold(fake: FakeQdrant, start) -> None:
+    fake.telemetry_of = ["mine"]
+    q = patient(fake, start)
+    cached(q)
+    assert write(q).status == 200
+    stays_held(q, 0.3)
+    fake.op_num = 1000
+    cached(q)
+
+
+def test_updates_that_wait_in_the_queue_keep_the_hold(q: Quiver, fake: FakeQdrant) -> None:
+    cached(q)
+    fake.queue_length = 3
+    assert write(q).status == 200
+    stays_held(q, 3 * QUARANTINE)
+    fake.queue_length = 0
+    cached(q)
+
+
+@pytest.mark.parametrize("fate", ["cut", 202, 408, 500])
+def test_so_they_do_where_nobody_knows_what_became_of_the_write(q: Quiver, fake: FakeQdrant, fate) -> None:
+    """It may come when the queue comes to it: nothing from before is kept until then."""
+    cached(q)
+    fake.queue_length = 3
+    fake.handler = lambda x: (
+        None if x.request.method != "PUT" else x.reset() if fate == "cut" else x.reply(fate, {"status": "?"})
+    )
+    write(q)
+    stays_held(q, 3 * QUARANTINE)
+    fake.queue_length = 0
+    cached(q)
+
+
+def test_so_they_do_after_a_write_that_took_too_long(fake: FakeQdrant, start) -> None:
+    fake.telemetry_of, fake.queue_length = ["mine"], 3
+    late = threading.Event()
+    fake.handler = lambda x: late.wait(20) and x.close() if x.request.method == "PUT" else None
+    q = start(
+        fake.url,
+        quiver={"coherence": {"quarantine": "600ms"}},
+        tuning={"default": {"write_timeout": "300ms"}},
+    )
+    cached(q)
+    assert write(q).status == 504
+    stays_held(q, 3 * QUARANTINE)
+    fake.queue_length = 0
+    cached(q)
+    late.set()
+
+
+def test_replicas_elsewhere_may_lag_behind(q: Quiver, fake: FakeQdrant) -> None:
+    fake.remote, fake.op_num = [{"peer_id": 2, "searches": {}}], 1000
+    cached(q)
+    begin = time.monotonic()
+    assert write(q).status == 200
+    stays_held(q, QUARANTINE - 0.1)
+    cached(q)
+    assert time.monotonic() - begin > QUARANTINE - 0.1
+
+
+def test_hidden_points_keep_the_hold_after_the_number_is_reached(fake: FakeQdrant, start) -> None:
+    fake.config = {"optimizer_config": {"prevent_unoptimized": True}}
+    fake.update_queue = {"length": 0, "deferred_points": 0}
+    fake.telemetry_of, fake.op_num = ["mine"], 1000
+    q = start(fake.url, quiver={"coherence": {"quarantine": "600ms"}})
+    cached(q)
+    fake.update_queue = {"length": 0, "deferred_points": 5}
+    assert write(q).status == 200
+    stays_held(q, 3 * QUARANTINE)
+    fake.update_queue = {"length": 0, "deferred_points": 0}
+    cached(q)
+
+
+def test_a_finished_write_ends_the_holds_of_those_before_it(fake: FakeQdrant, start) -> None:
+    """One shard, one replica: Qdrant takes them in turn. Telemetry tells nothing here."""
+    q = patient(fake, start)
+    cached(q)
+    assert write(q).status == 200
+    stays_held(q, 0.2)
+    assert write(q, wait=True).status == 200
+    cached(q, within=3)
+
+
+def test_with_two_replicas_it_ends_none(fake: FakeQdrant, start) -> None:
+    fake.params = {"replication_factor": 2}
+    q = patient(fake, start)
+    cached(q)
+    assert write(q).status == 200
+    assert write(q, wait=True).status == 200
+    stays_held(q, 3)
+
+
+def test_each_streamed_collection_is_said_once(fake: FakeQdrant, start) -> None:
+    q = start(fake.url, quiver={"coherence": {"quarantine": "60s"}})
+
+    def said(name: str) -> int:
+        return sum("not_cached" in line and f"collection={name} " in line for line in list(q.lines))
+
+    def stream() -> bool:
+        assert write(q, "one").status == write(q, "two").status == 200
+        return said("one") > 0 and said("two") > 0
+
+    wait_until(stream, 10, "both are named")
+    end = time.monotonic() + 1
+    while time.monotonic() < end:
+        stream()
+    assert (said("one"), said("two")) == (1, 1)
