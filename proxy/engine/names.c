@@ -3,6 +3,8 @@
 #include "engine/tx.h"
 #include "qdrant/aliases.h"
 
+static const struct str any_name = {"@any", 4};
+
 /* The name, what it stands for, and all else that stands for the same. */
 static void add_all(const struct facts *facts, struct coherence_names *names, struct str name)
 {
@@ -22,18 +24,23 @@ void names_of_read(struct tx *tx, struct coherence_names *names)
     coherence_names_add(names, tx->resolved); /* by the map that came first; another one by now, and tx_reuse_map_holds says no */
     for (unsigned i = 0; i < q->n_lookups; i++)
         add_all(facts, names, q->lookup[i]);
+    if (facts && facts->aliases_hidden)
+        coherence_names_add(names, any_name);
 }
 
-/* The name and what it stands for; an alias that goes with its collection, or comes to it, is changed as well. */
+void names_add_written(const struct facts *facts, struct coherence_names *names, struct str name)
+{
+    coherence_names_add(names, any_name);
+    coherence_names_add(names, name);
+    coherence_names_add(names, facts_resolve(facts, name));
+}
+
+/* An alias that goes with its collection, or comes to it, is changed as well. */
 static void add_written(struct tx *tx, struct coherence_names *names, struct str name)
 {
-    const struct facts *facts = tx->worker->facts;
-    if (tx->route.op->flags & OP_NAMES) {
-        add_all(facts, names, name);
-    } else {
-        coherence_names_add(names, name);
-        coherence_names_add(names, facts_resolve(facts, name));
-    }
+    names_add_written(tx->worker->facts, names, name);
+    if (tx->route.op->flags & OP_NAMES)
+        add_all(tx->worker->facts, names, name);
 }
 
 void names_of_write(struct tx *tx, struct coherence_names *names)
@@ -41,8 +48,6 @@ void names_of_write(struct tx *tx, struct coherence_names *names)
     const struct op *op = tx->route.op;
     struct str *name;
     unsigned n;
-    if (tx->worker->facts && tx->worker->facts->aliases_hidden)
-        names->all = true; /* what is read through an alias may have changed, and nobody knows which */
     if (tx->route.collection.n)
         add_written(tx, names, tx->route.collection);
     if (op->flags & OP_NAMES)

@@ -12,11 +12,12 @@ static bool waited(struct tx *tx)
            str_eq(value, STR("true")) && !query_param(&tx->arena, tx->head.query, STR("timeout"), &value, &n);
 }
 
-/* The map of aliases was right while the write was on its way: it went to what the map says. An old one is fetched anew, for the next. */
+/* The map of aliases was right while the write was on its way: it went to what the map says. An old one is fetched anew, for the next. One from
+ * which aliases are hidden says of no name where it leads. */
 static bool map_was_right(const struct tx *tx)
 {
     const struct worker *w = tx->worker;
-    bool known = w->facts && w->facts->names_known && (tx->hold.map.hi || tx->hold.map.lo);
+    bool known = w->facts && w->facts->names_known && !w->facts->aliases_hidden && (tx->hold.map.hi || tx->hold.map.lo);
     if (known && !fingerprint_eq(w->facts->names, tx->hold.map) && w->names_changed)
         w->names_changed(w->arg);
     return known && fingerprint_eq(w->facts->names, tx->hold.map);

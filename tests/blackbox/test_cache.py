@@ -633,6 +633,45 @@ def test_a_write_to_the_collection_ends_answers_under_its_alias(q: Quiver, fake:
     assert q.ask("PUT", "/collections/nick/points?wait=true", b"{}").status == 200
     assert not served(q).hit, "a write through the alias is a write to what it stands for"
 
+def test_a_list_of_aliases_that_fails_now_and_then_makes_nothing_old(fake: FakeQdrant, start) -> None:
+    """What was read while it failed is known by the alias alone; a write while it does not names the collection."""
+    known, fails = fake.default, threading.Event()
+    fake.default = lambda x: x.error(503, "no") if fails.is_set() and x.request.path == "/aliases" else known(x)  # type: ignore
+    fake.aliases = {"nick": "mine"}
+    q = start(fake.url, quiver={"coherence": {"alias_poll": "100ms"}})
+    nick = "/collections/nick/points/search"
+
+    def asked() -> int:
+        return sum(r.path == "/aliases" for r in list(fake.own))
+
+    def polled() -> None:
+        n = asked()
+        wait_until(lambda: asked() >= n + 3, 5, "the list was asked for, and read")
+
+    fails.set(), polled()
+    cached(q, nick)
+    old = served(q, nick).json()["result"]
+    fails.clear(), polled()
+    assert not served(q, nick).hit, "now it is known what it stands for"
+    assert q.ask("PUT", "/collections/mine/points?wait=true", b"{}").status == 200
+    fails.set(), polled()
+    assert served(q, nick).json()["result"] != old
+
+
+def test_where_aliases_are_hidden_a_finished_write_proves_nothing_about_another(fake: FakeQdrant, start) -> None:
+    """The name may be an alias, and have been moved between the two."""
+    known = fake.default
+    fake.default = lambda x: x.error(403, "no") if x.request.path == "/aliases" else known(x)  # type: ignore
+    q = start(fake.url, quiver={"coherence": {"quarantine": "1500ms"}})
+    cached(q)
+    wait_until(lambda: q.metric("model_collection_points", collection="mine"), 5, "that it has one shard is known")
+    begin = time.monotonic()
+    assert q.ask("PUT", "/collections/mine/points?wait=false", b"{}").status == 200
+    assert q.ask("PUT", "/collections/mine/points?wait=true", b"{}").status == 200
+    cached(q)
+    assert time.monotonic() - begin > 1.4, "the first one's hold goes on"
+
+
 
 def test_writes_count_with_the_cache_off_for_the_model(fake: FakeQdrant, start) -> None:
     q = start(fake.url, optimizations={"mine": {}})

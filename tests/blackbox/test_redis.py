@@ -184,6 +184,25 @@ def test_another_model_with_another_configuration_does_not_mix(fake: FakeQdrant,
         flags=["--redis", redis.url],
         optimizations={"m": {"collections": ["mine"], "search": {"force": {"hnsw_ef": 22}}}},
     )
+def test_one_that_may_not_list_aliases_hears_of_writes_through_one_that_may(fake: FakeQdrant, start, redis: Redis) -> None:
+    """The writer names the collection, the reader knows the alias alone."""
+    known = fake.default
+    fake.aliases = {"nick": "mine"}
+    fake.default = lambda x: (  # type: ignore
+        x.error(401, "no") if x.request.path == "/aliases" and x.request.get("api-key") != "k" else known(x)
+    )
+    may = start(fake.url, flags=["--redis", redis.url], quiver={**PATIENT, "upstream": {"api_key": "k"}})
+    blind = start(fake.url, flags=["--redis", redis.url], quiver=PATIENT)
+    settled(may), settled(blind)
+    nick = "/collections/nick/points/search"
+    for n in range(5):
+        wait_until(lambda: blind.post(nick, body(n)).hit, 10, "cached")
+        old = blind.post(nick, body(n)).json()["result"]
+        assert may.ask("PUT", "/collections/mine/points?wait=true", b"{}").status == 200
+        fresh = blind.post(nick, body(n))
+        assert not fresh.hit and fresh.json()["result"] != old
+
+
     settled(one), settled(two)
     wait_until(lambda: from_cache(one), 10, "cached")
     assert not from_cache(two)

@@ -192,6 +192,12 @@ void stage_facts(struct stage *s, const char *alias, const char *collection)
         atomic_store(&up->slots[i]->peer->identity, 1);
 }
 
+void stage_facts_hidden(struct stage *s)
+{
+    stage_facts(s, NULL, NULL);
+    s->worker.facts->aliases_hidden = true;
+}
+
 /* ---- clients ---- */
 
 struct asker *ask_head(struct stage *s, const char *head)

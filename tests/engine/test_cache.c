@@ -209,6 +209,47 @@ static void a_write_through_an_alias_ends_answers_by_either_name(void **state)
     stage_close(&s);
 }
 
+static struct asker *search_by_alias(struct stage *s)
+{
+    return ask(s, "POST", "/collections/chat/points/search", "", "{\"vector\":[1,2],\"limit\":3}");
+}
+
+static void what_was_read_while_aliases_were_hidden_ends_with_a_write_while_they_are_known(void **state)
+{
+    struct stage *s = stage_open(NULL, conf);
+    stage_facts_hidden(s);
+    search_by_alias(s);
+    up_answers(up(s), 200, "", ANSWER_1);
+    search_by_alias(s);
+    assert_int_equal(s->n_exchanges, 1);
+    stage_facts(s, "chat", "hermes");
+    ask(s, "PUT", "/collections/hermes/points?wait=true", "", "{}");
+    up_answers(up(s), 200, "", "{\"result\":{\"operation_id\":1,\"status\":\"completed\"},\"status\":\"ok\",\"time\":1.0}");
+    stage_facts_hidden(s);
+    struct asker *a = search_by_alias(s);
+    assert_int_equal(s->n_exchanges, 3);
+    up_answers(up(s), 200, "", ANSWER_2);
+    expect(a, 200, ANSWER_2);
+    stage_close(&s);
+}
+
+static void an_unproven_write_holds_all_of_those_alone_who_do_not_know_the_aliases(void **state)
+{
+    struct stage *s = stage_open(NULL, conf);
+    stage_facts(s, "chat", "hermes");
+    search(s, "");
+    up_answers(up(s), 200, "", ANSWER_1);
+    ask(s, "PUT", "/collections/other/points", "", "{}");
+    up_answers(up(s), 200, "", "{\"result\":{\"operation_id\":1,\"status\":\"acknowledged\"},\"status\":\"ok\",\"time\":1.0}");
+    search(s, "");
+    assert_int_equal(s->n_exchanges, 2);
+    stage_facts_hidden(s);
+    struct asker *a = search(s, "");
+    up_answers(up(s), 200, "", ANSWER_1);
+    assert_non_null(strstr(a->got.p, "detail=held"));
+    stage_close(&s);
+}
+
 static void a_changed_alias_map_makes_reads_uncached_until_it_is_known(void **state)
 {
     struct stage *s = stage_open(NULL, conf);
@@ -281,6 +322,8 @@ int main(void)
         cmocka_unit_test(an_unproven_write_stays_held_for_the_quarantine),
         cmocka_unit_test(while_a_write_runs_nothing_is_served_or_stored_and_old_answers_end),
         cmocka_unit_test(a_write_through_an_alias_ends_answers_by_either_name),
+        cmocka_unit_test(what_was_read_while_aliases_were_hidden_ends_with_a_write_while_they_are_known),
+        cmocka_unit_test(an_unproven_write_holds_all_of_those_alone_who_do_not_know_the_aliases),
         cmocka_unit_test(a_changed_alias_map_makes_reads_uncached_until_it_is_known),
         cmocka_unit_test(a_request_keeps_the_configuration_it_began_with),
         cmocka_unit_test(what_a_client_says_of_caching_is_honoured),
