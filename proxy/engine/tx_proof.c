@@ -30,11 +30,15 @@ static bool has_one_shard(const struct tx *tx, struct str collection)
     return fact && fact->n_shards == 1 && fact->n_replicas == 1 && fingerprint_eq(fact->names, tx->hold.map);
 }
 
-/* With several servers the others come to know a little later of collections and aliases: they agree by themselves. */
+/* With several servers the others come to know a little later of collections and aliases: they agree by themselves. A change of aliases names no
+ * collection in its path, so it may be one of any group. */
 static uint64_t agreeing_takes(const struct tx *tx)
 {
     const struct conf *conf = tx->snapshot->conf;
-    return tx->route.op->flags & OP_NAMES && conf->group[tx->model->group].n_servers > 1 ? 5 * SEC : 0;
+    bool several = false;
+    for (unsigned g = 0; g < conf->n_groups; g++)
+        several = several || (conf->group[g].n_servers > 1 && (g == tx->model->group || !tx->route.collection.n));
+    return tx->route.op->flags & OP_NAMES && several ? 5 * SEC : 0;
 }
 
 /* An operation that knows no `wait` is over when it is answered; not so if it failed or took too long: then it may come yet. */

@@ -605,6 +605,21 @@ def test_servers_that_agree_among_themselves_are_given_time_to(fake: FakeQdrant,
         assert time.monotonic() - begin > 4.5
 
 
+def test_a_change_of_aliases_is_given_time_if_any_group_has_several_servers(fake: FakeQdrant, start) -> None:
+    """Its path names no collection: it is one of the group that the default model asks, and of the others too."""
+    with FakeQdrant() as other:
+        q = start(
+            quiver={"upstreams": {"default": fake.url, "pair": [fake.url, other.url]}},
+            optimizations={"mine": {"collections": ["mine"], "upstream": "pair"}},
+        )
+        cached(q)
+        actions = {"actions": [{"create_alias": {"alias_name": "nick", "collection_name": "mine"}}]}
+        assert q.post("/collections/aliases", actions).status == 200
+        begin = time.monotonic()
+        wait_until(lambda: served(q).hit, 10, "it is cached again")
+        assert time.monotonic() - begin > 4.5
+
+
 @pytest.mark.parametrize("status", [401, 403, 500, 404])
 def test_where_aliases_are_hidden_each_write_ends_all_answers(fake: FakeQdrant, start, status: int) -> None:
     """404 says that there is no such list, so there are no aliases; all else may hide some."""
