@@ -355,7 +355,7 @@ static enum verdict store_answer(struct tx *tx, const struct plug *plug, struct 
     struct store_key key = store_key(tx);
     uint64_t ttl = lesser(lifetime(tx, m), r->longest);
     bool in_memory = store_put(c->store, &key, r->look.fingerprint, model, blob, now, now, ttl);
-    bool in_redis = r->look.has_redis &&
+    bool in_redis = r->look.has_redis && blob->n <= tx->snapshot->conf->process.redis_max_entry &&
                     coherence_store(tx->worker->coherence, &r->look, &r->entry, blob_str(blob), ttl);
     metrics_model_add(tx->worker->metrics, model, MM_CACHE_STORES_MEMORY, in_memory);
     metrics_model_add(tx->worker->metrics, model, MM_CACHE_STORES_REDIS, in_redis);

@@ -113,6 +113,18 @@ def test_the_rights_that_the_readme_names_are_enough(fake: FakeQdrant, start, re
     assert not denied, denied
 
 
+def test_what_is_too_large_for_redis_is_kept_in_memory_alone(fake: FakeQdrant, start, redis: Redis) -> None:
+    fake.handler = lambda x: x.ok("x" * (2000 if x.request.json()["vector"][1] else 10))
+    q = start(fake.url, flags=["--redis", redis.url], quiver={**FAST, "redis": {"budget": "500ms", "max_entry": "1KiB"}})
+    settled(q)
+    wait_until(lambda: from_cache(q, 1), 10, "the large one is kept")
+    wait_until(lambda: from_cache(q, 0), 10, "and the small one")
+    wait_until(lambda: redis.keys("*:e:*"), 5, "which is in Redis too")
+    assert len(redis.keys("*:e:*")) == 1
+    wait_until(lambda: q.metric("cache_stores_total", store="memory") == 2, 5, "both are counted")
+    assert q.metric("cache_stores_total", store="redis") == 1
+
+
 def test_an_answer_found_in_redis_costs_no_search(fake: FakeQdrant, start, redis: Redis) -> None:
     first = start(fake.url, flags=["--redis", redis.url], quiver=PATIENT)
     settled(first)
