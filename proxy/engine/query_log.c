@@ -2,12 +2,16 @@
 
 #include <stdio.h>
 
+#include "base/ensure.h"
 #include "base/json_scan.h"
 #include "base/log.h"
 #include "engine/tx.h"
 #include "qdrant/filter.h"
 
-enum { LINE_MAX_BYTES = 8192, VALUE_MAX_BYTES = 32 };
+enum { LINE_MAX_BYTES = 8192, NAME_MAX_BYTES = 255, VALUE_MAX_BYTES = 32, KNOB_MAX_BYTES = 32 + VALUE_MAX_BYTES, REST_MAX_BYTES = 1024 };
+
+/* A line that were cut would be no JSON: all of it fits. A byte of a text becomes six at most, as \u0000. */
+_Static_assert(6 * (2 * NAME_MAX_BYTES + FILTER_SHAPE_MAX) + 2 * KNOB_COUNT * KNOB_MAX_BYTES + REST_MAX_BYTES <= LINE_MAX_BYTES, "a line");
 
 /* ---- which ---- */
 
@@ -44,12 +48,11 @@ struct line {
     size_t n;
 };
 
-/* What does not fit is left out: texts are bounded before, so that all of it fits. */
 static void put(struct line *l, struct str s)
 {
-    if (s.n > sizeof l->text - l->n)
-        return;
-    memcpy(l->text + l->n, s.p, s.n);
+    ensure(s.n <= sizeof l->text - l->n);
+    if (s.n)
+        memcpy(l->text + l->n, s.p, s.n);
     l->n += s.n;
 }
 
@@ -67,10 +70,12 @@ static void put_number(struct line *l, const char *name, uint64_t value)
     put(l, str_slice(text, (size_t)n));
 }
 
-/* Behind the quote of a key: the knob it names with this prefix; KNOB_COUNT: none. */
+/* The knob that a key names below this prefix; KNOB_COUNT: none. A dot is our way to write a path: no key of Qdrant's has one. */
 static unsigned knob_named(struct str prefix, struct str key)
 {
     unsigned k = 0;
+    if (memchr(key.p, '.', key.n))
+        return KNOB_COUNT;
     for (; k < KNOB_COUNT; k++) {
         struct str path = knob_paths[k];
         if (path.n == prefix.n + key.n && str_starts(path, prefix) && memcmp(path.p + prefix.n, key.p, key.n) == 0)
@@ -79,8 +84,8 @@ static unsigned knob_named(struct str prefix, struct str key)
     return k;
 }
 
-/* The knobs of a `params` with their values, which are numbers and words; everything else in it may be anybody's. */
-static void put_knobs(struct line *l, struct json *j, struct str prefix, bool *any)
+/* The values of the knobs of a `params`: numbers and words, the last one where there are several. Everything else in it may be anybody's. */
+static void read_knobs(struct json *j, struct str prefix, struct str value_of[KNOB_COUNT])
 {
     struct str key, value;
     bool first = true, escaped, bad = false;
@@ -89,30 +94,35 @@ static void put_knobs(struct line *l, struct json *j, struct str prefix, bool *a
     while (json_key(j, &first, &key, &escaped, &bad)) {
         unsigned knob = escaped ? KNOB_COUNT : knob_named(prefix, key);
         if (!prefix.n && str_eq(key, STR("quantization")) && json_peek(j) == JSON_OBJECT) {
-            put_knobs(l, j, STR("quantization."), any);
+            read_knobs(j, STR("quantization."), value_of);
             continue;
         }
         enum json_kind is = json_peek(j);
         if (!json_skip(j, QUERY_DEPTH_MAX, &value))
             return;
-        if (knob == KNOB_COUNT || value.n > VALUE_MAX_BYTES || is == JSON_STRING || is == JSON_OBJECT || is == JSON_ARRAY)
-            continue;
-        put(l, *any ? STR(",\"") : STR("\""));
-        put(l, knob_paths[knob]);
-        put(l, STR("\":"));
-        put(l, value);
-        *any = true;
+        if (knob < KNOB_COUNT && value.n <= VALUE_MAX_BYTES && is != JSON_STRING && is != JSON_OBJECT && is != JSON_ARRAY)
+            value_of[knob] = value;
     }
 }
 
 static void put_params(struct line *l, struct str name, struct str params)
 {
     struct json j = {params.p, params.p + params.n};
+    struct str value[KNOB_COUNT] = {STR_NONE};
     bool any = false;
     put(l, name);
     put(l, STR("{"));
     if (params.n)
-        put_knobs(l, &j, STR(""), &any);
+        read_knobs(&j, STR(""), value);
+    for (unsigned k = 0; k < KNOB_COUNT; k++) {
+        if (!value[k].n)
+            continue;
+        put(l, any ? STR(",\"") : STR("\""));
+        put(l, knob_paths[k]);
+        put(l, STR("\":"));
+        put(l, value[k]);
+        any = true;
+    }
     put(l, STR("}"));
 }
 
@@ -157,9 +167,9 @@ static void put_line(struct line *l, const struct tx *tx, uint64_t now)
     const struct fetch *f = &tx->fetch;
     const struct query_facts *q = &tx->query;
     put(l, STR(",\"model\":"));
-    put_text(l, str_of(tx->model->name), 255);
+    put_text(l, str_of(tx->model->name), NAME_MAX_BYTES);
     put(l, STR(",\"collection\":"));
-    put_text(l, tx->resolved, 255);
+    put_text(l, tx->resolved, NAME_MAX_BYTES);
     put(l, STR(",\"operation\":"));
     put_text(l, str_of(tx->route.op->name), 64);
     put_number(l, "status", tx->answer.status);

@@ -122,6 +122,17 @@ def test_a_line_stays_a_line(logged: Callable[..., Quiver], log: Log) -> None:
     assert first["collection"] == '"\n\\x' and second["parameters_before"] == {"hnsw_ef": 7}
 
 
+def test_a_key_that_looks_like_the_path_of_a_knob_is_none(logged: Callable[..., Quiver], log: Log) -> None:
+    """Nor does its number count: a line has its knobs once, and room for them."""
+    q = logged({"slow": "0s"})
+    odd = ",".join(['"quantization.rescore":true'] * 1000)
+    q.post(SEARCH, b'{"vector":[1],"params":{%s,"hnsw_ef":7,"quantization":{"rescore":false}},"limit":1}' % odd.encode())
+    q.post(SEARCH, b'{"vector":[1],"params":{%s},"limit":1}' % ",".join(['"hnsw_ef":7'] * 1000).encode())
+    first, second = log.wait(2)
+    assert first["parameters_before"] == {"hnsw_ef": 7, "quantization.rescore": False}
+    assert second["parameters_before"] in ({}, {"hnsw_ef": 7})
+
+
 def test_what_answers_is_told(logged: Callable[..., Quiver], fake: FakeQdrant, redis: Redis, log: Log) -> None:
     redis_conf = {"redis": {"url": redis.url, "budget": "500ms"}}
     q = logged({"slow": "0s"}, quiver=redis_conf)
