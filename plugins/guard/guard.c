@@ -7,7 +7,9 @@
 #include "plugins/guard/batch.h"
 #include "plugins/guard/options.h"
 
-#define FACTS_WAIT (500 * MSEC) /* for figures of a collection that is new to quiver, or before a refusal that they may not uphold */
+/* From the first judgement on, however long the body took to come: for figures of a collection that is new to quiver, or before a refusal
+ * that they may not uphold. */
+#define FACTS_WAIT (500 * MSEC)
 #define LOOK_AGAIN (50 * MSEC)
 #define SAY_EVERY (60 * SEC)
 #define ASK_EVERY SEC
@@ -15,6 +17,7 @@
 enum { LOOK_INTO_BATCH = 256 * 1024, POINT_TEXT = 21 };
 
 struct guard_tx {
+    uint64_t since;           /* its first judgement */
     struct growth_slot *slot; /* NULL: nothing is counted */
     uint64_t n_bytes;
 };
@@ -85,17 +88,17 @@ static enum verdict over(struct tx *tx, const struct plug *plug, struct growth_s
 }
 
 /* Woken by new facts; looks again soon, since whose turn it was to ask may not have asked for this one. */
-static enum verdict wait_for_facts(struct tx *tx)
+static enum verdict wait_for_facts(struct tx *tx, const struct guard_tx *mine)
 {
-    uint64_t soon = tx->worker->loop.now + LOOK_AGAIN, last = tx->began + FACTS_WAIT;
+    uint64_t soon = tx->worker->loop.now + LOOK_AGAIN, last = mine->since + FACTS_WAIT;
     tx->awaits_facts = true;
     tx->suspend_until = soon < last ? soon : last;
     return SUSPEND;
 }
 
-static bool may_wait(const struct tx *tx)
+static bool may_wait(const struct tx *tx, const struct guard_tx *mine)
 {
-    return tx->worker->loop.now < tx->began + FACTS_WAIT;
+    return tx->worker->loop.now < mine->since + FACTS_WAIT;
 }
 
 static void ask_anew(const struct tx *tx, struct growth_slot *slot, uint64_t interval)
@@ -105,13 +108,13 @@ static void ask_anew(const struct tx *tx, struct growth_slot *slot, uint64_t int
 }
 
 /* Over by figures that are old, or only by what was let through since: Qdrant may have made less of it. */
-static bool is_uncertain(const struct tx *tx, const struct fact_memory *known, uint64_t n_bytes)
+static bool is_uncertain(const struct tx *tx, const struct guard_tx *mine, const struct fact_memory *known, uint64_t n_bytes)
 {
-    bool old = known->asked_at + ASK_EVERY < tx->began;
-    return known->asked_at < tx->began && (old || known->good + memory_of(known, n_bytes) <= tx->model->base.memory_limit);
+    bool old = known->asked_at + ASK_EVERY < mine->since;
+    return known->asked_at < mine->since && (old || known->good + memory_of(known, n_bytes) <= tx->model->base.memory_limit);
 }
 
-static enum verdict judge(struct tx *tx, const struct plug *plug, const struct fact_memory *known)
+static enum verdict judge(struct tx *tx, const struct plug *plug, struct guard_tx *mine, const struct fact_memory *known)
 {
     const struct guard_model_conf *conf = plug_conf(tx, plug);
     struct growth_slot *slot = growth_of(&tx->worker->shared->growth, tx->resolved);
@@ -120,9 +123,9 @@ static enum verdict judge(struct tx *tx, const struct plug *plug, const struct f
     uint64_t grown = memory_of(known, growth_begin(slot, n) - known->growth_ended), comes_to = known->good + grown;
     bool over_it = comes_to > limit && (n || tx->head.framing == HTTP_BODY_CHUNKED);
     enum verdict verdict = CONTINUE;
-    if (over_it && conf->policy == GUARD_REFUSE && is_uncertain(tx, known, n) && may_wait(tx)) {
+    if (over_it && conf->policy == GUARD_REFUSE && is_uncertain(tx, mine, known, n) && may_wait(tx, mine)) {
         ask_anew(tx, slot, ASK_EVERY_IN_NEED);
-        verdict = wait_for_facts(tx);
+        verdict = wait_for_facts(tx, mine);
     } else {
         if (comes_to > limit || grown > (limit - known->good) / 4) /* the nearer, the younger the figures should be */
             ask_anew(tx, slot, ASK_EVERY);
@@ -133,7 +136,6 @@ static enum verdict judge(struct tx *tx, const struct plug *plug, const struct f
         growth_undo(slot, n);
         return verdict;
     }
-    struct guard_tx *mine = plug_tx(tx, plug);
     mine->slot = slot;
     mine->n_bytes = n;
     return CONTINUE;
@@ -144,10 +146,13 @@ static enum verdict guard_request(struct tx *tx, const struct plug *plug)
     const struct guard_model_conf *conf = plug_conf(tx, plug);
     if (!is_on(tx, plug))
         return CONTINUE;
+    struct guard_tx *mine = plug_tx(tx, plug);
     const struct fact_collection *fact = facts_collection(tx->worker->facts, tx->resolved);
+    if (!mine->since)
+        mine->since = tx->worker->loop.now;
     if (fact && fact->memory.known)
-        return judge(tx, plug, &fact->memory);
-    return conf->policy == GUARD_REFUSE && may_wait(tx) ? wait_for_facts(tx) : CONTINUE;
+        return judge(tx, plug, mine, &fact->memory);
+    return conf->policy == GUARD_REFUSE && may_wait(tx, mine) ? wait_for_facts(tx, mine) : CONTINUE;
 }
 
 static enum verdict guard_resume(struct tx *tx, const struct plug *plug)
@@ -158,8 +163,8 @@ static enum verdict guard_resume(struct tx *tx, const struct plug *plug)
 
 static void guard_done(struct tx *tx, const struct plug *plug)
 {
-    struct guard_tx *mine = plug_tx(tx, plug);
-    if (!mine->slot)
+    struct guard_tx *mine = tx->scratch[plug->index];
+    if (!mine || !mine->slot)
         return;
     if (tx->n_body_in > mine->n_bytes && tx->head.framing == HTTP_BODY_CHUNKED) {
         growth_begin(mine->slot, tx->n_body_in - mine->n_bytes);

@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 
 from lib import FakeQdrant, Quiver, Response, wait_until
 
@@ -92,6 +93,19 @@ def test_upserts_pass_again_soon_after_room_was_made(fake: FakeQdrant, start) ->
     fake.memory["mixtral"] = 50 * MB
     wait_until(lambda: put(q, POINTS, upsert()).status == 200, 3, "an upsert passes")
     known(q, "mixtral", 50 * MB)
+
+
+def test_a_batch_that_comes_slowly_is_judged_by_figures_of_when_it_is_there(fake: FakeQdrant, start) -> None:
+    fake.memory["mixtral"] = 150 * MB
+    q = start(fake.url, tuning=tuning())
+    known(q, "mixtral", 150 * MB)
+    body = json.dumps({"operations": [{"upsert": upsert()}]}).encode()
+    with q.conn() as c:
+        c.send(f"POST {POINTS}/batch HTTP/1.1\r\nhost: q\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body[:9])
+        time.sleep(1.2)  # the figures of before the request are old by now; longer than new ones are waited for
+        fake.memory["mixtral"] = 50 * MB
+        c.send(body[9:])
+        assert c.read("POST").status == 200
 
 
 def test_what_is_under_way_counts_until_it_has_ended(fake: FakeQdrant, start) -> None:
