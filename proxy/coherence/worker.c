@@ -272,7 +272,7 @@ void coherence_worker_configure(struct coherence_worker *w, const struct conf *c
 {
     const struct conf_process *p = &conf->process;
     bool same = w->url && !strcmp(w->url, url_of(conf)) && w->connect_timeout == p->redis_connect_timeout;
-    bool came_together = w->url && w->on && w->shared != p->redis_shared;
+    bool sharing_changed = w->url && w->on && w->shared != p->redis_shared;
     w->quarantine = p->quarantine;
     w->hold_usec = p->quarantine > HOLD_MIN ? p->quarantine : HOLD_MIN;
     w->budget = p->redis_budget;
@@ -280,8 +280,9 @@ void coherence_worker_configure(struct coherence_worker *w, const struct conf *c
     w->forget = p->forget ? p->forget : 30 * SEC;
     w->fail_writes = p->on_bump_failure == BUMP_FAILURE_FAIL;
     w->connect_timeout = p->redis_connect_timeout;
-    if (same && came_together)
-        coherence_everything(w, 0); /* what is in memory was kept without regard for others */
+    if (same && sharing_changed)
+        coherence_everything(w, 0); /* what was kept alone lies under tokens of the cells, which others do not change: after a time with
+                                     * others it would be found again */
     if (same)
         return;
     bool moved = w->url != NULL; /* the one we come to has not heard of what was written meanwhile */

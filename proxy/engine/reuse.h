@@ -14,7 +14,7 @@ struct reuse {
     uint64_t longest;                /* how long an answer to these credentials may live at most, microseconds; NEVER: any time */
     struct look look;
     bool looked;                     /* the look has been confirmed by Redis, or needs none */
-    uint64_t sketch;                 /* equal reads have equal ones; of unequal ones few: made without reading all of the body */
+    uint64_t sketch;                 /* of path and body as they came, without reading all of it: reads written alike have equal ones, of others few */
     uint64_t servers;                /* who the model's servers were when it was judged */
     bool keyed;                      /* key and entry are made */
     struct key_text key;
