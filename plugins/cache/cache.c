@@ -17,7 +17,7 @@
 #include "plugins/cache/store.h"
 #include "qdrant/reply.h"
 
-enum { STATUS_ROOM = 128 }; /* for Age and Cache-Status of a hit */
+enum { STATUS_ROOM = 128 }; /* for Age and Cache-Status */
 
 /* The store belongs to the process: the first worker's instance makes it, the last one's frees it. */
 static struct {
@@ -110,7 +110,11 @@ static enum verdict bypass(struct tx *tx, enum metrics_model_counter why, const 
 {
     metrics_model_add(tx->worker->metrics, tx->model->metrics_id, why, 1);
     tx->cache_word = "bypass";
-    tx_add_extra(tx, arena_printf(&tx->arena, "Cache-Status: quiver; fwd=bypass; detail=%s\r\n", detail));
+    struct writer w = writer_on(arena_alloc(&tx->arena, STATUS_ROOM), STATUS_ROOM);
+    put(&w, STR("Cache-Status: quiver; fwd=bypass; detail="));
+    put(&w, str_of(detail));
+    put(&w, STR("\r\n"));
+    tx_add_extra(tx, writer_text(&w));
     return CONTINUE;
 }
 

@@ -56,7 +56,7 @@ static struct list *bucket_of(struct coalesce *c, const struct reuse *r)
 /* Two keys are made only if both look alike: most reads have no equal, and are spared a hash of their whole body. */
 static bool is_equal(struct tx *leader, struct tx *tx)
 {
-    bool has_body = leader->client || leader->own || leader->reuse->keyed;
+    bool has_body = tx_body_there(leader) || leader->reuse->keyed;
     return leader->reuse->sketch == tx->reuse->sketch && has_body && key_eq(tx_reuse_key(leader), tx_reuse_key(tx));
 }
 

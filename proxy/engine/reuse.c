@@ -82,17 +82,19 @@ static uint64_t servers_of(const struct tx *tx)
 }
 
 /* Points that wait to be indexed appear at any time, without a write. */
-static bool hides_points(const struct tx *tx, struct str name)
+static bool hides_points(const struct facts *facts, struct str resolved)
 {
-    const struct fact_collection *fact = facts_collection(tx->worker->facts, facts_resolve(tx->worker->facts, name));
+    const struct fact_collection *fact = facts_collection(facts, resolved);
     return fact && fact->hides_points;
 }
 
+/* By the map of when the request came: another one by now, and tx_reuse_map_holds says no. */
 static bool any_hides_points(const struct tx *tx)
 {
-    bool hides = hides_points(tx, tx->route.collection);
+    const struct facts *facts = tx->worker->facts;
+    bool hides = hides_points(facts, tx->resolved);
     for (unsigned i = 0; i < tx->query.n_lookups; i++)
-        hides = hides || hides_points(tx, tx->query.lookup[i]);
+        hides = hides || hides_points(facts, facts_resolve(facts, tx->query.lookup[i]));
     return hides;
 }
 
