@@ -1,6 +1,7 @@
 #include "api/purge.h"
 
 #include "api/routes.h"
+#include "engine/names.h"
 
 static void wake(void *arg)
 {
@@ -20,50 +21,47 @@ static void go_on(struct task *task)
     p->done(p);
 }
 
-/* The names of a model as far as its configuration says them; false when a pattern could mean any. */
-static bool names_of(const struct conf_model *model, struct coherence_names *names)
+/* As a write to these names. */
+static void start(struct purge *p, struct worker *w, const struct coherence_names *names)
+{
+    p->worker = w;
+    p->closing = false;
+    p->task = (struct task){.run = go_on};
+    if (coherence_open(w->coherence, &p->hold, names, wake, p))
+        loop_wake(&w->loop, &p->task);
+}
+
+/* Does its configuration name all collections of the model? Not where a pattern could mean any. */
+static bool is_named(const struct conf_model *model)
 {
     const struct opt_texts *patterns = &model->base.collections;
-    for (unsigned i = 0; i < patterns->n; i++) {
+    for (unsigned i = 0; i < patterns->n; i++)
         if (strpbrk(patterns->text[i], "*?"))
             return false;
-        coherence_names_add(names, str_of(patterns->text[i]));
-    }
-    return patterns->n && !names->all;
+    return patterns->n;
 }
 
 void purge_start(struct purge *p, struct worker *w, const struct conf_model *model, struct arena *a, struct node **names)
 {
-    struct coherence_names of = {0};
-    p->worker = w;
-    p->closing = false;
-    p->task = (struct task){.run = go_on};
+    struct coherence_names of = {.all = !model || !is_named(model)};
     *names = node_list(a);
-    if (!model || !names_of(model, &of)) {
-        coherence_everything(w->coherence, 0);
+    if (of.all)
         node_add(*names, STR_NONE, node_text(a, STR("*")));
-        p->closing = true;
-        loop_wake(&w->loop, &p->task); /* goes to done() with nothing left to close */
-        return;
+    for (unsigned i = 0; !of.all && i < model->base.collections.n; i++) {
+        struct str name = str_of(model->base.collections.text[i]);
+        node_add(*names, STR_NONE, node_text(a, name));
+        names_add_written(w->facts, &of, name);
     }
-    for (unsigned i = 0; i < of.n; i++)
-        node_add(*names, STR_NONE, node_text(a, of.name[i]));
-    if (coherence_open(w->coherence, &p->hold, &of, wake, p))
-        loop_wake(&w->loop, &p->task);
+    start(p, w, &of);
 }
 
 void purge_start_collection(struct purge *p, struct worker *w, struct str collection, struct arena *a, struct node **names)
 {
     struct coherence_names of = {0};
-    p->worker = w;
-    p->closing = false;
-    p->task = (struct task){.run = go_on};
     *names = node_list(a);
     node_add(*names, STR_NONE, node_text(a, collection));
-    coherence_names_add(&of, collection);
-    coherence_names_add(&of, facts_resolve(w->facts, collection));
-    if (coherence_open(w->coherence, &p->hold, &of, wake, p))
-        loop_wake(&w->loop, &p->task);
+    names_add_written(w->facts, &of, collection);
+    start(p, w, &of);
 }
 
 void purge_stop(struct purge *p)

@@ -11,7 +11,7 @@ struct purge {
     struct write_hold hold;
     struct worker *worker;
     bool closing;
-    void (*done)(struct purge *); /* once, from the loop or from purge_start */
+    void (*done)(struct purge *); /* once, from the loop: Redis has heard of it, or nobody who relies on it answers from a cache (coherence_open) */
     struct task task;
 };
 

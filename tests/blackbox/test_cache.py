@@ -633,21 +633,6 @@ def test_where_aliases_are_hidden_each_write_ends_all_answers(fake: FakeQdrant, 
     assert q.log_has("no_aliases", f"status={status}")
 
 
-def test_a_write_to_the_collection_ends_answers_under_its_alias(q: Quiver, fake: FakeQdrant) -> None:
-    assert (
-        q.post(
-            "/collections/aliases",
-            {"actions": [{"create_alias": {"alias_name": "nick", "collection_name": "mine"}}]},
-        ).status
-        == 200
-    )
-    cached(q, "/collections/nick/points/search")
-    assert q.ask("PUT", "/collections/mine/points?wait=true", b"{}").status == 200
-    assert not served(q, "/collections/nick/points/search").hit
-    cached(q)
-    assert q.ask("PUT", "/collections/nick/points?wait=true", b"{}").status == 200
-    assert not served(q).hit, "a write through the alias is a write to what it stands for"
-
 def test_a_list_of_aliases_that_fails_now_and_then_makes_nothing_old(fake: FakeQdrant, start) -> None:
     """What was read while it failed is known by the alias alone; a write while it does not names the collection."""
     known, fails = fake.default, threading.Event()
@@ -686,6 +671,34 @@ def test_where_aliases_are_hidden_a_finished_write_proves_nothing_about_another(
     cached(q)
     assert time.monotonic() - begin > 1.4, "the first one's hold goes on"
 
+
+def test_a_write_to_the_collection_ends_answers_under_its_alias(q: Quiver, fake: FakeQdrant) -> None:
+    assert (
+        q.post(
+            "/collections/aliases",
+            {"actions": [{"create_alias": {"alias_name": "nick", "collection_name": "mine"}}]},
+        ).status
+        == 200
+    )
+    cached(q, "/collections/nick/points/search")
+    assert q.ask("PUT", "/collections/mine/points?wait=true", b"{}").status == 200
+    assert not served(q, "/collections/nick/points/search").hit
+    cached(q)
+    assert q.ask("PUT", "/collections/nick/points?wait=true", b"{}").status == 200
+    assert not served(q).hit, "a write through the alias is a write to what it stands for"
+
+
+@pytest.mark.parametrize(
+    "what, purged", [({}, "*"), ({"model": "m"}, "mine"), ({"collection": "mine"}, "mine")], ids=["all", "model", "collection"]
+)
+def test_a_purge_takes_what_it_names_and_leaves_the_rest(fake: FakeQdrant, start, what: dict, purged: str) -> None:
+    q = start(fake.url, optimizations={"m": {"collections": ["mine"]}})
+    other = "/collections/other/points/search"
+    cached(q), cached(q, other)
+    answer = q.control("POST", "/api/v1/cache/purge", json.dumps(what).encode())
+    assert answer.status == 200 and answer.json()["purged"] == [purged]
+    assert not served(q).hit
+    assert served(q, other).hit is (purged != "*")
 
 
 def test_writes_count_with_the_cache_off_for_the_model(fake: FakeQdrant, start) -> None:

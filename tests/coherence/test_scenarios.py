@@ -1,11 +1,12 @@
-"""What two quivers believe differently: an alias that the other has moved, a collection that the other has made anew. Each
-is a sequence of few steps; the judge of the checker says whether an answer was old."""
+"""What two quivers believe differently: an alias that the other has moved, a collection that the other has made anew, a purge that
+the other has not heard of. Each is a sequence of few steps; where names are changed the judge of the checker says whether an answer was old."""
 
 import asyncio
 
 import pytest
 from checker import Bench, alias, run
 from clients import Pen, Question
+from lib import Quiver, Response, wait_until
 
 pytestmark = pytest.mark.usefixtures("binary")
 NO_POLL = {"coherence": {"alias_poll": "60s", "quarantine": "3s"}, "redis": {"budget": "50ms"}}
@@ -119,5 +120,27 @@ def test_a_change_of_names_that_ended_in_doubt_and_comes_later(fate: str) -> Non
                 await asyncio.sleep(0.85)
             await bench.hits_come(20, group="now")
             await nothing_was_stale(bench)
+
+    run(main())
+
+
+@pytest.mark.parametrize("what", [b"{}", b'{"collection":"quiet"}'])
+def test_a_purge_is_answered_when_the_other_quiver_can_have_heard_of_it(what: bytes) -> None:
+    """Quiver 0 cannot reach Redis just then: its answer waits until it has, or until nobody answers from a cache."""
+
+    def search(q: Quiver) -> Response:
+        return q.post("/collections/quiet/points/search", {"vector": [0.5, 0.25], "limit": 3, "n": 1})
+
+    async def main() -> None:
+        async with Bench(relays=True, settings=NO_POLL) as bench:
+            one, other = bench.quivers
+            await asyncio.to_thread(wait_until, lambda: search(other).hit, 10, "the other quiver has an answer")
+            bench.relays[0].freeze()
+            try:
+                purged = await asyncio.to_thread(one.control, "POST", "/api/v1/cache/purge", what)
+                after = await asyncio.to_thread(search, other)
+            finally:
+                bench.relays[0].thaw()
+            assert purged.status == after.status == 200 and not after.hit, (purged, after)
 
     run(main())
