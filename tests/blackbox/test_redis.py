@@ -184,18 +184,6 @@ def test_a_write_through_one_quiver_ends_the_others_answers(fake: FakeQdrant, st
         assert not fresh.hit and fresh.json()["result"] != old
 
 
-def test_another_model_with_another_configuration_does_not_mix(fake: FakeQdrant, start, redis: Redis) -> None:
-    """Two quivers that rewrite differently share a Redis: the body after rewriting is in the key."""
-    one = start(
-        fake.url,
-        flags=["--redis", redis.url],
-        optimizations={"m": {"collections": ["mine"], "search": {"force": {"hnsw_ef": 11}}}},
-    )
-    two = start(
-        fake.url,
-        flags=["--redis", redis.url],
-        optimizations={"m": {"collections": ["mine"], "search": {"force": {"hnsw_ef": 22}}}},
-    )
 def test_one_that_may_not_list_aliases_hears_of_writes_through_one_that_may(fake: FakeQdrant, start, redis: Redis) -> None:
     """The writer names the collection, the reader knows the alias alone."""
     known = fake.default
@@ -215,6 +203,18 @@ def test_one_that_may_not_list_aliases_hears_of_writes_through_one_that_may(fake
         assert not fresh.hit and fresh.json()["result"] != old
 
 
+def test_another_model_with_another_configuration_does_not_mix(fake: FakeQdrant, start, redis: Redis) -> None:
+    """Two quivers that rewrite differently share a Redis: the body after rewriting is in the key."""
+    one = start(
+        fake.url,
+        flags=["--redis", redis.url],
+        optimizations={"m": {"collections": ["mine"], "search": {"force": {"hnsw_ef": 11}}}},
+    )
+    two = start(
+        fake.url,
+        flags=["--redis", redis.url],
+        optimizations={"m": {"collections": ["mine"], "search": {"force": {"hnsw_ef": 22}}}},
+    )
     settled(one), settled(two)
     wait_until(lambda: from_cache(one), 10, "cached")
     assert not from_cache(two)
