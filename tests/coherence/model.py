@@ -90,6 +90,7 @@ class World:
         self.apply_within = 0.05  # what is answered before it is applied takes up to this
         self.read_least, self.read_delay, self.read_share = 0.0, 0.003, 0.3  # seconds; how many take them
         self.all_shards = False  # every update has points in each of them
+        self.hides_aliases = False  # who asks for their list is told to come later
         self.tell: Callable[[dict], None] = lambda event: None
 
     # what readers see
@@ -284,6 +285,8 @@ class Connection(asyncio.Protocol):
             return self.answer(
                 200, body_of(json.dumps({"collections": [{"name": c} for c in w.collections]}))
             )
+        if path == "/aliases" and w.hides_aliases:
+            return self.answer(503, error_of("not now"))
         if path == "/aliases":
             rows = [{"alias_name": a, "collection_name": c} for a, c in w.aliases.items()]
             return self.answer(200, body_of(json.dumps({"aliases": rows})))

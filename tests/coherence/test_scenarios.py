@@ -124,6 +124,34 @@ def test_a_change_of_names_that_ended_in_doubt_and_comes_later(fate: str) -> Non
     run(main())
 
 
+def test_a_list_of_aliases_that_comes_and_goes() -> None:
+    """Without it "now" is all that a reader knows, with it a writer names "left" alone."""
+    settings = {**NO_POLL, "coherence": {"alias_poll": "100ms", "quarantine": "3s"}}
+
+    async def listed(bench: Bench, are: bool) -> None:
+        await bench.model.ask("set", values={"hides_aliases": not are})
+        await bench.model.ask("requests")
+        asked = 0
+        while asked < 10:  # by either quiver, several times
+            await asyncio.sleep(0.02)
+            asked += (await bench.model.ask("requests"))["requests"].get("GET /aliases", 0)
+
+    async def main() -> None:
+        async with Bench(settings=settings) as bench:
+            read(bench, "now")
+            for n in range(4):
+                await listed(bench, False)
+                await bench.hits_come(20, group="now")
+                await listed(bench, True)
+                assert await write(Pen(bench, n % 2), "left") == 200
+                await bench.hits_come(20, group="now")
+            await listed(bench, False)
+            await bench.hits_come(20, group="now")
+            await nothing_was_stale(bench)
+
+    run(main())
+
+
 @pytest.mark.parametrize("what", [b"{}", b'{"collection":"quiet"}'])
 def test_a_purge_is_answered_when_the_other_quiver_can_have_heard_of_it(what: bytes) -> None:
     """Quiver 0 cannot reach Redis just then: its answer waits until it has, or until nobody answers from a cache."""
