@@ -14,6 +14,7 @@
 #include "tune/doc.h"
 
 enum { PATH_LEN = 1024 };
+#define KNOWN "known" /* a change's last outcome */
 
 struct history {
     char dir[PATH_LEN], path[PATH_LEN + 16];
@@ -29,6 +30,39 @@ const char *const outcome_names[] = {
     OUTCOMES(X)
 #undef X
 };
+
+/* ---- records in memory ---- */
+
+static bool says(const cJSON *record, const char *key, const char *word)
+{
+    const char *text = doc_text(doc_get(record, key));
+    return text && strcmp(text, word) == 0;
+}
+
+/* What is known of a change is noted on it, in memory alone: an outcome comes soon behind its change, so the way back is short. */
+static void note_outcome(struct history *h, const cJSON *outcome)
+{
+    cJSON *change = h->records->child ? h->records->child->prev : NULL; /* the last one */
+    const char *word = doc_text(doc_get(outcome, "outcome"));
+    while (change && (!says(change, "event", "change") || !cJSON_Compare(doc_get(change, "n"), doc_get(outcome, "change"), true)))
+        change = change == h->records->child ? NULL : change->prev;
+    if (!change || !word)
+        return;
+    cJSON_DeleteItemFromObjectCaseSensitive(change, KNOWN);
+    cJSON_AddStringToObject(change, KNOWN, word);
+}
+
+static void remember(struct history *h, cJSON *record)
+{
+    if (says(record, "event", "outcome"))
+        note_outcome(h, record);
+    cJSON_AddItemToArray(h->records, record);
+}
+
+static bool is_known(const cJSON *change, enum outcome outcome)
+{
+    return says(change, KNOWN, outcome_names[outcome]);
+}
 
 /* ---- the place ---- */
 
@@ -105,7 +139,7 @@ static void take_line(struct history *h, const char *line, size_t n, unsigned nu
     }
     if (its >= h->next)
         h->next = its + 1;
-    cJSON_AddItemToArray(h->records, record);
+    remember(h, record);
 }
 
 static void read_all(struct history *h)
@@ -214,7 +248,7 @@ static uint64_t append(struct history *h, const char *event, cJSON *more, bool a
     free(text);
     if (written || anyway) {
         h->next++;
-        cJSON_AddItemToArray(h->records, record);
+        remember(h, record);
     } else {
         cJSON_Delete(record);
     }
@@ -270,28 +304,6 @@ bool history_test(struct history *h, const char *model, const cJSON *result)
 
 /* ---- questions ---- */
 
-static bool says(const cJSON *record, const char *key, const char *word)
-{
-    const char *text = doc_text(doc_get(record, key));
-    return text && strcmp(text, word) == 0;
-}
-
-/* The last known outcome of a change; -1: none. */
-static int outcome_of(const struct history *h, const cJSON *change)
-{
-    const cJSON *one;
-    int known = -1;
-    cJSON_ArrayForEach(one, h->records) {
-        if (!says(one, "event", "outcome") ||
-            !cJSON_Compare(doc_get(one, "change"), doc_get(change, "n"), true))
-            continue;
-        for (unsigned i = 0; i <= OUTCOME_INTERRUPTED; i++)
-            if (says(one, "outcome", outcome_names[i]))
-                known = (int)i;
-    }
-    return known;
-}
-
 static bool is_change(const cJSON *record, const char *model, const char *collection)
 {
     return says(record, "event", "change") && says(record, "model", model) &&
@@ -305,15 +317,14 @@ cJSON *history_changes(const struct history *h, const char *model, const char *c
     cJSON_ArrayForEach(one, h->records) {
         if (!is_change(one, model, collection))
             continue;
-        int outcome = outcome_of(h, one);
         if (says(one, "why", "rollback")) {
-            if (outcome == OUTCOME_VERIFIED || outcome == OUTCOME_GREEN || outcome == OUTCOME_LATE) {
+            if (is_known(one, OUTCOME_VERIFIED) || is_known(one, OUTCOME_GREEN) || is_known(one, OUTCOME_LATE)) {
                 cJSON_Delete(out);
                 out = cJSON_CreateArray();
             }
             continue;
         }
-        if (outcome == OUTCOME_REFUSED)
+        if (is_known(one, OUTCOME_REFUSED))
             continue;
         cJSON_ArrayForEach(change, doc_get(one, "changes"))
             cJSON_AddItemToArray(out, cJSON_Duplicate(change, true));
@@ -332,18 +343,29 @@ static bool has_text(const cJSON *array, const char *text)
 
 cJSON *history_collections(const struct history *h, const char *model)
 {
-    cJSON *out = cJSON_CreateArray();
+    cJSON *out = cJSON_CreateArray(), *asked = cJSON_CreateArray();
     const cJSON *one;
     cJSON_ArrayForEach(one, h->records) {
         const char *name = doc_text(doc_get(one, "collection"));
-        if (!is_change(one, model, NULL) || !name || has_text(out, name))
+        if (!is_change(one, model, NULL) || !name || has_text(asked, name))
             continue;
         cJSON *changes = history_changes(h, model, name);
+        cJSON_AddItemToArray(asked, cJSON_CreateString(name));
         if (cJSON_GetArraySize(changes))
             cJSON_AddItemToArray(out, cJSON_CreateString(name));
         cJSON_Delete(changes);
     }
+    cJSON_Delete(asked);
     return out;
+}
+
+bool history_was_changed(const struct history *h, const char *model)
+{
+    const cJSON *one;
+    cJSON_ArrayForEach(one, h->records)
+        if (is_change(one, model, NULL) && !is_known(one, OUTCOME_REFUSED))
+            return true;
+    return false;
 }
 
 bool history_rests(const struct history *h, const char *model)

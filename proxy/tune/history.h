@@ -61,5 +61,7 @@ bool history_test(struct history *, const char *model, const struct cJSON *resul
 struct cJSON *history_changes(const struct history *, const char *model, const char *collection);
 /* The collections that have such changes: an array of names, the caller's. */
 struct cJSON *history_collections(const struct history *, const char *model);
+/* Was anything of it ever changed, whatever became of it since? What Qdrant refused does not count. */
+bool history_was_changed(const struct history *, const char *model);
 bool history_rests(const struct history *, const char *model);
-const struct cJSON *history_get_test(const struct history *, const char *model, bool first); /* NULL: none */
+const struct cJSON *history_get_test(const struct history *, const char *model, bool first); /* first: of a collection with points, else the last; NULL: none */

@@ -218,7 +218,7 @@ static void measured(struct trial *t, cJSON *doc)
     const char *model = now_at(t)->model->name;
     char time[LOG_TIME_N];
     struct err err;
-    cJSON *changed = history_collections(t->history, model), *optimised;
+    cJSON *optimised;
     log_time(time, clock_unix_usec());
     cJSON_AddItemToObject(doc, "points",
                           cJSON_Duplicate(doc_get(now_at(t)->entry->info, "points_count"), true));
@@ -229,7 +229,7 @@ static void measured(struct trial *t, cJSON *doc)
     cJSON_AddNumberToObject(doc, "at_once", t->n_lanes);
     cJSON_AddNumberToObject(doc, "seconds", (double)t->budget / 1e6);
     cJSON_AddStringToObject(doc, "time", time);
-    cJSON_AddBoolToObject(doc, "before_apply", cJSON_GetArraySize(changed) == 0);
+    cJSON_AddBoolToObject(doc, "before_apply", !history_was_changed(t->history, model));
     cJSON_AddItemToObject(doc, "baseline", figures(&t->measure[BASELINE]));
     optimised = cJSON_AddObjectToObject(doc, "optimised");
     cJSON_AddItemToObject(optimised, "cold", figures(&t->measure[COLD]));
@@ -241,7 +241,6 @@ static void measured(struct trial *t, cJSON *doc)
     t->warnings = NULL;
     history_test(t->history, model, doc);
     cJSON_AddItemToObject(doc, "first_baseline", trial_first_baseline(t->history, model));
-    cJSON_Delete(changed);
     t->n_measured++;
 }
 

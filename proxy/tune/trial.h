@@ -34,7 +34,7 @@ struct trial_order {
  * trial_free, later, from outside any of its callbacks. Each model's outcome goes into the history at once.
  * The job's result: {models: [
  *   {model, collection, points, vector|null, dimensions, queries, from: "stored"|"fixed", at_once, seconds, time,
- *    before_apply: bool,
+ *    before_apply: bool (quiver had never changed a collection of the model; a rollback does not make it so again),
  *    baseline: {requests, ops, p50_us, p95_us, p99_us, hit_rate, recall|null},
  *    optimised: {cold: {...}, warm: {...}},
  *    targets: {p50_us: {target, is, met}|null, ops, hit_rate, recall}, met: bool|null,
@@ -48,5 +48,5 @@ struct link *trial_link(struct trial *); /* for the caller's lists */
 struct trial *trial_of_link(struct link *);
 void trial_free(struct trial **); /* also while it runs: the job ends as failed */
 
-/* {time, before_apply, baseline} of the first test that was ever recorded; null: none. */
+/* {time, before_apply, baseline} of the first recorded test of a collection with points; null: none. */
 struct cJSON *trial_first_baseline(const struct history *, const char *model);

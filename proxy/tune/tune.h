@@ -79,7 +79,8 @@ bool tune_test(struct tune *, const char *model, unsigned seconds, uint64_t *job
 /* As of the last look (every tune.interval), no question to Qdrant. NULL model: all.
  * {models: [{model, mode: "off"|"observe"|"enforce", resting: bool, wish: {path: value},
  *   collections: [{collection, exists, status, points, seen: seconds ago, fact: {path: value},
- *                  drift: [as changes of a plan], gave_up: [path], repairs, warnings, error?}],
+ *                  drift: [as changes of a plan], gave_up: [path], waits: [{path, repairs, seconds}],
+ *                  repairs, warnings, error?}],
  *   targets: {p50_us, ops, hit_rate, recall}, met: bool|null, last_test: {...}|null,
  *   first_baseline: {time, before_apply, baseline}|null}]} as in trial.h */
 struct cJSON *tune_status(struct tune *, const char *model);
@@ -89,5 +90,5 @@ struct cJSON *tune_status(struct tune *, const char *model);
 bool tune_drift(const struct tune *, const char *model, unsigned *n_drift, unsigned *n_given_up);
 
 /* What a test of a model found; it is in the history and survives restarts. Owned by tune; NULL: none.
- * first: the first that was ever recorded, else the last. */
+ * first: the first of a collection with points, else the last. */
 const struct cJSON *tune_get_test(const struct tune *, const char *model, bool first);

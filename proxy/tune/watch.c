@@ -15,6 +15,14 @@
 #define SOON (50 * MSEC)
 #define BACK_OFF_MOST (600 * SEC)
 
+/* A value that was repaired. Who else sets it gets it back at once a few times, then later and later. */
+struct returning {
+    struct returning *next;
+    char *path;
+    unsigned n;     /* repairs in a row: each soon after it might have come */
+    uint64_t until; /* left alone till then */
+};
+
 /* What is known of one collection of one model. */
 struct watched {
     struct watched *next;
@@ -23,6 +31,7 @@ struct watched {
     uint64_t points, seen; /* seen: monotonic */
     cJSON *fact, *drift, *warnings;
     cJSON *gave_up;               /* paths */
+    struct returning *returning;
     unsigned n_failed, n_repairs; /* failed: one after the other */
     uint64_t not_before;          /* of the next repair */
 };
@@ -38,6 +47,7 @@ struct watch {
         *repairing; /* next: which is looked at for a repair after the running one */
     struct job *job;
     struct snapshot *snapshot; /* pinned while a repair runs */
+    cJSON *without;            /* what this repair leaves alone */
     unsigned generation;       /* of the configuration that gave_up was found under */
     bool again;
 };
@@ -77,9 +87,20 @@ static void clear_facts(struct watched *k)
     k->status = k->error = NULL;
 }
 
+static void forget_returning(struct watched *k)
+{
+    while (k->returning) {
+        struct returning *r = k->returning;
+        k->returning = r->next;
+        free(r->path);
+        free(r);
+    }
+}
+
 static void watched_free(struct watched *k)
 {
     clear_facts(k);
+    forget_returning(k);
     cJSON_Delete(k->gave_up);
     free(k->model);
     free(k->collection);
@@ -149,13 +170,37 @@ static bool is_given_up(const struct watched *k, const cJSON *path)
     return false;
 }
 
+static struct returning *returning_of(const struct watched *k, const char *path)
+{
+    struct returning *r = k->returning;
+    while (r && strcmp(r->path, path) != 0)
+        r = r->next;
+    return r;
+}
+
+static bool waits(const struct watched *k, const char *path)
+{
+    const struct returning *r = path ? returning_of(k, path) : NULL;
+    return r && clock_usec() < r->until;
+}
+
 static bool has_repairable_drift(const struct watched *k)
 {
     const cJSON *one;
     cJSON_ArrayForEach(one, k->drift)
-        if (!is_given_up(k, doc_get(one, "path")))
+        if (!is_given_up(k, doc_get(one, "path")) && !waits(k, doc_text(doc_get(one, "path"))))
             return true;
     return false;
+}
+
+/* What was given up and what waits: the caller's. */
+static cJSON *to_leave_alone(const struct watched *k)
+{
+    cJSON *out = cJSON_Duplicate(k->gave_up, true);
+    for (const struct returning *r = k->returning; r; r = r->next)
+        if (waits(k, r->path))
+            cJSON_AddItemToArray(out, cJSON_CreateString(r->path));
+    return out;
 }
 
 /* NULL: leave it alone. */
@@ -187,28 +232,63 @@ static void give_up(struct watched *k, const cJSON *paths)
     }
 }
 
+/* The interval, doubled n times, up to a bound. */
+static uint64_t doubled(const struct watch *w, unsigned n)
+{
+    uint64_t pause = w->worker->snapshot->conf->process.tune_interval;
+    for (unsigned i = 0; i < n && pause < BACK_OFF_MOST; i++)
+        pause *= 2;
+    return pause < BACK_OFF_MOST ? pause : BACK_OFF_MOST;
+}
+
+/* A repair was good. When the same value drifts again and again, somebody else sets it: a PATCH each time would keep Qdrant building. */
+static void count_returning(struct watch *w, struct watched *k, const cJSON *changes)
+{
+    uint64_t now = clock_usec();
+    char whose[DOC_WHOSE_MAX];
+    const cJSON *one;
+    cJSON_ArrayForEach(one, changes) {
+        const char *path = doc_text(doc_get(one, "path"));
+        struct returning *r = path ? returning_of(k, path) : NULL;
+        if (path && !r) {
+            r = mem_zalloc(sizeof *r);
+            *r = (struct returning){.next = k->returning, .path = mem_strdup(path)};
+            k->returning = r;
+        }
+        if (!r)
+            continue;
+        r->n = now < r->until + BACK_OFF_MOST ? r->n + 1 : 1;
+        uint64_t pause = r->n < WATCH_AT_ONCE ? 0 : doubled(w, r->n - WATCH_AT_ONCE + 1);
+        r->until = now + pause;
+        if (pause)
+            log_warn("drift_returns", "%s path=%s times=%u wait_s=%.1f why=\"it drifts again after each repair: something else sets it too\"",
+                     doc_whose(whose, k->model, k->collection), path, r->n, (double)pause / SEC);
+    }
+}
+
 static void repaired(struct repair *r)
 {
     struct watch *w = LIST_OF(watch, repair, r);
     struct watched *k = w->repairing;
     const cJSON *not_stuck = doc_get(r->result, "not_stuck");
     bool counts = r->refused || (!r->unanswered && cJSON_GetArraySize(not_stuck) > 0);
-    uint64_t pause = w->worker->snapshot->conf->process.tune_interval;
     const char *error = doc_text(doc_get(r->result, "error"));
     k->n_failed = r->well ? 0 : k->n_failed + 1;
-    if (r->well && cJSON_IsTrue(doc_get(r->result, "changed")))
+    if (r->well && cJSON_IsTrue(doc_get(r->result, "changed"))) {
         k->n_repairs++;
+        count_returning(w, k, doc_get(r->result, "changes"));
+    }
     if (counts && k->n_failed >= WATCH_TRIES) {
         give_up(k, r->refused ? k->drift : not_stuck);
         k->n_failed = 0;
     }
-    for (unsigned i = 0; i < k->n_failed && pause < BACK_OFF_MOST; i++)
-        pause *= 2;
-    k->not_before = r->well ? 0 : clock_usec() + (pause < BACK_OFF_MOST ? pause : BACK_OFF_MOST);
+    k->not_before = r->well ? 0 : clock_usec() + doubled(w, k->n_failed);
     job_end(w->jobs, w->job, r->well, cJSON_Duplicate(r->result, true), "%s: %s", k->collection,
             error ? error : "as it should be");
     w->job = NULL;
     w->repairing = NULL;
+    cJSON_Delete(w->without);
+    w->without = NULL;
     w->again = true; /* the round showed what was before */
     snapshot_put(&w->snapshot);
     repair_next(w);
@@ -231,12 +311,13 @@ static void repair_next(struct watch *w)
         w->repairing = k;
         w->next = k->next;
         w->snapshot = snapshot_get(w->worker->snapshot);
+        w->without = to_leave_alone(k);
         repair_start(&w->repair,
                      &(struct repair_order){.snapshot = w->snapshot,
                                             .model = model,
                                             .collection = k->collection,
                                             .why = "enforce",
-                                            .without = k->gave_up,
+                                            .without = w->without,
                                             .green_within = w->snapshot->conf->process.tune_green_timeout});
         return;
     }
@@ -299,6 +380,7 @@ void watch_close(struct watch **closing)
     survey_fini(&w->survey);
     repair_fini(&w->repair);
     snapshot_put(&w->snapshot);
+    cJSON_Delete(w->without);
     while (w->first) {
         struct watched *k = w->first;
         w->first = k->next;
@@ -320,6 +402,7 @@ void watch_forgive(struct watch *w, const char *model)
         if (strcmp(k->model, model) == 0) {
             cJSON_Delete(k->gave_up);
             k->gave_up = cJSON_CreateArray();
+            forget_returning(k);
             k->n_failed = 0;
             k->not_before = 0;
         }
@@ -344,6 +427,22 @@ static void add(cJSON *object, const char *key, const cJSON *item)
     cJSON_AddItemToObject(object, key, item ? cJSON_Duplicate(item, true) : cJSON_CreateArray());
 }
 
+static cJSON *waiting(const struct watched *k)
+{
+    cJSON *list = cJSON_CreateArray();
+    for (const struct returning *r = k->returning; r; r = r->next) {
+        uint64_t now = clock_usec();
+        if (r->until <= now)
+            continue;
+        cJSON *one = cJSON_CreateObject();
+        cJSON_AddStringToObject(one, "path", r->path);
+        cJSON_AddNumberToObject(one, "repairs", r->n);
+        cJSON_AddNumberToObject(one, "seconds", (double)(r->until - now) / SEC);
+        cJSON_AddItemToArray(list, one);
+    }
+    return list;
+}
+
 cJSON *watch_json(const struct watch *w, const char *model)
 {
     cJSON *list = cJSON_CreateArray();
@@ -362,6 +461,7 @@ cJSON *watch_json(const struct watch *w, const char *model)
             cJSON_AddNumberToObject(one, "seen", (double)(clock_usec() - k->seen) / SEC);
         add(one, "drift", k->drift);
         add(one, "gave_up", k->gave_up);
+        cJSON_AddItemToObject(one, "waits", waiting(k));
         add(one, "warnings", k->warnings);
         cJSON_AddNumberToObject(one, "repairs", k->n_repairs);
         if (k->error)

@@ -13,6 +13,7 @@
 
 #include <cmocka.h>
 
+#include "base/clock.h"
 #include "tune/doc.h"
 #include "tune/history.h"
 
@@ -152,6 +153,43 @@ static void a_verified_rollback_begins_anew_and_a_failed_one_does_not(void **sta
     history_close(&h);
 }
 
+static void a_model_stays_changed_after_a_rollback_and_unchanged_by_what_was_refused(void **state)
+{
+    struct history *h = history_open(dir);
+    history_outcome(h, change(h, "m", "c", "apply", "[{\"is\": 16}]"), OUTCOME_REFUSED, "no");
+    assert_false(history_was_changed(h, "m"));
+    history_outcome(h, change(h, "m", "c", "apply", "[{\"is\": 16}]"), OUTCOME_GREEN, "");
+    history_outcome(h, change(h, "m", "c", "rollback", "[{\"is\": 32}]"), OUTCOME_GREEN, "");
+    history_close(&h);
+    h = history_open(dir);
+    assert_int_equal(count(h, "m", "c"), 0);
+    assert_true(history_was_changed(h, "m"));
+    assert_false(history_was_changed(h, "other"));
+    history_close(&h);
+}
+
+/* A year of two tools that set one value by turns, and a collection that was rolled back in between. */
+static void a_long_history_is_read_and_asked_in_no_time(void **state)
+{
+    enum { RECORDS = 20000 };
+    FILE *f = fopen(file, "w");
+    for (unsigned n = 1; n <= RECORDS; n += 2)
+        fprintf(f,
+                "{\"n\":%u,\"event\":\"change\",\"model\":\"m\",\"collection\":\"%s\",\"why\":\"%s\",\"changes\":[{\"is\":%u}]}\n"
+                "{\"n\":%u,\"event\":\"outcome\",\"change\":%u,\"outcome\":\"green\",\"text\":\"\"}\n",
+                n, n % 4 == 1 ? "c" : "back", n % 4 == 1 ? "enforce" : "rollback", n, n + 1, n);
+    fclose(f);
+    uint64_t began = clock_usec();
+    struct history *h = history_open(dir);
+    cJSON *names = history_collections(h, "m");
+    assert_int_equal(cJSON_GetArraySize(names), 1);
+    assert_string_equal(cJSON_GetArrayItem(names, 0)->valuestring, "c");
+    assert_int_equal(count(h, "m", "c"), RECORDS / 4);
+    assert_true(clock_usec() - began < 5 * SEC); /* milliseconds; who looks at each record for each record takes minutes */
+    cJSON_Delete(names);
+    history_close(&h);
+}
+
 static void a_torn_last_line_is_skipped_and_not_written_into(void **state)
 {
     struct history *h = history_open(dir);
@@ -242,6 +280,8 @@ int main(void)
         TEST(nothing_is_written_before_the_first_record),
         TEST(changes_survive_and_refused_ones_do_not_count),
         TEST(a_verified_rollback_begins_anew_and_a_failed_one_does_not),
+        TEST(a_model_stays_changed_after_a_rollback_and_unchanged_by_what_was_refused),
+        TEST(a_long_history_is_read_and_asked_in_no_time),
         TEST(a_torn_last_line_is_skipped_and_not_written_into),
         TEST(what_follows_a_full_disk_is_a_line_of_its_own),
         TEST(a_whole_last_line_without_its_newline_counts),

@@ -1,6 +1,8 @@
 /* Plans, applying, rollback and enforcement against a server that keeps settings as Qdrant does. */
 #include "fake_qdrant.h"
 
+#include "tune/watch.h"
+
 #define ONE "indexing:\n  one: {index_params: {m: 32}, quantization: {type: scalar, always_ram: true}}\n"
 #define ENFORCED ONE "tuning:\n  one: {enforce: enforce}\n"
 
@@ -377,6 +379,45 @@ static void enforcing_repairs_each_drift_with_one_patch(void **state)
     tune_close(&stage.tune);
 }
 
+/* Another tool sets m back as soon as a repair of it has ended. How long the next one waits after so many, in seconds; 0: there were not so many. */
+static double fight(int repairs)
+{
+    cJSON *whole;
+    pthread_mutex_lock(&fake.lock);
+    bool lost = fake_value("one", "hnsw_config.m")->valueint == 32;
+    pthread_mutex_unlock(&fake.lock);
+    if (lost && !jobs_running(tune_jobs(stage.tune), NULL))
+        fake_change("one", "{\"hnsw_config\": {\"m\": 8}}");
+    const cJSON *waits = cJSON_GetArrayItem(doc_get(status(&whole), "waits"), 0);
+    bool is_it = waits && doc_get(waits, "repairs")->valueint == repairs && strcmp(doc_text(doc_get(waits, "path")), "hnsw_config.m") == 0;
+    double seconds = is_it ? doc_get(waits, "seconds")->valuedouble : 0;
+    cJSON_Delete(whole);
+    return seconds;
+}
+
+static void a_value_that_another_sets_too_is_repaired_later_and_later_and_others_at_once(void **state)
+{
+    stage_begin(ENFORCED);
+    fake_add("one");
+    double first, third;
+    turn_until((first = fight(WATCH_AT_ONCE)) > 0);
+    assert_true(first <= 0.2); /* two intervals of 100 ms */
+    assert_int_equal(fake_patches(), WATCH_AT_ONCE);
+    turn_until((third = fight(WATCH_AT_ONCE + 2)) > 0);
+    assert_true(third > 0.2 && third <= 0.8);
+    int n = fake_patches();
+    assert_int_equal(n, WATCH_AT_ONCE + 2);
+    fake_change("one", "{\"quantization_config\": \"Disabled\"}");
+    turn_until(fake_patches() == n + 1);
+    cJSON *patch = cJSON_GetArrayItem(fake.patches, n);
+    assert_non_null(doc_get(patch, "quantization_config"));
+    assert_null(doc_get(patch, "hnsw_config"));
+    turn_until(!jobs_running(tune_jobs(stage.tune), NULL));
+    apply(); /* who asks for it gets it at once */
+    assert_int_equal(fake_value("one", "hnsw_config.m")->valueint, 32);
+    tune_close(&stage.tune);
+}
+
 static void enforcing_gives_up_what_never_sticks(void **state)
 {
     cJSON *whole;
@@ -515,6 +556,7 @@ int main(void)
         cmocka_unit_test(an_index_that_takes_too_long_is_told),
         cmocka_unit_test(observing_shows_drift_and_repairs_nothing),
         cmocka_unit_test(enforcing_repairs_each_drift_with_one_patch),
+        cmocka_unit_test(a_value_that_another_sets_too_is_repaired_later_and_later_and_others_at_once),
         cmocka_unit_test(enforcing_gives_up_what_never_sticks),
         cmocka_unit_test(a_rollback_rests_enforcement_until_the_next_apply),
         cmocka_unit_test(a_building_index_is_not_disturbed),
