@@ -111,19 +111,16 @@ void ask_start(struct ask *a, struct slots *slots, const char *path)
     ask_send(a, slots, "GET", path, STR_NONE, ASK_TIMEOUT);
 }
 
-static struct str head_of(struct ask *a, struct slots *slots, const char *method, const char *path,
-                          size_t n_body)
+struct str ask_head(struct arena *a, const struct conf *conf, const char *method, const char *path, const char *host, size_t n_body, const char *more)
 {
-    const char *key = a->worker->snapshot->conf->process.api_key;
-    struct str about =
-        n_body || strcmp(method, "GET") != 0
-            ? arena_printf(&a->arena, "Content-Type: application/json\r\nContent-Length: %zu\r\n", n_body)
-            : STR("");
-    return arena_printf(&a->arena,
+    const char *key = conf->process.api_key;
+    struct str about = n_body || strcmp(method, "GET") != 0
+                           ? arena_printf(a, "Content-Type: application/json\r\nContent-Length: %zu\r\n", n_body)
+                           : STR("");
+    return arena_printf(a,
                         "%s %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: quiver/%s\r\nAccept-Encoding: identity\r\n"
-                        "%.*s%s%s%s\r\n",
-                        method, path, slots->peer->url + strlen("http://"), QUIVER_VERSION, STR_ARG(about),
-                        key ? "api-key: " : "", key ? key : "", key ? "\r\n" : "");
+                        "%.*s%s%s%s%s\r\n",
+                        method, path, host, QUIVER_VERSION, STR_ARG(about), more, key ? "api-key: " : "", key ? key : "", key ? "\r\n" : "");
 }
 
 void ask_send(struct ask *a, struct slots *slots, const char *method, const char *path, struct str body,
@@ -134,7 +131,7 @@ void ask_send(struct ask *a, struct slots *slots, const char *method, const char
     arena_init(&a->arena, NULL, 0);
     kept = arena_alloc(&a->arena, sizeof *kept);
     kept[0] = slots;
-    a->part[0] = head_of(a, slots, method, path, body.n);
+    a->part[0] = ask_head(&a->arena, a->worker->snapshot->conf, method, path, slots->peer->url + strlen("http://"), body.n, "");
     a->part[1] = arena_copy(&a->arena, body);
     fetch_init(&a->fetch, &a->worker->upstream, &a->arena, &a->task);
     a->fetch.limits = (struct fetch_limits){ASK_TIMEOUT, ASK_TIMEOUT / 2, usec, usec};

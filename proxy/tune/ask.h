@@ -34,6 +34,9 @@ void ask_start(struct ask *, struct slots *, const char *path); /* GET; 2 s */
 void ask_send(struct ask *, struct slots *, const char *method, const char *path, struct str body,
               uint64_t usec);
 
+/* The head of a request of quiver's own: with its name and, if the configuration has one, its key. path: raw; more: further lines, CRLF each. */
+struct str ask_head(struct arena *, const struct conf *, const char *method, const char *path, const char *host, size_t n_body, const char *more);
+
 /* Where questions to this group of upstreams go now: its first server that is not known to be down. The group
  * is one of the configuration that the question began with: numbers of groups mean others after a reload.
  * Connections of their own, so that a slow answer about one collection holds up nothing else. */

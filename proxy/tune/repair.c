@@ -97,17 +97,12 @@ static void begin_result(struct repair *r)
 
 static void send_patch(struct repair *r)
 {
-    const char *key = r->order.snapshot->conf->process.api_key;
-    char name[ESCAPED_MAX];
+    char path[ESCAPED_MAX + 20], name[ESCAPED_MAX];
     char *body = cJSON_PrintUnformatted(r->plan.patch);
     struct arena a;
     arena_init(&a, NULL, 0);
-    struct str head = arena_printf(
-        &a,
-        "PATCH /collections/%s HTTP/1.1\r\nHost: quiver\r\nUser-Agent: quiver/%s\r\n"
-        "Accept-Encoding: identity\r\nContent-Type: application/json\r\n%s%s%sContent-Length: %zu\r\n\r\n",
-        doc_escape(name, sizeof name, r->order.collection), QUIVER_VERSION, key ? "api-key: " : "",
-        key ? key : "", key ? "\r\n" : "", strlen(body));
+    snprintf(path, sizeof path, "/collections/%s", doc_escape(name, sizeof name, r->order.collection));
+    struct str head = ask_head(&a, r->order.snapshot->conf, "PATCH", path, "quiver", strlen(body), "");
     r->step = REPAIR_PATCH;
     tell(r, 0.1, "PATCH %s", r->order.collection);
     r->own.snapshot = r->order.snapshot;

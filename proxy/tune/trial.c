@@ -18,20 +18,22 @@
 #include "tune/measure.h"
 #include "tune/survey.h"
 
-enum { ESCAPED_MAX = 800, ERROR_MAX = 320, PAGE_BYTES = 256 << 10, NUMBER_BYTES = 24, LIMIT = MEASURE_TOP };
+enum { ESCAPED_MAX = 800, ERROR_MAX = 320, PAGE_BYTES = 256 << 10, NUMBER_BYTES = 24, LIMIT = MEASURE_TOP, PAGES_MAX = 4 * TRIAL_QUERIES };
 #define SCROLL_WITHIN (15 * SEC)
 #define ANSWER_WITHIN (10 * SEC) /* beyond its part's time, for the last requests of a part */
 
-/* The kinds of requests. A plain one carries nothing of quiver's and is not rewritten. */
+/* The kinds of requests. A plain one carries nothing of quiver's and is not rewritten. Of exact ones, that each scan all that is stored, only a
+ * few go at once. */
 enum kind { EXACT, BASELINE, COLD, WARM, N_KINDS };
 static const struct {
     const char *name, *params;
     bool plain, cached;
+    unsigned at_once;
 } kinds[N_KINDS] = {
-    [EXACT] = {"exact", ",\"params\":{\"exact\":true}", true, false},
-    [BASELINE] = {"baseline", ",\"params\":{\"quantization\":{\"ignore\":true}}", true, false},
-    [COLD] = {"optimised, cold", "", false, false},
-    [WARM] = {"optimised, warm", "", false, true},
+    [EXACT] = {"exact", ",\"params\":{\"exact\":true}", true, false, 2},
+    [BASELINE] = {"baseline", ",\"params\":{\"quantization\":{\"ignore\":true}}", true, false, TRIAL_LANES},
+    [COLD] = {"optimised, cold", "", false, false, TRIAL_LANES},
+    [WARM] = {"optimised, warm", "", false, true, TRIAL_LANES},
 };
 
 /* The parts of a model's run. Each ends with its share of the time or with its count, whichever is first. */
@@ -76,7 +78,7 @@ struct trial {
     struct job *job; /* NULL: ended */
     struct survey survey;
     bool *chosen;
-    struct ask ask;
+    struct ask ask, still_there;
     struct timer timer;
     uint64_t budget; /* usec per model */
     struct target *target;
@@ -88,8 +90,9 @@ struct trial {
     /* the model that is measured */
     char *vector; /* its name; NULL: the unnamed one */
     uint64_t size;
-    bool fixed;    /* the vectors are not stored ones */
-    bool no_exact; /* the server refuses exact searches */
+    bool fixed; /* the vectors are not stored ones */
+    unsigned n_pages, n_exact; /* read; exact searches that were answered */
+    char no_exact[ERROR_MAX];  /* why no more exact searches are asked */
     char *query[TRIAL_QUERIES];
     struct measure_top exact[TRIAL_QUERIES];
     unsigned n_queries, n_lanes, n_busy, part, n_sent;
@@ -97,7 +100,8 @@ struct trial {
     struct measure measure[N_KINDS];
     struct lane lane[TRIAL_LANES];
     char error[ERROR_MAX];
-    bool away; /* Qdrant: the rest is not tried */
+    bool in_doubt; /* the error may mean that nothing answers any more */
+    bool away;     /* Qdrant: the rest is not tried */
     cJSON *warnings;
 };
 
@@ -244,12 +248,18 @@ static void measured(struct trial *t, cJSON *doc)
     t->n_measured++;
 }
 
-static void clear_model(struct trial *t)
+static void stop_lanes(struct trial *t)
 {
     for (unsigned i = 0; i < TRIAL_LANES; i++) {
         tx_cancel_own(&t->lane[i].own);
         t->lane[i].busy = false;
     }
+    t->n_busy = 0;
+}
+
+static void clear_model(struct trial *t)
+{
+    stop_lanes(t);
     for (unsigned i = 0; i < t->n_queries; i++)
         free(t->query[i]);
     for (unsigned i = 0; i < N_KINDS; i++)
@@ -258,8 +268,34 @@ static void clear_model(struct trial *t)
     cJSON_Delete(t->warnings);
     t->warnings = NULL;
     t->vector = NULL;
-    t->n_queries = t->n_busy = 0;
+    t->n_queries = 0;
     t->error[0] = 0;
+}
+
+static void go_to_next(struct trial *t)
+{
+    t->at++;
+    next_model(t);
+}
+
+static struct slots *slots_of_model(struct trial *t)
+{
+    return ask_slots(t->worker, &t->survey.snapshot->conf->group[now_at(t)->model->group]);
+}
+
+/* One model's searches may be too slow or too many while all is well else: Qdrant is away when it does not answer the simplest question either. */
+static void ask_whether_there(struct trial *t)
+{
+    t->in_doubt = false;
+    ask_send(&t->still_there, slots_of_model(t), "GET", "/", STR_NONE, ANSWER_WITHIN);
+}
+
+static void took_sign_of_life(struct ask *ask)
+{
+    struct trial *t = LIST_OF(trial, still_there, ask);
+    t->away = !ask->status;
+    fetch_finish(&ask->fetch);
+    go_to_next(t);
 }
 
 /* Measured, or with an error. */
@@ -277,8 +313,10 @@ static void end_model(struct trial *t)
     }
     cJSON_AddItemToArray(t->models, doc);
     clear_model(t);
-    t->at++;
-    next_model(t);
+    if (t->in_doubt)
+        ask_whether_there(t);
+    else
+        go_to_next(t);
 }
 
 /* Those that it did not come to any more. */
@@ -334,26 +372,41 @@ static unsigned most_of(const struct trial *t, const struct part *p)
 }
 
 /* Nobody answered, or something in between for him: Qdrant's own 500 is about the one collection. */
-static bool means_away(unsigned status)
+static bool may_mean_away(unsigned status)
 {
     return status == 499 || (status >= 502 && status <= 504);
 }
 
-/* After a bad answer the model is given up; without any, the whole test. */
+/* Refused, or too slow for a limit in between (503, 504): only recall is lost. */
+static bool costs_recall_alone(enum kind kind, unsigned status)
+{
+    return kind == EXACT && ((status < 500 && status != 499) || status == 503 || status == 504);
+}
+
+/* After a bad answer the model is given up. */
 static void take_error(struct trial *t, const struct tx_own *own)
 {
     char why[200];
-    const char *kind = kinds[parts[t->part].kind].name;
-    if (parts[t->part].kind == EXACT && own->status < 500 && own->status != 499) {
-        if (!t->no_exact)
-            warn(t, "recall is not known: Qdrant answered an exact search with %u: %s", own->status,
-                 doc_error(own->body, why, sizeof why));
-        t->no_exact = true;
+    enum kind kind = parts[t->part].kind;
+    doc_error(own->body, why, sizeof why);
+    if (costs_recall_alone(kind, own->status)) {
+        if (!t->no_exact[0])
+            snprintf(t->no_exact, sizeof t->no_exact, "an exact search was answered with %u: %s", own->status, why);
         return;
     }
-    t->away |= means_away(own->status);
-    fail(t, "%s: a search was answered with %u: %s", kind, own->status,
-         doc_error(own->body, why, sizeof why));
+    t->in_doubt |= may_mean_away(own->status);
+    fail(t, "%s: a search was answered with %u: %s", kinds[kind].name, own->status, why);
+}
+
+static void warn_of_recall(struct trial *t)
+{
+    if (t->n_exact == t->n_queries)
+        return;
+    const char *why = t->no_exact[0] ? t->no_exact : "the time was too short for more exact searches";
+    if (t->n_exact)
+        warn(t, "recall is that of %u of %u vectors: %s", t->n_exact, t->n_queries, why);
+    else
+        warn(t, "recall is not known: %s", why);
 }
 
 static void answered(struct tx_own *own)
@@ -374,6 +427,7 @@ static void answered(struct tx_own *own)
     struct measure_top top = measure_top_of(own->body);
     if (kind == EXACT) {
         t->exact[lane->query] = top;
+        t->n_exact++;
         return;
     }
     measure_add(m, now - lane->began);
@@ -384,8 +438,7 @@ static void answered(struct tx_own *own)
 static void ask_in(struct trial *t, struct lane *lane)
 {
     enum kind kind = parts[t->part].kind;
-    const char *key = t->worker->snapshot->conf->process.api_key;
-    char name[ESCAPED_MAX];
+    char path[ESCAPED_MAX + 60], name[ESCAPED_MAX];
     struct str using = STR("");
     struct arena a;
     arena_init(&a, NULL, 0);
@@ -397,18 +450,33 @@ static void ask_in(struct trial *t, struct lane *lane)
     }
     struct str body = arena_printf(&a, "{\"query\":%s,\"limit\":%d%.*s%s}", t->query[lane->query], LIMIT,
                                    STR_ARG(using), kinds[kind].params);
-    struct str head = arena_printf(
-        &a,
-        "POST /collections/%s/points/query HTTP/1.1\r\nHost: quiver\r\nUser-Agent: quiver-test/%s\r\n"
-        "Accept-Encoding: identity\r\nContent-Type: application/json\r\n%s%s%s%sContent-Length: %zu\r\n\r\n",
-        doc_escape(name, sizeof name, now_at(t)->entry->collection), QUIVER_VERSION, key ? "api-key: " : "",
-        key ? key : "", key ? "\r\n" : "", kinds[kind].cached ? "" : "Cache-Control: no-store\r\n", body.n);
+    snprintf(path, sizeof path, "/collections/%s/points/query", doc_escape(name, sizeof name, now_at(t)->entry->collection));
+    struct str head = ask_head(&a, t->survey.snapshot->conf, "POST", path, "quiver", body.n,
+                               kinds[kind].cached ? "" : "Cache-Control: no-store\r\n");
     lane->own.as_is = kinds[kind].plain;
+    lane->own.snapshot = t->survey.snapshot;
     lane->busy = true;
     lane->began = clock_usec();
     t->n_busy++;
     tx_start_own(t->worker, &lane->own, head, body);
     arena_fini(&a);
+}
+
+/* How long the last answers of the part are waited for. */
+static uint64_t patience(const struct trial *t)
+{
+    return t->part_until + (parts[t->part].kind == EXACT ? t->budget : ANSWER_WITHIN);
+}
+
+static void lose_patience(struct trial *t)
+{
+    if (parts[t->part].kind == EXACT) {
+        stop_lanes(t);
+        snprintf(t->no_exact, sizeof t->no_exact, "an exact search takes longer than %.1f s", (double)t->budget / SEC);
+        return;
+    }
+    t->in_doubt = true;
+    fail(t, "%s: no answer within %llu s", kinds[parts[t->part].kind].name, (unsigned long long)(ANSWER_WITHIN / SEC));
 }
 
 /* Sends what may be sent, or goes on to what comes next. Every turn that brought an answer. */
@@ -421,30 +489,29 @@ static void pump(void *arg)
         return;
     }
     const struct part *p = &parts[t->part];
-    if (now > t->part_until + ANSWER_WITHIN && t->n_busy) {
-        t->away = true;
-        fail(t, "%s: no answer within %llu s", kinds[p->kind].name,
-             (unsigned long long)(ANSWER_WITHIN / SEC));
-    }
+    if (now > patience(t) && t->n_busy)
+        lose_patience(t);
     if (t->error[0]) {
         t->part = N_PARTS;
         end_model(t);
         return;
     }
-    bool over = now >= t->part_until || t->n_sent >= most_of(t, p) || (p->kind == EXACT && t->no_exact);
-    for (unsigned i = 0; i < t->n_lanes && !over; i++)
+    bool over = now >= t->part_until || t->n_sent >= most_of(t, p) || (p->kind == EXACT && t->no_exact[0]);
+    for (unsigned i = 0; i < t->n_lanes && i < kinds[p->kind].at_once && !over; i++)
         if (!t->lane[i].busy) {
             ask_in(t, &t->lane[i]);
             over = t->n_sent >= most_of(t, p);
         }
     if (over && !t->n_busy) {
+        if (p->kind == EXACT)
+            warn_of_recall(t);
         t->measure[p->kind].busy += t->last_answer > t->part_began ? t->last_answer - t->part_began : 0;
         t->part++;
         begin_part(t);
         return;
     }
     tell(t, kinds[p->kind].name);
-    timer_set(&t->timer, t->part_until + ANSWER_WITHIN + 1);
+    timer_set(&t->timer, patience(t) + 1);
 }
 
 static void begin_part(struct trial *t)
@@ -519,8 +586,8 @@ static void ask_page(struct trial *t, struct str offset)
     snprintf(path, sizeof path, "/collections/%s/points/scroll",
              doc_escape(name, sizeof name, now_at(t)->entry->collection));
     char *text = cJSON_PrintUnformatted(body);
-    const struct conf_group *group = &t->survey.snapshot->conf->group[now_at(t)->model->group];
-    ask_send(&t->ask, ask_slots(t->worker, group), "POST", path, str_of(text), SCROLL_WITHIN);
+    t->n_pages++;
+    ask_send(&t->ask, slots_of_model(t), "POST", path, str_of(text), SCROLL_WITHIN);
     free(text);
     cJSON_Delete(body);
 }
@@ -530,9 +597,10 @@ static void took_page(struct ask *ask)
     struct trial *t = LIST_OF(trial, ask, ask);
     char why[200];
     cJSON *doc = NULL;
+    bool any = t->n_pages > 1; /* an empty collection has one page */
     const cJSON *point, *points = ask->status == 200 ? doc_get(doc_result(ask->body, &doc), "points") : NULL;
     if (!ask->status) {
-        t->away = true;
+        t->in_doubt = true;
         fail(t, "reading vectors: Qdrant did not answer: %s", ask_why(ask));
     } else if (!cJSON_IsArray(points)) {
         fail(t, "reading vectors: Qdrant answered %u: %s", ask->status,
@@ -540,6 +608,7 @@ static void took_page(struct ask *ask)
     }
     cJSON_ArrayForEach(point, points) {
         const cJSON *stored = doc_get(point, "vector");
+        any = true;
         take_vector(t, t->vector ? doc_get(stored, t->vector) : stored);
     }
     char *next = NULL;
@@ -548,14 +617,15 @@ static void took_page(struct ask *ask)
         next = mem_strndup(offset.p, offset.n);
     cJSON_Delete(doc);
     fetch_finish(&ask->fetch);
-    if (!t->error[0] && next && t->n_queries < TRIAL_QUERIES) {
+    if (!t->error[0] && next && t->n_queries < TRIAL_QUERIES && t->n_pages < PAGES_MAX) {
         tell(t, "reads vectors to ask with");
         ask_page(t, str_of(next));
     } else if (t->error[0]) {
         end_model(t);
     } else {
         if (!t->n_queries) {
-            warn(t, "nothing is stored there: asked with fixed vectors, recall is not known");
+            warn(t, any ? "no stored vector was found: asked with fixed ones"
+                        : "nothing is stored there: asked with fixed vectors, recall is not known");
             use_fixed(t);
         }
         begin_requests(t);
@@ -609,7 +679,9 @@ static void next_model(struct trial *t)
     t->warnings = cJSON_CreateArray();
     t->part = 0;
     t->part_began = t->part_until = 0;
-    t->fixed = t->no_exact = false;
+    t->fixed = t->in_doubt = false;
+    t->no_exact[0] = 0;
+    t->n_pages = t->n_exact = 0;
     tell(t, "reads vectors to ask with");
     if (!target->entry)
         fail(t, "no collection is there that it claims");
@@ -680,6 +752,7 @@ struct trial *trial_start(struct worker *w, struct history *h, struct jobs *jobs
         t->lane[i] = (struct lane){.own = {.done = answered}, .trial = t};
     survey_init(&t->survey, w, surveyed);
     ask_init(&t->ask, w, took_page);
+    ask_init(&t->still_there, w, took_sign_of_life);
     timer_init(&t->timer, &w->loop, pump, t);
     survey_start(&t->survey, order->chosen, true, false);
     job_tell(job, 0, "looks what there is");
@@ -703,6 +776,7 @@ void trial_free(struct trial **freeing)
     clear_model(t);
     timer_fini(&t->timer);
     ask_fini(&t->ask);
+    ask_fini(&t->still_there);
     survey_fini(&t->survey);
     if (t->job)
         job_end(t->jobs, t->job, false, NULL, "quiver ended before it was done");

@@ -42,6 +42,11 @@ static struct {
     unsigned busy;
     unsigned refuse_search, refuse_exact; /* these statuses; 0: answers */
     unsigned searches, dead_after;        /* how many came; dead from so many on, 0: never */
+    const char *slow;                     /* searches in this collection take slow_usec; NULL: none does */
+    unsigned slow_usec;
+    bool slow_exact_alone;                /* only the exact ones among them */
+    bool no_vectors;                      /* what is stored lacks the vector, and pages never end */
+    unsigned pages;                       /* how many were read */
 } fake = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 static inline void fake_merge(cJSON *into, const cJSON *from)
@@ -92,18 +97,29 @@ static inline cJSON *fake_points(const char *what, const char *body, cJSON *out,
         cJSON_AddItemToArray(list, one);
         if (strcmp(what, "scroll") != 0)
             continue;
-        vector = cJSON_AddArrayToObject(one, "vector");
-        for (int k = 0; k < 8; k++)
+        vector = fake.no_vectors ? cJSON_AddObjectToObject(one, "vector") : cJSON_AddArrayToObject(one, "vector");
+        for (int k = 0; k < 8 && !fake.no_vectors; k++)
             cJSON_AddItemToArray(vector, cJSON_CreateNumber(k == i));
     }
     if (strcmp(what, "scroll") == 0) {
-        cJSON_AddNullToObject(out, "next_page_offset");
+        if (fake.no_vectors)
+            cJSON_AddNumberToObject(out, "next_page_offset", ++fake.pages);
+        else
+            cJSON_AddNullToObject(out, "next_page_offset");
         return out;
     }
     fake.searches++;
     fake.dead |= fake.dead_after && fake.searches >= fake.dead_after;
     *status = fake.refuse_search ? fake.refuse_search : exact && fake.refuse_exact ? fake.refuse_exact : 200;
     return out;
+}
+
+static inline unsigned fake_pause(const char *path, const char *body)
+{
+    char start[100];
+    snprintf(start, sizeof start, "/collections/%s/points/query", fake.slow ? fake.slow : "");
+    bool exact = strstr(body, "\"exact\":true") != NULL;
+    return fake.slow && strcmp(path, start) == 0 && (exact || !fake.slow_exact_alone) ? fake.slow_usec : 0;
 }
 
 /* In place. */
@@ -191,11 +207,12 @@ static inline void *fake_serve(void *arg)
         pthread_mutex_lock(&fake.lock);
         bool lost = fake.dead || (fake.lose_patch && strcmp(method, "PATCH") == 0);
         bool cut = lost || (fake.cut_patch && strcmp(method, "PATCH") == 0);
-        unsigned status = 200;
+        unsigned status = 200, pause = fake_pause(path, end + 4);
         cJSON *doc = cJSON_CreateObject();
         if (!lost)
             cJSON_AddItemToObject(doc, "result", fake_answer(method, path, end + 4, &status));
         pthread_mutex_unlock(&fake.lock);
+        usleep(pause);
         if (status != 200) {
             cJSON_DeleteItemFromObject(doc, "result");
             cJSON_AddStringToObject(cJSON_AddObjectToObject(doc, "status"), "error", "the fake says no");
@@ -405,6 +422,9 @@ static inline void stage_begin(const char *yaml)
     fake.refuse = fake.busy = fake.busy_after = 0;
     fake.dead = fake.cut_patch = fake.lose_patch = false;
     fake.refuse_search = fake.refuse_exact = fake.searches = fake.dead_after = 0;
+    fake.slow = NULL;
+    fake.slow_usec = fake.pages = 0;
+    fake.slow_exact_alone = fake.no_vectors = false;
     pthread_mutex_unlock(&fake.lock);
     unlink(stage.history);
     worker_use_snapshot(&stage.worker, stage_load(yaml));

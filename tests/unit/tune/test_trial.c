@@ -103,6 +103,82 @@ static void without_exact_searches_only_recall_is_unknown(void **state)
     tune_close(&stage.tune);
 }
 
+static const char *warning(const struct job *j, int model)
+{
+    return doc_text(cJSON_GetArrayItem(doc_get(nth(j, model), "warnings"), 0));
+}
+
+static void exact_searches_that_take_too_long_cost_recall_alone(void **state)
+{
+    stage_begin(TWO);
+    fake_add("one");
+    fake_add("two");
+    fake.slow = "one";
+    fake.slow_exact_alone = true;
+    fake.slow_usec = 4000000; /* of a test of one second */
+    const struct job *j = run(NULL);
+    assert_int_equal(j->state, JOB_DONE);
+    assert_non_null(strstr(j->text, "2 of 2 models"));
+    assert_non_null(strstr(warning(j, 0), "recall is not known: an exact search takes longer than 1.0 s"));
+    assert_true(cJSON_IsNull(doc_at(nth(j, 0), "optimised.cold.recall")));
+    assert_true(doc_at(nth(j, 0), "baseline.requests")->valuedouble > 0);
+    assert_true(doc_at(nth(j, 1), "baseline.recall")->valuedouble == 0.75);
+    fake.slow_usec = 250000; /* the share of exact searches is 0.2 s: two of the four are asked */
+    j = run("one");
+    assert_non_null(strstr(warning(j, 0), "recall is that of 2 of 4 vectors"));
+    assert_true(doc_at(nth(j, 0), "baseline.recall")->valuedouble == 0.75);
+    tune_close(&stage.tune);
+}
+
+static void what_one_model_waits_for_too_long_is_its_error_alone(void **state)
+{
+    stage_begin(TWO "tuning: {one: {first_byte_timeout: 50ms}}\n");
+    fake_add("one");
+    fake_add("two");
+    fake.slow = "one";
+    fake.slow_usec = 200000;
+    const struct job *j = run(NULL);
+    assert_int_equal(j->state, JOB_DONE);
+    assert_non_null(strstr(doc_text(doc_get(nth(j, 0), "error")), "504"));
+    assert_null(doc_get(nth(j, 1), "error"));
+    assert_null(strstr(j->text, "stopped answering"));
+    fake.slow = NULL;
+    fake.refuse_search = 503;
+    j = run(NULL);
+    for (int i = 0; i < 2; i++) /* each was tried */
+        assert_non_null(strstr(doc_text(doc_get(nth(j, i), "error")), "503"));
+    tune_close(&stage.tune);
+}
+
+static void points_without_the_vector_are_not_read_for_ever(void **state)
+{
+    stage_begin(TWO);
+    fake_add("one");
+    fake.no_vectors = true;
+    const struct job *j = run("one");
+    assert_int_equal(j->state, JOB_DONE);
+    assert_int_equal(fake.pages, 4 * TRIAL_QUERIES);
+    assert_string_equal(warning(j, 0), "no stored vector was found: asked with fixed ones");
+    assert_string_equal(doc_text(doc_get(nth(j, 0), "from")), "fixed");
+    tune_close(&stage.tune);
+}
+
+/* Numbers of models and groups mean others after a reload. */
+static void a_reload_in_the_middle_leads_no_search_elsewhere(void **state)
+{
+    char first[400];
+    snprintf(first, sizeof first, "upstreams: {a: http://127.0.0.1:1, b: %s}\noptimizations: {one: {vector_size: 8, upstream: b}}\n", stage.url);
+    stage_begin(first);
+    fake_add("one");
+    const struct job *j = jobs_find(tune_jobs(stage.tune), begin("one"));
+    turn_until(fake.searches > 10);
+    worker_use_snapshot(&stage.worker, stage_load("upstreams: {a: http://127.0.0.1:1, b: http://127.0.0.1:1}\n"));
+    turn_until(j->state != JOB_RUNNING);
+    assert_int_equal(j->state, JOB_DONE);
+    assert_null(doc_get(nth(j, 0), "error"));
+    tune_close(&stage.tune);
+}
+
 static void a_server_that_dies_ends_the_test(void **state)
 {
     stage_begin(TWO);
@@ -180,6 +256,10 @@ int main(void)
         cmocka_unit_test(a_collection_that_is_not_there_is_an_error_of_its_model_alone),
         cmocka_unit_test(a_refused_search_gives_up_its_model_alone),
         cmocka_unit_test(without_exact_searches_only_recall_is_unknown),
+        cmocka_unit_test(exact_searches_that_take_too_long_cost_recall_alone),
+        cmocka_unit_test(what_one_model_waits_for_too_long_is_its_error_alone),
+        cmocka_unit_test(points_without_the_vector_are_not_read_for_ever),
+        cmocka_unit_test(a_reload_in_the_middle_leads_no_search_elsewhere),
         cmocka_unit_test(a_server_that_dies_ends_the_test),
         cmocka_unit_test(a_dead_server_fails_the_test_at_once),
         cmocka_unit_test(a_test_runs_alone),
