@@ -7,6 +7,7 @@ import time
 
 import pytest
 from lib import FakeQdrant, Quiver, head_of, wait_until
+from lib.ops import OPS, Op
 
 SEARCH = "/collections/mine/points/search"
 BODY = {"vector": [0.1, 0.2, 0.3], "limit": 3}
@@ -46,12 +47,14 @@ def test_cache_status_and_age_are_as_rfc_9211_says(q: Quiver) -> None:
     assert second.get("content-type") == "application/json"
 
 
-def test_a_hit_writes_its_own_time_with_nine_decimals(q: Quiver) -> None:
+def test_a_hit_writes_its_own_time_with_nine_decimals(q: Quiver, fake: FakeQdrant) -> None:
+    fake.handler = lambda x: x.reply(200, b'{"result":[1],"status":"ok","time":5.0}')
     lengths = set()
     first = served(q)
+    assert first.json()["time"] == 5.0
     for _ in range(5):
         r = served(q)
-        assert r.hit and re.search(rb',"time":\d+\.\d{9}\}$', r.body), r.body
+        assert r.hit and re.search(rb',"time":0\.\d{9}\}$', r.body), r.body
         lengths.add(len(r.body))
     assert len(lengths) == 1
     assert first.body.split(b'"time"')[0] == r.body.split(b'"time"')[0]
@@ -151,6 +154,7 @@ def test_only_200_is_kept(q: Quiver, fake: FakeQdrant, status: int) -> None:
         r = q.post(SEARCH, BODY)
         assert r.status == status and not r.hit
     assert len(fake.requests) == 3
+    wait_until(lambda: q.metric("cache_unstored_total", reason="status") == 3, 5, "the refusals are counted")
 
 
 def test_different_bodies_and_parameters_are_different_answers(q: Quiver, fake: FakeQdrant) -> None:
@@ -303,6 +307,23 @@ def test_a_finished_write_ends_what_was_cached_and_caching_goes_on(
     fresh = served(q)
     assert not fresh.hit and fresh.json()["result"] != old
     cached(q)  # long before a hold would end
+
+
+WRITES = [op for op in OPS if not op.kind.startswith(("CLASS_READ", "CLASS_SERVICE"))]
+MOVES_A_NAME = b'{"actions":[{"create_alias":{"alias_name":"nick","collection_name":"mine"}}]}'
+
+
+@pytest.mark.parametrize("op", WRITES, ids=[op.name for op in WRITES])
+def test_every_operation_that_is_no_read_ends_what_was_cached(q: Quiver, fake: FakeQdrant, op: Op) -> None:
+    """Each row of ops.def; Qdrant confirms all of them."""
+    cached(q)
+    old = served(q).json()["result"]
+    target = op.pattern.replace("{c}", "mine").replace("{}", "7") + ("?wait=true" if op.has_wait else "")
+    assert q.ask(op.method, target, MOVES_A_NAME if op.name == "update_aliases" else b"{}").status == 200
+    fresh = served(q)
+    assert not fresh.hit and fresh.json()["result"] != old
+    cached(q)
+    assert len(WRITES) > 30, "the table was read"
 
 
 BODY_OF_A_WRITE = b'{"points":[{"id":1,"vector":[0.1]}]}'
@@ -536,6 +557,7 @@ def test_points_that_wait_to_be_indexed_keep_a_collection_out_of_the_cache(fake:
     for _ in range(2):
         wait_until(lambda: "unindexed" in served(q).get("cache-status", ""), 5, "it is not cached")
         assert not served(q).hit
+        assert q.metric("cache_bypasses_total", reason="unindexed") > 0
         last = served(q).json()["result"][0]["id"]
         fake.update_queue = {"length": 0, "deferred_points": 0}
         cached(q)
@@ -550,6 +572,7 @@ def test_a_limit_of_reads_keeps_a_collection_out_of_the_cache(fake: FakeQdrant, 
     q = start(fake.url)
     wait_until(lambda: "rate-limit" in served(q).get("cache-status", ""), 5, "it is not cached")
     assert not served(q).hit
+    wait_until(lambda: q.metric("cache_bypasses_total", reason="rate_limit") >= 2, 5, "the refusals are counted")
     q.reload(quiver={"cache": {"rate_limited_collections": True}})
     cached(q)
 
@@ -588,9 +611,15 @@ def test_a_change_of_aliases_ends_answers_under_those_names(q: Quiver, fake: Fak
     alias("one")
     cached(q, "/collections/nick/points/search")
     old = served(q, "/collections/nick/points/search").json()["result"]
+    go, known = threading.Event(), fake.default
+    fake.default = lambda x: known(x) if x.request.path != "/aliases" or x.wait(go) else None  # type: ignore[method-assign]
     alias("two")
     fresh = served(q, "/collections/nick/points/search")
     assert not fresh.hit and fresh.json()["result"] != old
+    assert "detail=aliases" in fresh.get("cache-status", ""), "what they stand for is not known yet"
+    wait_until(lambda: q.metric("cache_bypasses_total", reason="aliases") >= 1, 5, "the refusal is counted")
+    go.set()
+    cached(q, "/collections/nick/points/search")
 
 
 def test_servers_that_agree_among_themselves_are_given_time_to(fake: FakeQdrant, start) -> None:
@@ -702,10 +731,14 @@ def test_a_purge_takes_what_it_names_and_leaves_the_rest(fake: FakeQdrant, start
 
 
 def test_writes_count_with_the_cache_off_for_the_model(fake: FakeQdrant, start) -> None:
-    q = start(fake.url, optimizations={"mine": {}})
-    cached(q)
-    assert q.ask("POST", "/collections/mine/something/unknown", b"{}").status in (200, 404)
-    assert not served(q).hit, "an unknown path with a method other than GET is a write"
+    """Answers of another model that look into its collections depend on them."""
+    q = start(fake.url, optimizations={"mine": {"collections": ["mine"], "cache": False}})
+    target, looks = "/collections/other/points/query", {"query": 1, "lookup_from": {"collection": "mine"}}
+    for write in ("points?wait=true", "something/unknown"):
+        cached(q, target, looks)
+        assert not served(q).hit and not served(q).hit, "the model's cache is off"
+        assert q.ask("PUT", f"/collections/mine/{write}", b"{}").status == 200
+        assert not served(q, target, looks).hit
 
 
 def test_answers_that_are_no_envelope_are_passed_but_not_broken(q: Quiver, fake: FakeQdrant) -> None:
@@ -824,5 +857,26 @@ def test_memory_for_answers_is_bounded(fake: FakeQdrant, start) -> None:
             assert c.post(SEARCH, {**BODY, "offset": n}).status == 200
     assert q.memory() < 200 * 2**20
     wait_until(lambda: q.metric("cache_evictions_total") > 0, 5, "evictions show")
+    assert q.metric("cache_model_evictions_total", model="default") > 0
     assert 2**20 < q.metric("cache_memory_bytes") <= 4.2 * 2**20
     assert 0 <= q.metric("cache_hit_rate", model="default") <= 1
+
+
+def test_a_model_fills_its_share_of_the_memory_and_no_more(fake: FakeQdrant, start) -> None:
+    memory = 10 * 2**20
+    q = start(
+        fake.url,
+        quiver={"cache": {"memory": memory}},
+        optimizations={"mine": {"collections": ["mine"]}},
+        caching={"mine": {"cache_share": 10}},
+        workers=1,
+    )
+    fake.handler = lambda x: x.ok("x" * 20_000)
+    cached(q, "/collections/other/points/search")
+    with q.conn() as c:
+        for n in range(200):
+            assert c.post(SEARCH, {**BODY, "offset": n}).status == 200
+    wait_until(lambda: q.metric("cache_model_evictions_total", model="mine") > 0, 5, "its evictions show")
+    assert memory / 20 < q.metric("cache_bytes", model="mine") <= memory / 10
+    assert served(q, "/collections/other/points/search").hit
+    assert q.metric("cache_model_evictions_total", model="default") == 0

@@ -1,10 +1,11 @@
 """Equal reads that run at the same time: sent to Qdrant once a worker, answered each in its own right."""
 
+import select
 import threading
 
 import pytest
 
-from lib import FakeQdrant, Quiver, a_search, head_of, wait_until
+from lib import FakeQdrant, Quiver, Redis, a_search, head_of, unlike, wait_until
 
 SEARCH = "/collections/x/points/search"
 BODY = b'{"vector":[0.1,0.2],"limit":3}'
@@ -125,6 +126,76 @@ def test_a_write_between_parts_those_before_from_those_after(fake: FakeQdrant, s
     wait_until(lambda: len(fake.seen(path=SEARCH)) == 2, what="the second asks for itself")
     go.set()
     assert before.read().status == after.read().status == 200
+
+
+def test_a_write_through_another_quiver_parts_those_before_from_those_after(fake: FakeQdrant, start, redis: Redis) -> None:
+    patient = {"redis": {"budget": "500ms"}}
+    one, two = (start(fake.url, workers=1, flags=[*OFF, "--redis", redis.url], quiver=patient) for _ in range(2))
+    for each in (one, two):
+        wait_until(lambda: each.metric("quiver_redis_up") >= 1, 10, "Redis is connected")
+    go = threading.Event()
+    fake.handler = lambda x: x.request.path == SEARCH and x.wait(go) and None
+    before, beside, after = [one.conn() for _ in range(3)]
+    ask(before)
+    wait_until(lambda: fake.seen(path=SEARCH), what="the first is upstream")
+    ask(beside)
+    follow(one, 1)
+    assert two.ask("PUT", "/collections/x/points?wait=true", b"{}").status == 200
+    ask(after)
+    wait_until(lambda: len(fake.seen(path=SEARCH)) == 2, what="the last asks for itself")
+    go.set()
+    first, second, third = [c.read().json()["result"] for c in (before, beside, after)]
+    assert first == second != third
+
+
+def test_what_waits_for_a_connection_is_joined_also_across_a_write(fake: FakeQdrant, start) -> None:
+    """What is sent later sees at least what was there now."""
+    q = start(fake.url, workers=1, flags=OFF, optimizations={"x": {"collections": ["x"]}}, tuning={"x": {"connections": 1}})
+    go, looks = threading.Event(), b'{"vector":[0.1],"limit":3,"lookup_from":{"collection":"y"}}'
+    fake.handler = lambda x: x.request.path == SEARCH and x.wait(go) and None
+    busy, leader, follower = [q.conn() for _ in range(3)]
+    ask(busy, unlike())
+    wait_until(lambda: fake.seen(path=SEARCH), what="the only connection is busy")
+    ask(leader, looks)
+    wait_until(lambda: q.metric("model_queue_length", model="x") == 1, what="the leader waits")
+    assert q.ask("PUT", "/collections/y/points?wait=true", b"{}").status == 200
+    ask(follower, looks)
+    follow(q, 1)
+    go.set()
+    busy.read()
+    assert leader.read().json()["result"] == follower.read().json()["result"]
+    assert [r.body for r in fake.seen(path=SEARCH)].count(looks) == 1
+
+
+def test_where_others_write_past_quiver_what_is_sent_is_not_joined(fake: FakeQdrant, start) -> None:
+    q = start(fake.url, workers=1, caching={"default": {"external_writes": True}})
+    go = held(fake)
+    conns = [q.conn() for _ in range(2)]
+    for n, c in enumerate(conns, 1):
+        ask(c)
+        wait_until(lambda: len(fake.seen(path=SEARCH)) == n, what="each asks for itself")
+    go.set()
+    assert [c.read().status for c in conns] == [200] * 2
+
+
+def test_a_follower_has_a_deadline_of_its_own(fake: FakeQdrant, start) -> None:
+    """Its leader fails; another follower leads then and has more time than is left to it."""
+    limits = {"first_byte_timeout": "500ms", "queue_timeout": "200ms"}
+    q = start(fake.url, workers=1, flags=OFF, tuning={"default": limits})
+    go = held(fake)
+    leader, *followers = [q.conn() for _ in range(3)]
+    ask(leader)
+    wait_until(lambda: fake.seen(path=SEARCH), what="the leader is upstream")
+    for c in followers:
+        ask(c)
+    assert leader.read().status == 504
+    (first,), _, _ = select.select([c.sock for c in followers], [], [], 5)
+    late, leads = followers if first is followers[0].sock else followers[::-1]
+    go.set()
+    r = late.read()
+    assert r.status == 504 and "an equal request was followed" in r.json()["status"]["error"]
+    assert leads.read().status == 200
+    assert len(fake.seen(path=SEARCH)) == 2
 
 
 def test_credentials_are_never_shared(fake: FakeQdrant, start) -> None:

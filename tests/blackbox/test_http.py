@@ -440,6 +440,7 @@ def test_the_upstream_key_goes_only_with_quivers_own_requests(fake: FakeQdrant, 
     q.post(SEARCH, BODY)
     assert fake.seen(path="/collections/x")[0].all("api-key") == ["the clients"]
     assert all("very-secret-key" not in v for r in fake.requests for _, v in r.headers)
+    assert any(own.path == "/telemetry" for own in fake.own)
     for own in fake.own:
         assert own.get("api-key") == "very-secret-key"
     assert "very-secret-key" not in q.stderr and b"very-secret-key" not in q.control("GET", "/metrics").body

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import threading
 import time
 
 import pytest
@@ -48,7 +49,12 @@ def test_a_restart_that_breaks_no_connection_is_found_by_the_poll(fake: FakeQdra
 def test_broken_connections_to_the_same_server_cost_nothing_for_long(fake: FakeQdrant, start) -> None:
     q = start(fake.url)
     old = cached(q).json()["result"]
+    go, known = threading.Event(), fake.default
+    fake.default = lambda x: known(x) if x.request.path != "/telemetry" or x.wait(go) else None  # type: ignore[method-assign]
     fake.drop_connections()
+    wait_until(lambda: "detail=upstream" in (ask(q).get("cache-status") or ""), 5, "who it is is not known yet")
+    wait_until(lambda: q.metric("cache_bypasses_total", reason="upstream") >= 1, 5, "the refusal is counted")
+    go.set()
     assert cached(q).json()["result"] == old
     assert q.metric("quiver_upstream_changed_total") == 0
 
@@ -111,6 +117,7 @@ def test_a_token_that_a_point_can_revoke_is_never_cached(fake: FakeQdrant, start
     headers = {"api-key": jwt(value_exists=value_exists)}
     results = [ask(q, headers).json()["result"] for _ in range(3)]
     assert len({str(r) for r in results}) == 3
+    wait_until(lambda: q.metric("cache_bypasses_total", reason="token") == 3, 5, "the refusals are counted")
 
 
 def test_external_writes_bound_the_age(fake: FakeQdrant, start) -> None:

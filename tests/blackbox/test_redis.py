@@ -203,6 +203,49 @@ def test_one_that_may_not_list_aliases_hears_of_writes_through_one_that_may(fake
         assert not fresh.hit and fresh.json()["result"] != old
 
 
+@pytest.mark.parametrize("off", ["process", "model"])
+def test_a_write_through_a_quiver_without_a_cache_ends_the_others_answers(
+    fake: FakeQdrant, start, redis: Redis, off: str
+) -> None:
+    one = start(fake.url, flags=["--redis", redis.url], quiver=PATIENT)
+    two = start(
+        fake.url,
+        flags=["--redis", redis.url, *(["--cache", "off"] if off == "process" else [])],
+        quiver=PATIENT,
+        optimizations={"mine": {"collections": ["mine"], "cache": off == "process"}},
+    )
+    settled(one), settled(two)
+    for _ in range(3):
+        wait_until(lambda: from_cache(one), 10, "cached in the first")
+        old = one.post(SEARCH, body()).json()["result"]
+        assert not from_cache(two) and not from_cache(two)
+        assert two.ask("PUT", "/collections/mine/points?wait=true", b"{}").status == 200
+        fresh = one.post(SEARCH, body())
+        assert not fresh.hit and fresh.json()["result"] != old
+
+
+def test_a_quiver_cut_off_for_too_long_refuses_writes_where_that_is_set(fake: FakeQdrant, start, redis: Redis) -> None:
+    strict = {"coherence": {"forget": "1s", "on_bump_failure": "fail"}, "redis": {"budget": "500ms"}}
+    q = start(fake.url, flags=["--redis", redis.url], quiver=strict)
+    settled(q)
+
+    def write():
+        return q.ask("PUT", "/collections/mine/points?wait=true", b'{"points":[]}')
+
+    assert write().status == 200
+    redis.kill()
+    wait_until(lambda: write().status == 503, 10, "writes are refused", every=0.1)
+    fake.forget()
+    r = write()
+    assert r.status == 503 and "on_bump_failure" in r.json()["status"]["error"] and r.json()["time"] >= 0
+    assert r.get("content-type") == "application/json"
+    assert fake.seen("PUT") == []
+    assert q.post(SEARCH, body()).status == q.ask("GET", "/collections/mine").status == 200
+    redis.start()
+    wait_until(lambda: write().status == 200, 10, "writes are taken again", every=0.1)
+    assert fake.seen("PUT")
+
+
 def test_another_model_with_another_configuration_does_not_mix(fake: FakeQdrant, start, redis: Redis) -> None:
     """Two quivers that rewrite differently share a Redis: the body after rewriting is in the key."""
     one = start(
@@ -248,6 +291,7 @@ def test_down_from_the_start_costs_nothing_but_hits_across(fake: FakeQdrant, sta
     q = start(fake.url, flags=["--redis", redis.url], quiver=FAST)
     with Load(q, writes=False) as load:
         wait_until(lambda: load.answers > 200, 30, "answers without Redis")
+        assert q.metric("cache_unstored_total", reason="away") > 0
         redis.start()
         wait_until(lambda: from_cache(q), 10, "hits once Redis is there")
     assert load.errors == []

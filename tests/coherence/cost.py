@@ -12,9 +12,10 @@ if TYPE_CHECKING:
 
 PLAIN = 2  # which quiver that is: the last of three
 BUDGET = 0.002  # seconds that a look may take: redis.budget as it is shipped
+UNNOTICED, AWAY = "not found away", "away"  # kinds of reads: before their quiver has found that Redis is away, and after
 FEW = 100  # samples below so many say nothing about one in a hundred: the slowest one is the 99th percentile
-ENOUGH = 150, 300  # a trouble is played until there are so many of each kind that it brings about (and with --long), or
-PLAYS = 6, 12  # so often
+ENOUGH = 130, 300  # a trouble is played until there are so many of each kind that it brings about (and with --long), or
+PLAYS = 12, 24  # so often
 READERS, PAUSE = 16, 0.024  # of each quiver: so many are under way when a trouble begins
 HOW = {
     "quivers": 3,
@@ -41,13 +42,13 @@ def unrest(plain: list[float]) -> float:
     return max(quarters) - min(quarters)
 
 
-def too_dear(cached: list[float], plain: list[float], away: bool) -> str:
-    """What is wrong with these seconds, beyond doubt; "" if nothing is, or if there are too few to tell. In the order in
-    which they were taken."""
+def too_dear(cached: list[float], plain: list[float], kind: str) -> str:
+    """What is wrong with these seconds, beyond doubt; "" if nothing is, or if there are too few to tell (Cost.problems minds
+    those). In the order in which they were taken."""
     if min(len(cached), len(plain)) < FEW:
         return ""
     mine, theirs, noise = p99(cached, -2), p99(plain, +2), unrest(plain)
-    limit = (1.2 * theirs if away else theirs + BUDGET) + noise
+    limit = (1.2 * theirs if kind == AWAY else theirs + BUDGET) + noise
     if mine <= limit:
         return ""
     return (
@@ -62,46 +63,50 @@ class Cost:
 
     def __init__(self, bench: "Bench"):
         self.bench = bench
-        self.away: dict[int, bool] = dict.fromkeys(range(PLAIN), False)
+        self.kind: dict[int, str] = dict.fromkeys(range(PLAIN), UNNOTICED)  # of what each quiver answers now
         self.lines: dict[int, int] = dict.fromkeys(range(PLAIN), 0)
-        self.cached: dict[bool, list[float]] = {False: [], True: []}
-        self.plain: dict[bool, list[float]] = {False: [], True: []}
+        self.cached: dict[str, list[float]] = {UNNOTICED: [], AWAY: []}
+        self.plain: dict[str, list[float]] = {UNNOTICED: [], AWAY: []}
 
     def took(self, which: int, seconds: float) -> None:
         if not self.bench.troubled:
             return
         if which != PLAIN:
-            self.cached[self.away[which]].append(seconds)
+            self.cached[self.kind[which]].append(seconds)
             return
-        for away in set(self.away.values()):
-            self.plain[away].append(seconds)
+        for kind in set(self.kind.values()):
+            self.plain[kind].append(seconds)
 
     async def follow(self) -> None:
         while not self.bench.over:
-            for i in self.away:
+            for i in self.kind:
                 lines = self.bench.quivers[i].lines
                 for line in lines[self.lines[i] :]:
                     if "redis_away" in line or "redis_not_used" in line:
-                        self.away[i] = True
+                        self.kind[i] = AWAY
                     elif "redis_ready connection=quiver " in line:
-                        self.away[i] = False
+                        self.kind[i] = UNNOTICED
                 self.lines[i] = len(lines)
             await asyncio.sleep(0.002)
 
-    def enough(self, long: bool) -> bool:
-        fewest = {away: min(len(self.cached[away]), len(self.plain[away])) for away in (False, True)}
-        return max(fewest.values()) >= ENOUGH[long] and not any(0 < n < ENOUGH[long] for n in fewest.values())
+    def samples(self, kind: str) -> int:
+        return min(len(self.cached[kind]), len(self.plain[kind]))
 
-    def problems(self) -> list[str]:
-        found = {away: too_dear(self.cached[away], self.plain[away], away) for away in (False, True)}
-        return [f"Redis {'away' if away else 'not found away'}: {bad}" for away, bad in found.items() if bad]
+    def enough(self, brings: tuple[str, ...], long: bool) -> bool:
+        return all(self.samples(kind) >= ENOUGH[long] for kind in brings)
+
+    def problems(self, brings: tuple[str, ...]) -> list[str]:
+        """What was too dear, and what could not be judged though the trouble is said to bring it about."""
+        found = [
+            (kind, too_dear(self.cached[kind], self.plain[kind], kind)) for kind in (UNNOTICED, AWAY)
+        ] + [(kind, f"{self.samples(kind)} samples say nothing") for kind in brings if self.samples(kind) < FEW]
+        return [f"Redis {kind}: {bad}" for kind, bad in found if bad]
 
     def __str__(self) -> str:
         return "\n".join(
-            f"p99 with Redis {'away' if away else 'not found away'}: {p99(c, 0) * 1e3:.2f} ms of {len(c)} beside "
-            f"{p99(p, 0) * 1e3:.2f} ms of {len(p)}"
-            for away in (False, True)
-            if (c := self.cached[away]) and (p := self.plain[away])
+            f"p99 with Redis {kind}: {p99(c, 0) * 1e3:.2f} ms of {len(c)} beside {p99(p, 0) * 1e3:.2f} ms of {len(p)}"
+            for kind in (UNNOTICED, AWAY)
+            if (c := self.cached[kind]) and (p := self.plain[kind])
         )
 
 

@@ -1,10 +1,14 @@
-"""A TCP relay between a quiver and its Redis, in the loop of the test: can be cut, frozen, reset, pointed elsewhere,
-and made to talk nonsense."""
+"""A TCP relay between a quiver and its Redis, in the loop of the test: can be cut, frozen, slowed down, reset, pointed
+elsewhere, and made to talk nonsense."""
 
 import asyncio
+import re
 import socket
 import struct
+from collections import deque
 from typing import Any, Callable
+
+COMMAND = re.compile(rb"(?:^|\r\n)\*\d+\r\n")  # where one begins
 
 
 class Half(asyncio.Protocol):
@@ -15,6 +19,7 @@ class Half(asyncio.Protocol):
         self.transport: Any = None
         self.other: Half | None = None
         self.kept: list[bytes] = []
+        self.late: deque[bytes] = deque()  # what Redis has said and the quiver hears after the delay
         self.closed = False
 
     def connection_made(self, transport: Any) -> None:
@@ -37,7 +42,15 @@ class Half(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self.upward:
             self.relay.sent(data)
+        elif self.relay.delay or self.late:
+            self.late.append(data)
+            asyncio.get_running_loop().call_later(self.relay.delay, self.arrive)
+            return
         self.kept.append(data)
+        self.flush()
+
+    def arrive(self) -> None:
+        self.kept.append(self.late.popleft())
         self.flush()
 
     def flush(self) -> None:
@@ -46,8 +59,8 @@ class Half(asyncio.Protocol):
             return
         data = b"".join(self.kept)
         self.kept.clear()
-        if self.upward and self.relay.answers_itself:
-            self.transport.write(self.relay.answers_itself)
+        if self.upward and self.relay.answers_itself and b"INFO" not in data:
+            self.transport.write(self.relay.answers_itself * len(COMMAND.findall(data)))
         elif not self.other.transport.is_closing():
             self.other.transport.write(data)
 
@@ -74,7 +87,8 @@ class Relay:
         self.port, self.target = port, ("127.0.0.1", target)
         self.halves: set[Half] = set()
         self.frozen_up = self.frozen_down = False
-        self.answers_itself = b""  # instead of what Redis would say
+        self.delay = 0.0  # seconds that each answer of Redis takes on its way
+        self.answers_itself = b""  # to each command but INFO, instead of what Redis would say
         self.accepted = 0
         self.server: asyncio.Server | None = None
         self.waiting: list[tuple[Callable[[bytes], bool], asyncio.Future]] = []

@@ -8,6 +8,7 @@ from typing import Any, Awaitable, Callable
 
 from checker import Bench, churning, reading_load, still_load
 from clients import Pen
+from cost import AWAY, UNNOTICED
 
 
 @dataclass
@@ -17,15 +18,45 @@ class Schedule:
     how: dict[str, Any] = field(default_factory=dict)  # for the bench
     back: float = 3.0  # seconds until the quiet collection is hit again after the last trouble; 0: not asked
     endless: bool = False  # until the bench is over
+    brings: tuple[str, ...] = ()  # kinds of reads in numbers: what they cost is judged (cost.py)
 
 
 SCHEDULES: dict[str, Schedule] = {}
 RELAYED = {"relays": True}
+BOTH = (UNNOTICED, AWAY)
+# What readers go through in each: a Redis that dies is found away at once, one that hangs after five time-outs in a row,
+# and what makes misses only is never found away.
+BRINGS: dict[str, tuple[str, ...]] = {
+    "stopped_short": BOTH,
+    "stopped": BOTH,
+    "stopped_long": (AWAY,),  # what goes before is the same as in "stopped", at five times the price
+    "slow": BOTH,
+    "killed": (AWAY,),
+    "oom": BOTH,
+    "readonly": (AWAY,),
+    "flushall": BOTH,
+    "script_flush": (UNNOTICED,),
+    "loading": (AWAY,),
+    "garbage": BOTH,
+    "auth": (AWAY,),
+    "older_rdb": BOTH,
+    "empty_restart": BOTH,
+    "promoted": BOTH,
+    "cut_off": BOTH,  # one quiver each
+    "silent": BOTH,
+    "deaf": BOTH,
+    "resets": (AWAY,),
+    "dies_before_forward": (UNNOTICED,),
+    "dies_after_forward": (UNNOTICED,),
+    "dies_before_close": (UNNOTICED,),
+    "clean_restart": (UNNOTICED,),
+    "crash": (UNNOTICED,),
+}
 
 
 def schedule(name: str, what: str, **of: Any) -> Callable:
     def add(f: Callable[[Bench], Awaitable]) -> Callable:
-        back, endless = of.pop("back", 3.0), of.pop("endless", False)
+        back, endless, brings = of.pop("back", 3.0), of.pop("endless", False), BRINGS.get(name, ())
 
         async def whole(bench: Bench) -> None:
             await (bench.hits_come(100) if back else bench.reads_go_on(500))
@@ -35,10 +66,18 @@ def schedule(name: str, what: str, **of: Any) -> Callable:
             if back and not bench.cost:  # a budget of 2 ms is no promise on a busy machine
                 bench.back = await bench.hits_come(100, back, why=f"hits again within {back} s after {name}")
 
-        SCHEDULES[name] = Schedule(whole, what, of, back, endless)
+        SCHEDULES[name] = Schedule(whole, what, of, back, endless, brings)
         return f
 
     return add
+
+
+def noticed(bench: Bench, word: str) -> None:
+    """Each quiver that has a Redis has said that it is away or unfit, and why."""
+    for i in {*range(len(bench.quivers))} - bench.without_redis:
+        lines = bench.quivers[i].lines
+        away = [line for line in lines if "redis_away" in line or "redis_not_used" in line]
+        assert any(word in line for line in away), (word, away, lines[-8:])
 
 
 # ---- Redis stands still ----
@@ -70,6 +109,15 @@ async def stopped_long(bench: Bench) -> None:
     await stopped(bench, 5.0)
 
 
+@schedule("slow", "each answer of Redis takes longer than a look may, and much shorter than a lease", **RELAYED)
+async def slow(bench: Bench) -> None:
+    for r in bench.relays:
+        r.delay = 0.010 if bench.cost else 0.080  # budgets of 2 ms and of 50 ms
+    await asyncio.sleep(0.8)
+    for r in bench.relays:
+        r.delay = 0.0
+
+
 @schedule("killed", "Redis killed, started again 1 s later")
 async def killed(bench: Bench) -> None:
     assert bench.redis
@@ -85,6 +133,7 @@ async def killed(bench: Bench) -> None:
 async def oom(bench: Bench) -> None:
     await bench.redis_says("CONFIG", "SET", "maxmemory", "1")
     await asyncio.sleep(0.8)
+    noticed(bench, "OOM")
     await bench.redis_says("CONFIG", "SET", "maxmemory", "64mb")
 
 
@@ -115,6 +164,7 @@ async def loading(bench: Bench) -> None:
     for r in bench.relays:
         r.answers_itself = b"-LOADING Redis is loading the dataset in memory\r\n"
     await asyncio.sleep(0.8)
+    noticed(bench, "it cannot be used as it is")
     for r in bench.relays:
         r.answers_itself = b""
         r.reset_all()
@@ -126,6 +176,7 @@ async def garbage(bench: Bench) -> None:
         for r in bench.relays:
             r.say(b"?what\r\n\0\xff")
         await bench.reads_go_on(500)
+    noticed(bench, "Protocol error")
 
 
 @schedule("auth", "Redis wants a password that quiver does not have", back=8.0, **RELAYED)
@@ -134,6 +185,7 @@ async def auth(bench: Bench) -> None:
     for r in bench.relays:
         r.reset_all()
     await asyncio.sleep(0.5)
+    noticed(bench, "NOAUTH")
     assert bench.redis
     bench.redis.password = "secret"
     await bench.redis_says("CONFIG", "SET", "requirepass", "")
@@ -149,6 +201,8 @@ async def older_rdb(bench: Bench) -> None:
     await bench.redis_says("SAVE")
     await asyncio.sleep(1.0)
     await asyncio.to_thread(bench.redis.restart)
+    old = [str(key) for key in await bench.redis_says("KEYS", "quiver:*:t:*")]  # type: ignore[union-attr]
+    assert old, "what was saved is there again"
 
 
 @schedule("promoted", "the primary dies, a replica that lacks the last second takes over", **RELAYED)

@@ -420,7 +420,7 @@ class FakeQdrant:
             )
         elif r.method == "GET" and re.search("/points/[^/]+$", path):
             x.ok({"id": self.serial(), "payload": {}})
-        elif path.startswith("/collections/") and r.method in ("PUT", "POST", "PATCH", "DELETE"):
+        elif path.startswith(("/collections/", "/cluster/")) and r.method in ("PUT", "POST", "PATCH", "DELETE"):
             if "/points" in path or "/index" in path or "/vectors" in path:
                 done = "wait=true" in r.query
                 x.ok({"operation_id": self.serial(), "status": "completed" if done else "acknowledged"})

@@ -7,7 +7,7 @@ undo nothing: the side is cleaned when it ends. Reads come after the writes whos
 import random
 from typing import Any, Callable
 
-from ops import OPS
+from lib.ops import OPS
 from qdrant_client import models as m
 from side import Side, Step
 

@@ -5,7 +5,7 @@ import time
 from typing import Any, Callable, NamedTuple
 
 import httpx
-from ops import op_of
+from lib.ops import op_of
 from pydantic_core import to_jsonable_python
 from qdrant_client import QdrantClient
 from qdrant_client.http.exceptions import UnexpectedResponse

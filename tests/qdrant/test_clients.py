@@ -6,7 +6,7 @@ import time
 
 import pytest
 from lib import ROOT, Quiver
-from ops import OPS, op_of
+from lib.ops import OPS, op_of
 from scenario import NOT_SERVED, STEPS
 from side import Side, body_of, should_hit
 

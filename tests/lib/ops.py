@@ -15,6 +15,7 @@ class Op(NamedTuple):
     pattern: str
     kind: str  # CLASS_...
     takes_params: bool
+    has_wait: bool
 
     def matches(self, method: str, path: str) -> bool:
         want = [s for s in self.pattern.split("/") if s]
@@ -28,7 +29,7 @@ class Op(NamedTuple):
 
 def read_ops() -> list[Op]:
     text = re.sub(r"/\*.*?\*/", "", TABLE.read_text(), flags=re.S)
-    return [Op(m[2], m[3], m[4], m[5], "OP_PARAMS" in m[7]) for m in ROW.finditer(text)]
+    return [Op(m[2], m[3], m[4], m[5], "OP_PARAMS" in m[7], "OP_HAS_WAIT" in m[7]) for m in ROW.finditer(text)]
 
 
 OPS = read_ops()
