@@ -64,10 +64,13 @@ void purge_start_collection(struct purge *p, struct worker *w, struct str collec
     start(p, w, &of);
 }
 
+/* Nothing was written, so there is nothing to hold for: without a proof the names would be. */
 void purge_stop(struct purge *p)
 {
-    loop_unwake(&p->worker->loop, &p->task);
+    if (!p->closing)
+        coherence_close(&p->hold, PROOF_COMPLETED, wake, p);
     coherence_cancel(&p->hold);
+    loop_unwake(&p->worker->loop, &p->task);
 }
 
 /* ---- the route ---- */

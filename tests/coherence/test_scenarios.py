@@ -6,7 +6,7 @@ import asyncio
 import pytest
 from checker import Bench, alias, run
 from clients import Pen, Question
-from lib import Quiver, Response, wait_until
+from lib import Conn, Quiver, Response, wait_until
 
 pytestmark = pytest.mark.usefixtures("binary")
 NO_POLL = {"coherence": {"alias_poll": "60s", "quarantine": "3s"}, "redis": {"budget": "50ms"}}
@@ -152,23 +152,44 @@ def test_a_list_of_aliases_that_comes_and_goes() -> None:
     run(main())
 
 
+def search_quiet(q: Quiver) -> Response:
+    return q.post("/collections/quiet/points/search", {"vector": [0.5, 0.25], "limit": 3, "n": 1})
+
+
 @pytest.mark.parametrize("what", [b"{}", b'{"collection":"quiet"}'])
 def test_a_purge_is_answered_when_the_other_quiver_can_have_heard_of_it(what: bytes) -> None:
     """Quiver 0 cannot reach Redis just then: its answer waits until it has, or until nobody answers from a cache."""
 
-    def search(q: Quiver) -> Response:
-        return q.post("/collections/quiet/points/search", {"vector": [0.5, 0.25], "limit": 3, "n": 1})
-
     async def main() -> None:
         async with Bench(relays=True, settings=NO_POLL) as bench:
             one, other = bench.quivers
-            await asyncio.to_thread(wait_until, lambda: search(other).hit, 10, "the other quiver has an answer")
+            await asyncio.to_thread(wait_until, lambda: search_quiet(other).hit, 10, "the other quiver has an answer")
             bench.relays[0].freeze()
             try:
                 purged = await asyncio.to_thread(one.control, "POST", "/api/v1/cache/purge", what)
-                after = await asyncio.to_thread(search, other)
+                after = await asyncio.to_thread(search_quiet, other)
             finally:
                 bench.relays[0].thaw()
             assert purged.status == after.status == 200 and not after.hit, (purged, after)
+
+    run(main())
+
+
+def test_who_leaves_a_purge_before_its_answer_leaves_no_hold() -> None:
+    """As a write it would be one of unknown outcome; but nothing is written."""
+    settings = {**NO_POLL, "coherence": {"alias_poll": "60s", "quarantine": "60s"}}
+
+    async def main() -> None:
+        async with Bench(relays=True, settings=settings) as bench:
+            one, other = bench.quivers
+            await asyncio.to_thread(wait_until, lambda: search_quiet(other).hit, 10, "the other quiver has an answer")
+            bench.relays[0].freeze()
+            try:
+                with Conn(one.api) as c:
+                    c.send(f"POST /api/v1/cache/purge HTTP/1.1\r\nHost: 127.0.0.1:{one.api}\r\nContent-Length: 2\r\n\r\n{{}}".encode())
+                    await bench.relays[0].until_sent(lambda data: b"EVALSHA" in data, 0.5)
+            finally:
+                bench.relays[0].thaw()
+            await asyncio.to_thread(wait_until, lambda: search_quiet(other).hit, 10, "answers come from the cache again")
 
     run(main())
