@@ -36,7 +36,9 @@ struct cache { /* per worker */
     char date[48]; /* "date: ...\r\n" of that second */
 };
 
-enum stage { STAGE_NONE, STAGE_LOOKING, STAGE_MISS, STAGE_COLLECTING };
+#define FACTS_WAIT (250 * MSEC) /* an answer that is there waits so long for what must be known of its collection */
+
+enum stage { STAGE_NONE, STAGE_FACTS, STAGE_LOOKING, STAGE_MISS, STAGE_COLLECTING };
 
 struct cache_tx {
     enum stage stage;
@@ -253,6 +255,19 @@ static void woken(void *arg)
     loop_wake(&tx->worker->loop, &tx->task);
 }
 
+/* There is an answer; but does its collection hide points, are its reads counted? That is on its way since Qdrant first answered for it. */
+static enum verdict await_facts(struct tx *tx, struct cache_tx *ct)
+{
+    uint64_t until = tx->began + FACTS_WAIT;
+    tx->awaits_facts = tx->worker->loop.now < until;
+    if (!tx->awaits_facts)
+        return bypass(tx, MM_CACHE_BYPASS_OTHER, "facts");
+    tx_ask_facts(tx, true);
+    ct->stage = STAGE_FACTS;
+    tx->suspend_until = until;
+    return SUSPEND;
+}
+
 /* The look is finished. */
 static enum verdict looked(struct tx *tx, const struct plug *plug, struct cache_tx *ct)
 {
@@ -264,6 +279,8 @@ static enum verdict looked(struct tx *tx, const struct plug *plug, struct cache_
     case LOOK_CLEAR:
         if (!tx_reuse_map_holds(tx))
             return bypass(tx, MM_CACHE_BYPASS_ALIASES, "aliases");
+        if (r->facts != TX_FACTS_KNOWN)
+            return r->look.entry ? await_facts(tx, ct) : miss(tx, ct, true);
         if (!ct->refresh && !r->look.alone && hit_memory(tx, c, r, m))
             return ANSWER;
         if (!ct->refresh && r->look.has_redis && hit_redis(tx, c, r, m))
@@ -289,14 +306,20 @@ static enum verdict cache_request(struct tx *tx, const struct plug *plug)
         return bypass(tx, r->why, r->unfit);
     if (rate_limited(tx) && !p->rate_limited_collections)
         return bypass(tx, MM_CACHE_BYPASS_LIMIT, "rate-limit");
+    if (r->facts == TX_FACTS_UNKNOWN)
+        return bypass(tx, MM_CACHE_BYPASS_OTHER, "facts");
     struct cache *c = plug_self(tx, plug);
     struct cache_tx *ct = plug_tx(tx, plug);
-    metrics_model_add(tx->worker->metrics, tx->model->metrics_id, MM_CACHE_LOOKUPS, 1);
+    if (ct->stage == STAGE_NONE)
+        metrics_model_add(tx->worker->metrics, tx->model->metrics_id, MM_CACHE_LOOKUPS, 1);
     ct->refresh = r->oldest == 0;
-    if (r->look.alone && !ct->refresh && hit_memory(tx, c, r, m))
+    bool known = r->facts == TX_FACTS_KNOWN;
+    if (known && r->look.alone && !ct->refresh && hit_memory(tx, c, r, m))
         return ANSWER;
     struct store_key key = store_key(tx);
-    bool in_memory = !r->look.alone && store_has(c->store, &key, tx->worker->loop.now);
+    bool in_memory = !(known && r->look.alone) && store_has(c->store, &key, tx->worker->loop.now);
+    if (!known && in_memory && !ct->refresh)
+        return await_facts(tx, ct);
     ct->stage = STAGE_LOOKING;
     if (look_redis(&r->look, ct->refresh || in_memory ? NULL : &r->entry, woken, tx))
         return looked(tx, plug, ct);
@@ -383,6 +406,11 @@ static enum verdict store_answer(struct tx *tx, const struct plug *plug, struct 
 static enum verdict cache_resume(struct tx *tx, const struct plug *plug)
 {
     struct cache_tx *ct = plug_tx(tx, plug);
+    if (ct->stage == STAGE_FACTS) {
+        tx->awaits_facts = false;
+        tx_reuse_anew(tx);
+        return cache_request(tx, plug);
+    }
     if (ct->stage == STAGE_LOOKING)
         return tx->reuse->look.result == LOOK_NONE ? SUSPEND : looked(tx, plug, ct);
     if (ct->stage == STAGE_COLLECTING && !tx->collected && !tx->collect_failed)

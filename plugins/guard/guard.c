@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "engine/tx.h"
+#include "engine/tx_facts.h"
 #include "plugins/guard/batch.h"
 #include "plugins/guard/options.h"
 
@@ -90,6 +91,7 @@ static enum verdict over(struct tx *tx, const struct plug *plug, struct growth_s
 /* Woken by new facts; looks again soon, since whose turn it was to ask may not have asked for this one. */
 static enum verdict wait_for_facts(struct tx *tx, const struct guard_tx *mine)
 {
+    tx_ask_facts(tx, false);
     uint64_t soon = tx->worker->loop.now + LOOK_AGAIN, last = mine->since + FACTS_WAIT;
     tx->awaits_facts = true;
     tx->suspend_until = soon < last ? soon : last;

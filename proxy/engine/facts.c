@@ -1,10 +1,14 @@
 #include "engine/facts.h"
 
+#include <assert.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <xxhash.h>
 
 #include "base/mem.h"
+
+enum { ROOM_FIRST = 16 };
+static_assert((FACTS_COLLECTIONS_MAX & (FACTS_COLLECTIONS_MAX - 1)) == 0 && FACTS_COLLECTIONS_MAX < UINT16_MAX, "room doubles up to it, slots count to it");
 
 const char *const fact_status_names[FACT_STATUS_COUNT] = {
 #define X(id, word) word,
@@ -34,6 +38,8 @@ void facts_put(struct facts **slot)
     if (!f || atomic_fetch_sub_explicit(&f->n_refs, 1, memory_order_acq_rel) != 1)
         return;
     arena_fini(&f->arena);
+    free(f->collection);
+    free(f->slot);
     free(f);
 }
 
@@ -45,29 +51,41 @@ struct str facts_resolve(const struct facts *f, struct str name)
     return name;
 }
 
-/* Where the name is, or where it would go. The table is never full: it has twice as many slots as there may be collections. */
+/* Where the name is, or where it would go. The table is never full: it has twice as many slots as there is room for collections. */
 static unsigned slot_of(const struct facts *f, struct str name)
 {
-    unsigned at = (unsigned)XXH3_64bits(name.n ? name.p : "", name.n) % FACTS_SLOTS;
+    unsigned mask = 2 * f->room - 1, at = (unsigned)XXH3_64bits(name.n ? name.p : "", name.n) & mask;
     while (f->slot[at] && !str_eq(f->collection[f->slot[at] - 1].name, name))
-        at = (at + 1) % FACTS_SLOTS;
+        at = (at + 1) & mask;
     return at;
+}
+
+static void grow(struct facts *f)
+{
+    f->room = f->room ? 2 * f->room : ROOM_FIRST;
+    f->collection = mem_realloc(f->collection, f->room * sizeof *f->collection);
+    free(f->slot);
+    f->slot = mem_zalloc(2 * f->room * sizeof *f->slot);
+    for (unsigned i = 0; i < f->n_collections; i++)
+        f->slot[slot_of(f, f->collection[i].name)] = (uint16_t)(i + 1);
 }
 
 struct fact_collection *facts_add(struct facts *f, struct str name)
 {
-    unsigned at = slot_of(f, name);
-    if (f->slot[at] || f->n_collections == FACTS_COLLECTIONS_MAX)
+    if (f->n_collections == FACTS_COLLECTIONS_MAX || facts_collection(f, name))
         return NULL;
+    if (f->n_collections == f->room)
+        grow(f);
+    unsigned at = slot_of(f, name);
     struct fact_collection *c = &f->collection[f->n_collections++];
-    c->name = arena_copy(&f->arena, name);
+    *c = (struct fact_collection){.name = arena_copy(&f->arena, name)};
     f->slot[at] = (uint16_t)f->n_collections;
     return c;
 }
 
 const struct fact_collection *facts_collection(const struct facts *f, struct str name)
 {
-    if (!f)
+    if (!f || !f->room)
         return NULL;
     unsigned at = slot_of(f, name);
     return f->slot[at] ? &f->collection[f->slot[at] - 1] : NULL;

@@ -10,7 +10,7 @@
 #include "base/str.h"
 #include "coherence/fingerprint.h"
 
-enum { FACTS_COLLECTIONS_MAX = 512, FACTS_SLOTS = 1024 };
+enum { FACTS_COLLECTIONS_MAX = 4096 };
 
 struct fact_alias {
     struct str alias, collection;
@@ -26,6 +26,14 @@ enum fact_status {
 };
 extern const char *const fact_status_names[FACT_STATUS_COUNT]; /* as Qdrant spells them */
 
+/* What Qdrant said when it was asked for a collection. */
+enum fact_source {
+    FACT_READ,
+    FACT_REFUSED, /* it does not tell quiver: taken for one without limits that hides nothing */
+    FACT_ABSENT,  /* it knows none, and yet answers clients: the same, for this state of "@names" only */
+    FACT_FAILED,  /* an error or nothing: unknown */
+};
+
 /* Memory of a collection whose model has a memory_limit; tune/estimate.h says what is counted. Bytes. */
 struct fact_memory {
     bool known, measured;      /* measured: Qdrant's own report; else computed from its configuration */
@@ -36,6 +44,7 @@ struct fact_memory {
 
 struct fact_collection {
     struct str name;
+    enum fact_source source;          /* READ; else nothing of what follows the fingerprint is known */
     uint64_t read_at;                 /* when it was asked for; monotonic microseconds */
     struct fingerprint names;         /* the state of "@names" then; zero: not known */
     enum fact_status status;
@@ -58,16 +67,17 @@ struct facts {
     bool aliases_hidden;       /* some upstream has aliases that quiver may not see, or that it could not ask for */
     struct fact_alias *alias;
     unsigned n_aliases;
-    struct fact_collection collection[FACTS_COLLECTIONS_MAX];
-    unsigned n_collections;
-    uint16_t slot[FACTS_SLOTS]; /* index + 1 of a collection by the hash of its name, open addressing */
+    bool full;                 /* there is no room for further collections: nothing will be known of them */
+    struct fact_collection *collection; /* heap */
+    unsigned n_collections, room; /* room: a power of two, or 0 */
+    uint16_t *slot;            /* index + 1 of a collection by the hash of its name, open addressing; 2 * room of them */
 };
 
 struct facts *facts_new(void);            /* one reference; fill it before it is shared */
 struct facts *facts_get(struct facts *);
 void facts_put(struct facts **);
 
-/* Adds a collection (its name is copied); NULL when there is no room or it is there already. Before the facts are shared. */
+/* Adds a collection (its name is copied); NULL when there is no room or it is there already. Before the facts are shared; good until the next. */
 struct fact_collection *facts_add(struct facts *, struct str name);
 
 /* What the name stands for: itself unless it is an alias. facts may be NULL. */

@@ -81,23 +81,6 @@ static uint64_t servers_of(const struct tx *tx)
     return sum;
 }
 
-/* Points that wait to be indexed appear at any time, without a write. */
-static bool hides_points(const struct facts *facts, struct str resolved)
-{
-    const struct fact_collection *fact = facts_collection(facts, resolved);
-    return fact && fact->hides_points;
-}
-
-/* By the map of when the request came: another one by now, and tx_reuse_map_holds says no. */
-static bool any_hides_points(const struct tx *tx)
-{
-    const struct facts *facts = tx->worker->facts;
-    bool hides = hides_points(facts, tx->resolved);
-    for (unsigned i = 0; i < tx->query.n_lookups; i++)
-        hides = hides || hides_points(facts, facts_resolve(facts, tx->query.lookup[i]));
-    return hides;
-}
-
 static bool refuse(struct reuse *r, enum metrics_model_counter why, const char *word)
 {
     r->why = why;
@@ -123,7 +106,8 @@ static bool fits(struct tx *tx, struct reuse *r)
         return refuse(r, MM_CACHE_BYPASS_BODY, "operation");
     if (!tx->worker->facts)
         return refuse(r, MM_CACHE_BYPASS_OTHER, "starting"); /* the alias map is not known yet */
-    if (any_hides_points(tx))
+    r->facts = tx_facts(tx);
+    if (r->facts == TX_FACTS_HIDING)
         return refuse(r, MM_CACHE_BYPASS_UNINDEXED, "unindexed");
     return !servers_in_doubt(tx) || refuse(r, MM_CACHE_BYPASS_UPSTREAM, "upstream");
 }
@@ -214,6 +198,13 @@ struct reuse *tx_reuse(struct tx *tx)
         judge(tx, tx->reuse);
     }
     return tx->reuse;
+}
+
+void tx_reuse_anew(struct tx *tx)
+{
+    tx_reuse_end(tx);
+    *tx->reuse = (struct reuse){0};
+    judge(tx, tx->reuse);
 }
 
 void tx_reuse_end(struct tx *tx)

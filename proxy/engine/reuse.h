@@ -5,11 +5,13 @@
 #include "base/metrics.h"
 #include "coherence/coherence.h"
 #include "engine/tx.h"
+#include "engine/tx_facts.h"
 #include "qdrant/key.h"
 
 struct reuse {
     const char *unfit;               /* a word why not (for Cache-Status); NULL: it may */
     enum metrics_model_counter why;  /* the counter of that */
+    enum tx_facts facts;             /* KNOWN, or an answer may be shared with who asks now, but not repeated later */
     uint64_t oldest;                 /* how old an answer the client takes, microseconds; NEVER: any */
     uint64_t longest;                /* how long an answer to these credentials may live at most, microseconds; NEVER: any time */
     struct look look;
@@ -23,6 +25,8 @@ struct reuse {
 
 /* The judgement; the same on every call. When unfit is NULL the sketch is made and look holds what the cells say (LOOK_CLEAR). */
 struct reuse *tx_reuse(struct tx *);
+/* Judges again, for the facts have changed. */
+void tx_reuse_anew(struct tx *);
 
 /* Makes key and entry of a fit one, if they are not yet: it reads the whole body, so only who needs them asks. */
 const struct key_text *tx_reuse_key(struct tx *);

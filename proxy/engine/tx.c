@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "engine/names.h"
 #include "engine/reuse.h"
+#include "engine/tx_facts.h"
 #include "engine/tx_parts.h"
 #include "qdrant/inflate.h"
 #include "qdrant/reply.h"
@@ -108,22 +109,6 @@ static enum tx_state park(struct tx *tx, uint64_t until)
     return TX_PARKED;
 }
 
-/* Facts about a collection are fetched once it is used; a small memory of hashes keeps this to one comparison a request. */
-static void want_facts(struct tx *tx)
-{
-    struct worker *w = tx->worker;
-    if (!tx->resolved.n || !w->seen_collection || (!tx->is_write && tx->route.op->class != CLASS_READ_CACHEABLE))
-        return;
-    uint64_t hash = 14695981039346656037u;
-    for (size_t i = 0; i < tx->resolved.n; i++)
-        hash = (hash ^ (unsigned char)tx->resolved.p[i]) * 1099511628211u;
-    uint64_t *slot = &w->seen[hash % (sizeof w->seen / sizeof *w->seen)];
-    if (*slot == hash)
-        return;
-    *slot = hash;
-    w->seen_collection(tx->resolved, w->arg);
-}
-
 static enum tx_state step_head(struct tx *tx)
 {
     const struct conf *conf = tx->snapshot->conf;
@@ -136,7 +121,6 @@ static enum tx_state step_head(struct tx *tx)
         tx->model = conf_model_of(conf, tx->route.collection); /* a model may be named after the alias itself */
     tx->is_write = tx->route.is_write;
     tx->map = tx->worker->facts && tx->worker->facts->names_known ? tx->worker->facts->names : (struct fingerprint){0, 0};
-    want_facts(tx);
     tx->identity = tx->route.op->class == CLASS_READ_CACHEABLE;
     tx->held = tx_wants_hold(tx);
     tx->chunked_up = !tx->held && tx->head.framing == HTTP_BODY_CHUNKED;
@@ -293,6 +277,7 @@ static enum tx_state step_fetched(struct tx *tx)
         return park(tx, fetch_deadline(&tx->fetch));
     tx->pending_n = 0; /* an early answer: what was on its way up is not needed any more */
     tx->answer.status = tx->fetch.head.status;
+    tx_want_facts(tx);
     return TX_RESPONSE;
 }
 

@@ -68,9 +68,13 @@ struct worker {
     unsigned in_state[32];       /* transactions by state: a gauge that cannot drift */
     void (*server_in_doubt)(void *arg); /* nothing can be cached until the servers have been asked who they are; any thread */
     void (*names_changed)(void *arg); /* a write may have changed aliases or collections: fetch the map anew; any thread */
-    void (*seen_collection)(struct str, void *arg);      /* facts about it are wanted; any thread */
+    /* facts about it are wanted; shown: Qdrant has answered for it; any thread */
+    void (*seen_collection)(struct str, bool shown, void *arg);
     void (*collection_changed)(struct str, void *arg);   /* its configuration may be another now; any thread */
-    uint64_t seen[64];           /* hashes of collections lately told to seen_collection, by their low bits */
+    struct seen {                /* collections lately told to seen_collection, by the low bits of their hashes */
+        uint64_t hash, at;
+        bool shown;
+    } seen[64];
     void *arg;
     bool draining;
 };

@@ -223,10 +223,10 @@ static void names_changed(void *arg)
     facts_poll_kick(server.facts_poll);
 }
 
-static void seen_collection(struct str name, void *arg)
+static void seen_collection(struct str name, bool shown, void *arg)
 {
     (void)arg;
-    facts_poll_seen(server.facts_poll, name);
+    facts_poll_seen(server.facts_poll, name, shown);
 }
 
 static void collection_changed(struct str name, void *arg)
@@ -258,7 +258,8 @@ static void emit_points(struct metrics_out *out, void *arg)
     const struct facts *f = server.control->worker.facts;
     (void)arg;
     for (unsigned i = 0; f && i < f->n_collections; i++)
-        metrics_emit(out, f->collection[i].name.p, (double)f->collection[i].points);
+        if (f->collection[i].source == FACT_READ)
+            metrics_emit(out, f->collection[i].name.p, (double)f->collection[i].points);
 }
 
 static void emit_memory(struct metrics_out *out, void *arg)
@@ -400,7 +401,8 @@ static void close_control(struct letter *letter)
     struct worker *w = &server.control->worker;
     (void)letter;
     w->names_changed = NULL;
-    w->seen_collection = w->collection_changed = NULL;
+    w->seen_collection = NULL;
+    w->collection_changed = NULL;
     w->server_in_doubt = NULL;
     if (server.api)
         api_close(&server.api);

@@ -1,6 +1,7 @@
-/* facts_poll.c - one round: look at "@names", GET /aliases of every upstream group, then GET /collections/{c} of the collections that are used
- * or have a memory_limit, and whose facts are not fresh, with .../memory for those with a limit; publish if something differs. A round begins
- * every coherence.alias_poll, or at once when kicked. */
+/* facts_poll.c - one round: look at "@names", GET /aliases of every upstream group, then GET /collections/{c} of those that are wanted
+ * (wanted.h) and whose facts are not fresh, with .../memory where there is a memory_limit; publish if something differs. A round begins every
+ * coherence.alias_poll, or at once when kicked; it asks for ROUND_MOST and leaves the rest to the next, so that many collections do not keep
+ * a new map of aliases waiting. */
 #include "tune/facts_poll.h"
 
 #include <cjson/cJSON.h>
@@ -14,14 +15,23 @@
 #include "tune/ask.h"
 #include "tune/doc.h"
 #include "tune/estimate.h"
+#include "tune/wanted.h"
 
 enum {
-    SEEN_MAX = 256,
+    INBOX = 256,
     SETTLE_SHARE = 5, /* after a change of names collections are read anew, for a sixth of the time */
 };
-#define RETRY (250 * MSEC) /* while Qdrant does not answer, or the state of "@names" cannot be looked up */
-#define FRESH (30 * SEC)   /* facts about a collection; sooner when it is known to have changed */
-#define APART (20 * MSEC)  /* rounds that were asked for come no closer than this, however many ask */
+#define RETRY (250 * MSEC)    /* while Qdrant does not answer, or the state of "@names" cannot be looked up */
+#define FRESH (30 * SEC)      /* facts about a collection; sooner when it is known to have changed */
+#define ABSENT (1 * SEC)      /* the same, of one that Qdrant does not have, while it answers clients as if it had */
+#define APART (20 * MSEC)     /* rounds that were asked for come no closer than this, however many ask */
+#define ROUND_MOST (100 * MSEC)
+
+/* What other threads tell of a collection. */
+struct told {
+    char *name;
+    bool shown, changed; /* Qdrant has answered a client for it; its configuration may be another */
+};
 
 struct facts_poll {
     struct worker *worker;
@@ -31,20 +41,19 @@ struct facts_poll {
     _Atomic bool kicked, started, upstream_ok, good;
     uint64_t ended;                /* the last round */
     uint64_t settle_at;            /* not before then are collections read because names have changed */
-    bool running, again, unsettled, settles, any_answer, said_no_aliases;
+    bool running, again, unsettled, settles, any_answer, said_no_aliases, left;
     enum { ASKED_ALIASES, ASKED_COLLECTION, ASKED_MEMORY } asked; /* the running question: a reload may change the number of groups meanwhile */
     struct fact_collection *filling; /* the one whose memory is asked for */
-    unsigned group, seen_at;       /* where the round is */
-    struct facts *making, *current;
+    unsigned group, n_asked;       /* where the round is */
+    uint64_t collections_began;    /* it has come to the collections; 0: not yet */
+    struct wanted wanted;
+    struct wanted_row *row;        /* the one that is asked for */
+    struct facts *making, *current; /* current: of the last round; what was published says the same */
     uint64_t collection_asked, growth_ended; /* when the collection was asked about, and what its growth was then */
-    pthread_mutex_t lock;          /* seen: written by workers once per collection */
-    struct seen {
-        char *name;
-        _Atomic bool changed;      /* ask anew */
-        _Atomic bool idle;         /* no client has used it, a limit is all that there is */
-        uint64_t absent_at;        /* Qdrant did not have it; control thread */
-    } seen[SEEN_MAX];
-    _Atomic unsigned n_seen;
+    pthread_mutex_t lock;          /* of what follows */
+    struct told inbox[INBOX];
+    unsigned n_inbox;
+    bool lost_change;              /* a change did not go into the inbox: it may be of any */
     struct look look;              /* at "@names", before the map is fetched */
     struct task task;              /* it has ended */
     void (*publish)(struct facts *, void *arg);
@@ -58,29 +67,70 @@ static struct slots *slots_of_group(struct facts_poll *p, unsigned group)
     return ask_slots_of_control(p->worker, &p->worker->snapshot->conf->group[group]);
 }
 
-/* idle: nobody has used it yet. True: it is to be asked for at once. */
-static bool add_seen(struct facts_poll *p, struct str collection, bool idle)
+/* ---- what other threads tell ---- */
+
+static void no_room(struct facts_poll *p, struct str name)
 {
-    unsigned n = atomic_load_explicit(&p->n_seen, memory_order_acquire);
-    for (unsigned i = 0; i < n; i++)
-        if (str_eq(str_of(p->seen[i].name), collection)) {
-            bool begins = !idle && atomic_exchange(&p->seen[i].idle, false);
-            if (begins)
-                atomic_store(&p->seen[i].changed, true);
-            return begins;
-        }
-    if (n >= SEEN_MAX || memchr(collection.p, 0, collection.n) || pthread_mutex_trylock(&p->lock) != 0)
-        return false;
-    n = atomic_load(&p->n_seen);
-    if (n < SEEN_MAX) {
-        p->seen[n].name = mem_strndup(collection.p, collection.n);
-        atomic_store(&p->seen[n].changed, true);
-        atomic_store(&p->seen[n].idle, idle);
-        atomic_store_explicit(&p->n_seen, n + 1, memory_order_release);
-    }
-    pthread_mutex_unlock(&p->lock);
-    return true;
+    char quoted[2 * WANTED_NAME_MAX];
+    log_limited(LOG_LEVEL_WARN, p->worker->loop.now, "facts_full",
+                "collection=%s collections=%u why=\"nothing is asked about further ones: they are not cached\"",
+                log_quote(quoted, sizeof quoted, name), (unsigned)FACTS_COLLECTIONS_MAX);
 }
+
+/* A client uses it. */
+static void want(struct facts_poll *p, const struct told *told)
+{
+    struct wanted_row *row = wanted_find(&p->wanted, str_of(told->name));
+    if (!row && !(row = wanted_add(&p->wanted, str_of(told->name), false))) {
+        if (wanted_is_full(&p->wanted))
+            no_room(p, str_of(told->name));
+        return;
+    }
+    if (row->idle || (row->absent_at && p->worker->loop.now >= row->absent_at + ABSENT))
+        wanted_change(&p->wanted, row);
+    row->idle = false;
+    row->shown = row->shown || told->shown;
+}
+
+static void take_told(struct facts_poll *p, const struct told *told)
+{
+    if (!told->changed) {
+        want(p, told);
+        return;
+    }
+    struct wanted_row *row = wanted_find(&p->wanted, str_of(told->name));
+    if (row)
+        wanted_change(&p->wanted, row);
+}
+
+static void open_inbox(struct facts_poll *p)
+{
+    pthread_mutex_lock(&p->lock);
+    for (unsigned i = 0; i < p->n_inbox; i++) {
+        take_told(p, &p->inbox[i]);
+        free(p->inbox[i].name);
+    }
+    p->n_inbox = 0;
+    for (struct link *k = p->lost_change ? list_first(&p->wanted.rows) : NULL; k; k = list_next(&p->wanted.rows, k))
+        LIST_OF(wanted_row, link, k)->changed = true;
+    p->lost_change = false;
+    pthread_mutex_unlock(&p->lock);
+}
+
+static void tell(struct facts_poll *p, struct str name, bool shown, bool changed)
+{
+    if (memchr(name.p, 0, name.n))
+        return;
+    pthread_mutex_lock(&p->lock);
+    if (p->n_inbox < INBOX)
+        p->inbox[p->n_inbox++] = (struct told){mem_strndup(name.p, name.n), shown, changed};
+    else
+        p->lost_change = p->lost_change || changed;
+    pthread_mutex_unlock(&p->lock);
+    facts_poll_kick(p);
+}
+
+/* ---- a round ---- */
 
 static void looked(struct task *task)
 {
@@ -106,8 +156,9 @@ static void begin_round(struct facts_poll *p)
     if (p->running)
         return;
     p->running = true;
-    p->again = p->unsettled = p->settles = p->any_answer = false;
-    p->group = p->seen_at = 0;
+    p->again = p->unsettled = p->settles = p->any_answer = p->left = false;
+    p->group = p->n_asked = 0;
+    p->collections_began = 0;
     p->making = facts_new();
     p->making->asked_at = clock_usec();
     coherence_names_add(&names, STR("@names"));
@@ -125,7 +176,7 @@ static bool same_sizes(const struct fact_collection *x, const struct fact_collec
 
 static bool same_collection(const struct fact_collection *x, const struct fact_collection *y)
 {
-    return y && same_sizes(x, y) && fingerprint_eq(x->names, y->names) && x->n_shards == y->n_shards && x->n_replicas == y->n_replicas &&
+    return y && x->source == y->source && same_sizes(x, y) && fingerprint_eq(x->names, y->names) && x->n_shards == y->n_shards && x->n_replicas == y->n_replicas &&
            x->prevents_unoptimized == y->prevents_unoptimized && x->hides_points == y->hides_points && x->limits_ef == y->limits_ef &&
            x->limits_oversampling == y->limits_oversampling && x->forbids_exact == y->forbids_exact &&
            x->limits_rate == y->limits_rate && x->max_ef == y->max_ef && x->max_oversampling == y->max_oversampling;
@@ -133,7 +184,7 @@ static bool same_collection(const struct fact_collection *x, const struct fact_c
 
 static bool same_facts(const struct facts *a, const struct facts *b)
 {
-    if (!a || a->names_known != b->names_known || a->aliases_hidden != b->aliases_hidden || !fingerprint_eq(a->names, b->names) || a->n_aliases != b->n_aliases ||
+    if (!a || a->names_known != b->names_known || a->full != b->full || a->aliases_hidden != b->aliases_hidden || !fingerprint_eq(a->names, b->names) || a->n_aliases != b->n_aliases ||
         a->n_collections != b->n_collections)
         return false;
     for (unsigned i = 0; i < a->n_aliases; i++)
@@ -156,15 +207,17 @@ static void end_round(struct facts_poll *p)
     if (p->unsettled)
         interval = p->settle_at > p->ended + APART ? p->settle_at - p->ended : APART;
     atomic_store(&p->upstream_ok, p->any_answer);
-    if (p->any_answer && !same_facts(p->current, p->making)) {
+    if (p->any_answer) {
+        p->making->full = wanted_is_full(&p->wanted);
+        if (!same_facts(p->current, p->making))
+            p->publish(p->making, p->arg);
         facts_put(&p->current);
         p->current = facts_get(p->making);
-        p->publish(p->making, p->arg);
     }
     facts_put(&p->making);
     atomic_store(&p->good, good);
     atomic_store(&p->started, true);
-    timer_set(&p->timer, p->ended + (p->again ? APART : interval));
+    timer_set(&p->timer, p->ended + (p->again || p->left ? APART : interval));
 }
 
 static void keep_fact(struct facts *f, const struct fact_collection *old)
@@ -202,29 +255,40 @@ static bool is_settled(struct facts_poll *p, const struct fact_collection *old)
     return false;
 }
 
-/* What is known of it is young enough: it goes into the new facts as it is. */
-static bool is_fresh(struct facts_poll *p, const struct seen *seen)
+static bool has_new_limit(const struct facts_poll *p, const struct fact_collection *old)
 {
-    const struct fact_collection *old = facts_collection(p->current, str_of(seen->name));
-    if (!old && !atomic_load(&seen->changed) && atomic_load(&seen->idle) && p->worker->loop.now < seen->absent_at + FRESH)
-        return true; /* it was not there, and is not missed */
-    if (!old || old->hides_points || atomic_load(&seen->changed) || p->worker->loop.now > old->read_at + FRESH || !is_settled(p, old))
+    return old->source == FACT_READ && !old->memory.known && model_of(p, old->name)->base.memory_limit; /* a reload brought it */
+}
+
+/* What is known of it is young enough. */
+static bool is_fresh(struct facts_poll *p, const struct wanted_row *row, const struct fact_collection *old)
+{
+    if (row->changed)
         return false;
-    if (!old->memory.known && model_of(p, old->name)->base.memory_limit) /* a reload brought the limit */
-        return false;
-    keep_fact(p->making, old);
-    return true;
+    if (!old)
+        return row->idle && p->worker->loop.now < row->absent_at + FRESH; /* it was not there, and is not missed */
+    return old->source != FACT_FAILED && !old->hides_points && p->worker->loop.now <= old->read_at + FRESH && is_settled(p, old) &&
+           !has_new_limit(p, old);
+}
+
+/* Qdrant does not have it, and has not answered a client as if it had for long: its place is free. */
+static bool is_gone(const struct facts_poll *p, const struct wanted_row *row)
+{
+    return !row->idle && !row->changed && !row->shown && row->absent_at && p->worker->loop.now > row->absent_at + FRESH;
 }
 
 static void ask_of(struct facts_poll *p, const char *name, const char *more)
 {
-    char path[1024];
-    size_t n = (size_t)snprintf(path, sizeof path, "/collections/");
-    for (const unsigned char *c = (const unsigned char *)name; *c && n + 16 < sizeof path; c++)
-        n += (size_t)snprintf(path + n, sizeof path - n,
-                              strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.~", *c) ? "%c" : "%%%02X", *c);
-    snprintf(path + n, sizeof path - n, "%s", more);
+    char path[32 + 3 * WANTED_NAME_MAX], escaped[8 + 3 * WANTED_NAME_MAX];
+    snprintf(path, sizeof path, "/collections/%s%s", doc_escape(escaped, sizeof escaped, name), more);
     ask_start(&p->ask, slots_of_group(p, model_of(p, str_of(name))->group), path);
+}
+
+static void expect(struct facts_poll *p, struct str name)
+{
+    struct str collection = facts_resolve(p->making, name);
+    if (!wanted_find(&p->wanted, collection))
+        wanted_add(&p->wanted, collection, true);
 }
 
 /* Before the first write to it: a limit that is already exceeded must hold for that one too. */
@@ -233,14 +297,34 @@ static void expect_limited(struct facts_poll *p)
     const struct conf *conf = p->worker->snapshot->conf;
     for (unsigned m = 1; m < conf->n_models; m++) {
         const struct conf_model_base *base = &conf->model[m].base;
-        if (!base->memory_limit)
-            continue;
-        if (!base->collections.n)
-            add_seen(p, facts_resolve(p->making, str_of(conf->model[m].name)), true);
-        for (unsigned i = 0; i < base->collections.n; i++)
+        for (unsigned i = 0; base->memory_limit && i < base->collections.n; i++)
             if (!strpbrk(base->collections.text[i], "*?"))
-                add_seen(p, facts_resolve(p->making, str_of(base->collections.text[i])), true);
+                expect(p, str_of(base->collections.text[i]));
     }
+}
+
+/* The next that is to be asked for; what is known of those between goes into the new facts as it is. NULL: none is left. */
+static struct wanted_row *next_row(struct facts_poll *p)
+{
+    bool over_time = p->n_asked && clock_usec() > p->collections_began + ROUND_MOST;
+    struct wanted_row *row;
+    while ((row = wanted_next(&p->wanted))) {
+        const struct fact_collection *old = facts_collection(p->current, str_of(row->name));
+        bool fresh = is_fresh(p, row, old);
+        if (is_gone(p, row)) {
+            wanted_drop(&p->wanted, row);
+            continue;
+        }
+        if (!fresh && !over_time)
+            return row;
+        if (!fresh) {
+            wanted_leave(&p->wanted, row);
+            p->left = true;
+        }
+        if (old)
+            keep_fact(p->making, old);
+    }
+    return NULL;
 }
 
 static void next_question(struct facts_poll *p)
@@ -251,18 +335,21 @@ static void next_question(struct facts_poll *p)
         ask_start(&p->ask, slots_of_group(p, p->group), "/aliases");
         return;
     }
-    expect_limited(p);
-    while (p->any_answer && p->seen_at < atomic_load(&p->n_seen) && is_fresh(p, &p->seen[p->seen_at]))
-        p->seen_at++;
-    if (!p->any_answer || p->seen_at >= atomic_load(&p->n_seen)) {
+    if (!p->collections_began) {
+        p->collections_began = clock_usec();
+        expect_limited(p);
+    }
+    p->row = p->any_answer ? next_row(p) : NULL;
+    if (!p->row) {
         end_round(p);
         return;
     }
-    atomic_store(&p->seen[p->seen_at].changed, false);
+    p->n_asked++;
+    p->row->changed = false;
     p->asked = ASKED_COLLECTION;
     p->collection_asked = clock_usec();
-    p->growth_ended = growth_ended(growth_of(&p->worker->shared->growth, str_of(p->seen[p->seen_at].name)));
-    ask_of(p, p->seen[p->seen_at].name, "");
+    p->growth_ended = growth_ended(growth_of(&p->worker->shared->growth, str_of(p->row->name)));
+    ask_of(p, p->row->name, "");
 }
 
 static struct str keep(struct facts *f, const char *text)
@@ -366,21 +453,31 @@ static void take_hidden(struct facts_poll *p, struct fact_collection *fact, cons
     bool none = number(cJSON_GetObjectItemCaseSensitive(info, "update_queue"), "deferred_points", &deferred) && deferred == 0;
     fact->prevents_unoptimized = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(optimizer, "prevent_unoptimized"));
     fact->hides_points = fact->prevents_unoptimized && !none;
-    if (fact->prevents_unoptimized && none && (!old || old->hides_points))
+    if (fact->prevents_unoptimized && none && (!old || old->source != FACT_READ || old->hides_points))
         renew_token(p, name);
+}
+
+/* What is known of a collection by the way in which Qdrant answered for it. */
+static struct fact_collection *add_fact(struct facts_poll *p, const char *name, enum fact_source source)
+{
+    struct fact_collection *fact = facts_add(p->making, str_of(name));
+    if (!fact)
+        return NULL;
+    fact->source = source;
+    fact->read_at = p->worker->loop.now;
+    fact->names = p->making->names_known ? p->making->names : (struct fingerprint){0, 0};
+    return fact;
 }
 
 static struct fact_collection *take_collection(struct facts_poll *p, const char *name, struct str body)
 {
-    struct fact_collection *fact = facts_add(p->making, str_of(name));
+    struct fact_collection *fact = add_fact(p, name, FACT_READ);
     cJSON *doc = cJSON_ParseWithLength(body.p, body.n);
     cJSON *info = cJSON_GetObjectItemCaseSensitive(doc, "result");
     cJSON *config = cJSON_GetObjectItemCaseSensitive(info, "config");
     cJSON *params = cJSON_GetObjectItemCaseSensitive(config, "params");
     double shards, replicas;
     if (fact) {
-        fact->read_at = p->worker->loop.now;
-        fact->names = p->making->names_known ? p->making->names : (struct fingerprint){0, 0};
         const cJSON *sharding = cJSON_GetObjectItemCaseSensitive(params, "sharding_method");
         bool by_key = cJSON_IsString(sharding) && strcmp(sharding->valuestring, "custom") == 0; /* so many for each key */
         if (!by_key && number(params, "shard_number", &shards) && shards > 0 && shards < 1e6)
@@ -409,14 +506,46 @@ static void take_memory(struct fact_memory *memory, struct str body)
     cJSON_Delete(doc);
 }
 
+/* Who refuses, or knows no such question, tells nothing at any time; an error is asked again. */
+static bool has_failed(unsigned status)
+{
+    return !status || status == 408 || status == 429 || (status >= 500 && status != 501);
+}
+
+/* Not there: its place is free, unless clients have got answers for it meanwhile. */
+static void take_absence(struct facts_poll *p, struct wanted_row *row)
+{
+    row->absent_at = p->worker->loop.now;
+    if (row->shown) {
+        row->shown = false;
+        add_fact(p, row->name, FACT_ABSENT);
+    } else if (!row->idle) {
+        wanted_drop(&p->wanted, row);
+    }
+}
+
 static void answered_collection(struct facts_poll *p, const struct ask *ask)
 {
-    const char *name = p->seen[p->seen_at].name;
-    const struct fact_collection *old = facts_collection(p->current, str_of(name));
-    p->filling = ask->status == 200 ? take_collection(p, name, ask->body) : NULL;
-    p->seen[p->seen_at].absent_at = ask->status == 404 ? p->worker->loop.now : 0;
-    if (ask->status != 200 && ask->status != 404 && old)
-        keep_fact(p->making, old);
+    struct wanted_row *row = p->row;
+    const struct fact_collection *old = facts_collection(p->current, str_of(row->name));
+    p->filling = NULL;
+    if (ask->status == 404) {
+        take_absence(p, row);
+        return;
+    }
+    row->absent_at = 0;
+    row->shown = false;
+    if (ask->status == 200) {
+        p->filling = take_collection(p, row->name, ask->body);
+    } else if (!has_failed(ask->status)) {
+        add_fact(p, row->name, FACT_REFUSED);
+    } else {
+        row->changed = true; /* it may be another by now all the same */
+        if (old)
+            keep_fact(p->making, old);
+        else
+            add_fact(p, row->name, FACT_FAILED);
+    }
 }
 
 /* Who knows no such list has no aliases; who refuses it, or fails, may have some. */
@@ -457,11 +586,9 @@ static void answered(struct ask *ask)
     fetch_finish(&ask->fetch);
     if (ask_memory) {
         p->asked = ASKED_MEMORY;
-        ask_of(p, p->seen[p->seen_at].name, "/memory");
+        ask_of(p, p->row->name, "/memory");
         return;
     }
-    if (p->asked != ASKED_ALIASES)
-        p->seen_at++;
     next_question(p);
 }
 
@@ -474,6 +601,7 @@ static void open_kick(struct letter *letter)
 {
     struct facts_poll *p = LIST_OF(facts_poll, kick, letter);
     atomic_store(&p->kicked, false);
+    open_inbox(p);
     if (p->running)
         p->again = true;
     else if (clock_usec() < p->ended + APART)
@@ -488,20 +616,14 @@ void facts_poll_kick(struct facts_poll *p)
         loop_post(&p->worker->loop, &p->kick);
 }
 
-void facts_poll_seen(struct facts_poll *p, struct str collection)
+void facts_poll_seen(struct facts_poll *p, struct str collection, bool shown)
 {
-    if (add_seen(p, collection, false))
-        facts_poll_kick(p);
+    tell(p, collection, shown, false);
 }
 
 void facts_poll_changed(struct facts_poll *p, struct str collection)
 {
-    unsigned n = atomic_load_explicit(&p->n_seen, memory_order_acquire);
-    for (unsigned i = 0; i < n; i++)
-        if (str_eq(str_of(p->seen[i].name), collection)) {
-            atomic_store(&p->seen[i].changed, true);
-            facts_poll_kick(p);
-        }
+    tell(p, collection, false, true);
 }
 
 bool facts_poll_started(struct facts_poll *p)
@@ -528,6 +650,7 @@ struct facts_poll *facts_poll_open(struct worker *control, void (*publish)(struc
     p->kick.open = open_kick;
     p->task.run = looked;
     pthread_mutex_init(&p->lock, NULL);
+    wanted_init(&p->wanted);
     ask_init(&p->ask, control, answered);
     timer_init(&p->timer, &control->loop, on_time, p);
     timer_set(&p->timer, clock_usec());
@@ -544,8 +667,9 @@ void facts_poll_close(struct facts_poll **slot)
     ask_fini(&p->ask);
     facts_put(&p->making);
     facts_put(&p->current);
-    for (unsigned i = 0; i < p->n_seen; i++)
-        free(p->seen[i].name);
+    for (unsigned i = 0; i < p->n_inbox; i++)
+        free(p->inbox[i].name);
+    wanted_fini(&p->wanted);
     pthread_mutex_destroy(&p->lock);
     free(p);
 }

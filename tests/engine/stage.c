@@ -186,6 +186,8 @@ void stage_facts(struct stage *s, const char *alias, const char *collection)
         f->alias[0] = (struct fact_alias){arena_copy(&f->arena, str_of(alias)), arena_copy(&f->arena, str_of(collection))};
         f->n_aliases = 1;
     }
+    facts_add(f, STR("hermes"));
+    facts_add(f, STR("chat")); /* where its aliases are hidden Qdrant answers for them as for collections */
     worker_use_facts(&s->worker, f);
     const struct model_upstream *up = &s->worker.snapshot->upstream[0];
     for (unsigned i = 0; i < up->n_slots; i++) /* and who the servers are */

@@ -76,7 +76,7 @@ void stage_reload(struct stage *, const char *yaml);
 void stage_pass(struct stage *, uint64_t usec); /* time passes; what is due is woken */
 void stage_run(struct stage *);                 /* runs what was woken */
 void stage_event(struct stage *, const char *what);
-void stage_facts(struct stage *, const char *alias, const char *collection); /* a map under the present token of "@names" */
+void stage_facts(struct stage *, const char *alias, const char *collection); /* a map under the present token of "@names"; "hermes" and "chat" are known */
 void stage_facts_hidden(struct stage *);        /* the same where Qdrant does not tell its aliases */
 bool stage_held(struct stage *, const char *collection);
 
