@@ -177,6 +177,8 @@ static bool set_texts(struct arena *a, const struct opt *opt, struct opt_texts *
 {
     struct opt_texts list = {0};
     size_t room = v->n;
+    if (v->n == 0)
+        return err_set(err, "an empty list, expected %s; leave the key out for its default", kinds[opt->kind].expected);
     for (unsigned i = 0; v->is_word && i < v->n; i++)
         for (size_t k = 0; k < v->item[i].text.n; k++)
             room += v->item[i].text.p[k] == ',';

@@ -118,8 +118,6 @@ static bool log_place_fits(const char *place)
 static bool check(void *filled, char *text, size_t n)
 {
     struct conf_process *p = filled;
-    if (p->listen.n == 0)
-        return says(text, n, "listen: an empty list, expected a place such as 6333");
     if (p->hold_body > p->hold_total)
         return says(text, n,
                     "limits.hold_total: smaller than limits.hold_body, expected room for one body at least");

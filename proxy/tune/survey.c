@@ -42,8 +42,6 @@ static void add_plain_names(struct survey *s, const char *error)
         if (!s->chosen[m] || model->group != s->group || m == 0)
             continue;
         const struct opt_texts *names = &model->base.collections;
-        if (names->n == 0)
-            add_entry(s, model, model->name);
         for (unsigned i = 0; i < names->n; i++)
             if (!glob_is(str_of(names->text[i])))
                 add_entry(s, model, names->text[i]);

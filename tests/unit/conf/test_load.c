@@ -107,7 +107,7 @@ static void types_are_strict(void **state)
                  "'true' is not a whole number");
     refuses_with("optimizations: {m: {search: {default: {exact: 1}}}}\n", "'1' is not true or false");
     refuses_with("listen: [1, [2]]\n", "a list of something else than text");
-    refuses_with("listen: []\n", "one.yaml:1: listen: an empty list, expected a place such as 6333");
+    refuses_with("listen: []\n", "one.yaml:1: listen: an empty list, expected text or a list of text; leave the key out");
 }
 
 static void contradictions_are_refused_at_their_line(void **state)
@@ -283,16 +283,17 @@ static void collections_route_to_models(void **state)
     struct conf_case c;
     case_init(&c);
     case_file(&c, "model-optimizations.yaml",
-              "optimizations:\n  a: {collections: [one, 'a-*']}\n  b: {collections: 'a-long-*'}\n  c: {}\n  "
-              "d: {collections: []}\n");
+              "optimizations:\n  a: {collections: [one, 'a-*']}\n  b: {collections: 'a-long-*'}\n  c: {}\n");
     case_loads(&c);
     assert_string_equal(conf_model_of(c.conf, STR("one"))->name, "a");
     assert_string_equal(conf_model_of(c.conf, STR("a-x"))->name, "a");
     assert_string_equal(conf_model_of(c.conf, STR("a-long-x"))->name, "b");
     assert_string_equal(conf_model_of(c.conf, STR("c"))->name, "c");
     assert_string_equal(conf_model_of(c.conf, STR("a"))->name, "default");
-    assert_string_equal(conf_model_of(c.conf, STR("d"))->name, "default");
     assert_null(conf_model_named(c.conf, STR("zz")));
+    case_file(&c, "model-optimizations.yaml", "optimizations: {d: {collections: []}}\n");
+    assert_string_equal(case_refused(&c), "model-optimizations.yaml:1: optimizations.d.collections: an empty list, expected text or a list of "
+                                          "text; leave the key out for its default");
     case_fini(&c);
 }
 

@@ -136,7 +136,7 @@ static void the_dump_of_odd_values_loads_equal(void **state)
         "upstreams: {default: [http://a:1, 'http://[0:0::1]:2/'], b: {servers: HTTP://QDRANT.Example:6333}}\n"
         "upstream: {queue_timeout: 1500us, idle_timeout: 0}\ncache: {memory: 1.5GiB}\nredis: {url: "
         "\"unix:/r.sock?db=3\"}\n"
-        "optimizations:\n  a.b-c_d: {collections: [], upstream: b, search: {force: {exact: false}, min: "
+        "optimizations:\n  a.b-c_d: {collections: ['x y', '*'], upstream: b, search: {force: {exact: false}, min: "
         "{hnsw_ef: 8}}}\n"
         "  e: {collections: ['x*', \"q?\"], on_disk: false, indexing_threshold: 0, target: {recall: 0.995}}\n"
         "caching: {e: {cache_ttl: 0.25s, cache: false}}\n");
