@@ -56,26 +56,6 @@ static const char *operation_of(struct str body)
     return query ? "query" : "search";
 }
 
-/* As it goes into a path. */
-static struct str path_segment(struct arena *a, const char *name)
-{
-    static const char hex[] = "0123456789ABCDEF";
-    char *out = arena_alloc(a, 3 * strlen(name) + 1), *at = out;
-    for (; *name; name++) {
-        unsigned char c = (unsigned char)*name;
-        bool plain =
-            (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || strchr("-_.~", c);
-        if (plain) {
-            *at++ = (char)c;
-            continue;
-        }
-        *at++ = '%';
-        *at++ = hex[c >> 4];
-        *at++ = hex[c & 15];
-    }
-    return str_slice(out, (size_t)(at - out));
-}
-
 static void delivered(struct tx_own *own)
 {
     struct search *s = (struct search *)((char *)own - offsetof(struct search, own));
@@ -95,6 +75,7 @@ static struct str own_wishes(struct arena *a, const struct http_head *h)
 void search_start(struct search *s, struct call *call, const struct conf_model *model, struct str body)
 {
     struct arena *a = &call->arena;
+    char name[3 * COHERENCE_COLLECTION_MAX];
     const char *host = call->snapshot->upstream[model->index].slots[0]->peer->url + strlen("http://");
     s->own = (struct tx_own){.done = delivered};
     s->arena = a;
@@ -102,10 +83,10 @@ void search_start(struct search *s, struct call *call, const struct conf_model *
     struct str credentials = auth_upstream_lines(a, &call->conf->process, call->request->head, call->right);
     struct str wishes = own_wishes(a, call->request->head);
     struct str head = arena_printf(a,
-                                   "POST /collections/%.*s/points/%s HTTP/1.1\r\nHost: %s\r\nUser-Agent: "
+                                   "POST /collections/%s/points/%s HTTP/1.1\r\nHost: %s\r\nUser-Agent: "
                                    "quiver-control/%s\r\n"
                                    "Content-Type: application/json\r\nContent-Length: %zu\r\n%.*s%.*s\r\n",
-                                   STR_ARG(path_segment(a, model_collection(model))), operation_of(body),
+                                   str_escape(name, sizeof name, model_collection(model)), operation_of(body),
                                    host, QUIVER_VERSION, body.n, STR_ARG(wishes), STR_ARG(credentials));
     tx_start_own(call->api->hooks.worker, &s->own, head, body);
 }

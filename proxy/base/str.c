@@ -41,6 +41,24 @@ struct str str_split(struct str *rest, char sep)
     return (struct str){whole.p, (size_t)(at - whole.p)};
 }
 
+const char *str_escape(char *out, size_t n, const char *name)
+{
+    static const char hex[] = "0123456789ABCDEF";
+    char *at = out, *end = out + n;
+    for (; *name && end - at > 3; name++) {
+        unsigned char c = (unsigned char)*name, low = lower(c);
+        if ((low >= 'a' && low <= 'z') || (c >= '0' && c <= '9') || strchr("-_.~", c)) {
+            *at++ = (char)c;
+            continue;
+        }
+        *at++ = '%';
+        *at++ = hex[c >> 4];
+        *at++ = hex[c & 15];
+    }
+    *at = 0;
+    return out;
+}
+
 bool str_u64(struct str s, uint64_t max, uint64_t *out)
 {
     uint64_t value = 0;

@@ -39,5 +39,9 @@ struct str str_trim(struct str s, const char *set); /* cuts bytes of set off bot
 /* Cuts the piece before the first sep off *rest and returns it; at the end *rest becomes STR_NONE. */
 struct str str_split(struct str *rest, char sep);
 
+/* name as one segment of a URL's path: percent-encoded but for letters, digits and "-_.~", NUL-terminated; cut before a byte that does not fit
+ * (n >= 4). Returns out. */
+const char *str_escape(char *out, size_t n, const char *name);
+
 /* A whole decimal number, digits only, no sign, no blanks; false if empty, longer than 20 digits or over max. */
 bool str_u64(struct str s, uint64_t max, uint64_t *out);

@@ -78,16 +78,6 @@ const char *doc_error(struct str body, char *buf, size_t n)
     return buf;
 }
 
-const char *doc_escape(char *buf, size_t n, const char *name)
-{
-    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.~";
-    size_t at = 0;
-    for (const unsigned char *c = (const unsigned char *)name; *c && at + 4 < n; c++)
-        at += (size_t)snprintf(buf + at, n - at, strchr(plain, *c) ? "%c" : "%%%02X", *c);
-    buf[at] = 0;
-    return buf;
-}
-
 const char *doc_whose(char out[static DOC_WHOSE_MAX], const char *model, const char *collection)
 {
     char quoted[2][DOC_WHOSE_MAX / 2 - 16];

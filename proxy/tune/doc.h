@@ -28,8 +28,11 @@ cJSON *doc_result(struct str body, cJSON **doc);
 /* An error answer's sentence, else the start of the body, at most n - 1 bytes; returns buf. */
 const char *doc_error(struct str body, char *buf, size_t n);
 
-/* name as one segment of a path, escaped; cut if it does not fit (n >= 4). Returns buf. */
-const char *doc_escape(char *buf, size_t n, const char *name);
+/* A collection's name in a path. */
+static inline const char *doc_escape(char *buf, size_t n, const char *name)
+{
+    return str_escape(buf, n, name);
+}
 
 /* "model=a collection=b" for a line in the log: collections may be named by whoever may make them. Returns out. */
 enum { DOC_WHOSE_MAX = 640 };

@@ -60,6 +60,18 @@ static void splitting_returns_every_piece_and_then_none(void **state)
     assert_int_equal(str_split(&rest, ',').n, 0);
 }
 
+static void a_segment_of_a_path_has_only_bytes_that_mean_nothing_else(void **state)
+{
+    char out[800], longest[256], small[8];
+    assert_string_equal(str_escape(out, sizeof out, "a-Z_0.9~"), "a-Z_0.9~");
+    assert_string_equal(str_escape(out, sizeof out, "a b/c?d%e\xc3\xa4"), "a%20b%2Fc%3Fd%25e%C3%A4");
+    assert_string_equal(str_escape(out, sizeof out, ""), "");
+    assert_string_equal(str_escape(small, sizeof small, "ab//////"), "ab%2F"); /* whole or not at all */
+    memset(longest, '/', sizeof longest - 1);
+    longest[255] = 0;
+    assert_int_equal(strlen(str_escape(out, 768, longest)), 765);
+}
+
 static void numbers_are_digits_only_and_bounded(void **state)
 {
     static const struct { const char *text; uint64_t max; int good; uint64_t value; } rows[] = {
@@ -98,6 +110,7 @@ int main(void)
         cmocka_unit_test(a_prefix_is_not_longer_than_what_it_begins),
         cmocka_unit_test(trimming_takes_both_ends_only),
         cmocka_unit_test(splitting_returns_every_piece_and_then_none),
+        cmocka_unit_test(a_segment_of_a_path_has_only_bytes_that_mean_nothing_else),
         cmocka_unit_test(numbers_are_digits_only_and_bounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
