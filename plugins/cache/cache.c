@@ -36,7 +36,7 @@ struct cache { /* per worker */
     char date[48]; /* "date: ...\r\n" of that second */
 };
 
-#define FACTS_WAIT (250 * MSEC) /* an answer that is there waits so long for what must be known of its collection */
+#define FACTS_WAIT (500 * MSEC) /* an answer that is there waits so long for what must be known of its collection */
 
 enum stage { STAGE_NONE, STAGE_FACTS, STAGE_LOOKING, STAGE_MISS, STAGE_COLLECTING };
 

@@ -2,7 +2,8 @@
 
 #include <xxhash.h>
 
-#define AGAIN (250 * MSEC) /* what was told and is missing still is told again */
+#define AGAIN (250 * MSEC)      /* what was told and is missing still is told again */
+#define ABSENT_AGAIN (1 * SEC) /* what Qdrant did not have, while it answers clients as if it had */
 
 static enum tx_facts known_of(const struct tx *tx, struct str resolved)
 {
@@ -34,12 +35,19 @@ enum tx_facts tx_facts(const struct tx *tx)
     return worst;
 }
 
+/* Nothing is known of it that will do, and asking may help. */
+static bool is_missing(const struct worker *w, const struct fact_collection *fact)
+{
+    if (!fact)
+        return !w->facts || !w->facts->full;
+    return fact->source == FACT_FAILED || (fact->source == FACT_ABSENT && w->loop.now > fact->read_at + ABSENT_AGAIN);
+}
+
 /* A small memory of hashes keeps this to one comparison a request. */
 static void ask(struct tx *tx, struct str name, bool shown)
 {
     struct worker *w = tx->worker;
-    const struct fact_collection *fact = facts_collection(w->facts, name);
-    if (!name.n || (fact && (fact->source == FACT_READ || fact->source == FACT_REFUSED)))
+    if (!name.n || !is_missing(w, facts_collection(w->facts, name)))
         return;
     uint64_t hash = XXH3_64bits(name.p, name.n), now = w->loop.now;
     struct seen *seen = &w->seen[hash % (sizeof w->seen / sizeof *w->seen)];

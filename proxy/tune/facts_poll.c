@@ -23,8 +23,8 @@ enum {
 };
 #define RETRY (250 * MSEC)    /* while Qdrant does not answer, or the state of "@names" cannot be looked up */
 #define FRESH (30 * SEC)      /* facts about a collection; sooner when it is known to have changed */
-#define ABSENT (1 * SEC)      /* the same, of one that Qdrant does not have, while it answers clients as if it had */
 #define APART (20 * MSEC)     /* rounds that were asked for come no closer than this, however many ask */
+#define SAY_EVERY (60 * SEC)
 #define ROUND_MOST (100 * MSEC)
 
 /* What other threads tell of a collection. */
@@ -40,6 +40,7 @@ struct facts_poll {
     struct letter kick;
     _Atomic bool kicked, started, upstream_ok, good;
     uint64_t ended;                /* the last round */
+    uint64_t said_full_at;
     uint64_t settle_at;            /* not before then are collections read because names have changed */
     bool running, again, unsettled, settles, any_answer, said_no_aliases, left;
     enum { ASKED_ALIASES, ASKED_COLLECTION, ASKED_MEMORY } asked; /* the running question: a reload may change the number of groups meanwhile */
@@ -72,9 +73,12 @@ static struct slots *slots_of_group(struct facts_poll *p, unsigned group)
 static void no_room(struct facts_poll *p, struct str name)
 {
     char quoted[2 * WANTED_NAME_MAX];
-    log_limited(LOG_LEVEL_WARN, p->worker->loop.now, "facts_full",
-                "collection=%s collections=%u why=\"nothing is asked about further ones: they are not cached\"",
-                log_quote(quoted, sizeof quoted, name), (unsigned)FACTS_COLLECTIONS_MAX);
+    uint64_t now = p->worker->loop.now;
+    if (p->said_full_at && now < p->said_full_at + SAY_EVERY)
+        return;
+    p->said_full_at = now;
+    log_warn("facts_full", "collection=%s collections=%u why=\"nothing is asked about further ones: they are not cached\"",
+             log_quote(quoted, sizeof quoted, name), (unsigned)FACTS_COLLECTIONS_MAX);
 }
 
 /* A client uses it. */
@@ -86,7 +90,7 @@ static void want(struct facts_poll *p, const struct told *told)
             no_room(p, str_of(told->name));
         return;
     }
-    if (row->idle || (row->absent_at && p->worker->loop.now >= row->absent_at + ABSENT))
+    if (row->idle || row->absent_at)
         wanted_change(&p->wanted, row);
     row->idle = false;
     row->shown = row->shown || told->shown;
@@ -119,8 +123,8 @@ static void open_inbox(struct facts_poll *p)
 
 static void tell(struct facts_poll *p, struct str name, bool shown, bool changed)
 {
-    if (memchr(name.p, 0, name.n))
-        return;
+    if (!name.n || memchr(name.p, 0, name.n))
+        return; /* not one collection */
     pthread_mutex_lock(&p->lock);
     if (p->n_inbox < INBOX)
         p->inbox[p->n_inbox++] = (struct told){mem_strndup(name.p, name.n), shown, changed};
