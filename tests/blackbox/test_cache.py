@@ -326,6 +326,19 @@ def test_every_operation_that_is_no_read_ends_what_was_cached(q: Quiver, fake: F
     assert len(WRITES) > 30, "the table was read"
 
 
+SERVICES = {
+    "create_snapshot", "delete_snapshot", "shard_create_snapshot", "shard_delete_snapshot", "partial_snapshot_create",
+    "create_full_snapshot", "delete_full_snapshot", "cluster_metadata_set", "cluster_metadata_delete", "set_quotas", "clear_issues",
+    "set_logger", "set_debugger", "audit_logs",
+}  # fmt: skip
+
+
+def test_only_these_change_something_and_no_answer() -> None:
+    """The others are held to end what was cached, above."""
+    named = {op.name for op in OPS if op.kind == "CLASS_SERVICE" and op.method not in ("GET", "HEAD")}
+    assert named == SERVICES
+
+
 BODY_OF_A_WRITE = b'{"points":[{"id":1,"vector":[0.1]}]}'
 FRAMED_WRITES = [
     ("in chunks", "/collections/mine/points?wait=true", "Transfer-Encoding: chunked", b"%x\r\n%s\r\n0\r\n\r\n" % (len(BODY_OF_A_WRITE), BODY_OF_A_WRITE)),
