@@ -12,9 +12,9 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "tune/doc.h"
+#include "tune/record.h"
 
-enum { PATH_LEN = 1024 };
-#define KNOWN "known" /* a change's last outcome */
+enum { PATH_LEN = 1024, NEWEST = 2000, RECORDS_MAX = 2 * NEWEST };
 
 struct history {
     char dir[PATH_LEN], path[PATH_LEN + 16];
@@ -22,7 +22,8 @@ struct history {
     int fd;                       /* -1: not opened for writing yet */
     bool torn;                    /* the file does not end in a newline */
     uint64_t next;
-    cJSON *records; /* array, in the file's order */
+    unsigned n, shorten_at; /* how many records there are, and at how many old ones are forgotten */
+    cJSON *records;         /* array, in the file's order */
 };
 
 const char *const outcome_names[] = {
@@ -33,35 +34,25 @@ const char *const outcome_names[] = {
 
 /* ---- records in memory ---- */
 
-static bool says(const cJSON *record, const char *key, const char *word)
-{
-    const char *text = doc_text(doc_get(record, key));
-    return text && strcmp(text, word) == 0;
-}
-
 /* What is known of a change is noted on it, in memory alone: an outcome comes soon behind its change, so the way back is short. */
 static void note_outcome(struct history *h, const cJSON *outcome)
 {
     cJSON *change = h->records->child ? h->records->child->prev : NULL; /* the last one */
     const char *word = doc_text(doc_get(outcome, "outcome"));
-    while (change && (!says(change, "event", "change") || !cJSON_Compare(doc_get(change, "n"), doc_get(outcome, "change"), true)))
+    while (change && (!record_says(change, "event", "change") || !cJSON_Compare(doc_get(change, "n"), doc_get(outcome, "change"), true)))
         change = change == h->records->child ? NULL : change->prev;
     if (!change || !word)
         return;
-    cJSON_DeleteItemFromObjectCaseSensitive(change, KNOWN);
-    cJSON_AddStringToObject(change, KNOWN, word);
+    cJSON_DeleteItemFromObjectCaseSensitive(change, RECORD_KNOWN);
+    cJSON_AddStringToObject(change, RECORD_KNOWN, word);
 }
 
 static void remember(struct history *h, cJSON *record)
 {
-    if (says(record, "event", "outcome"))
+    if (record_says(record, "event", "outcome"))
         note_outcome(h, record);
     cJSON_AddItemToArray(h->records, record);
-}
-
-static bool is_known(const cJSON *change, enum outcome outcome)
-{
-    return says(change, KNOWN, outcome_names[outcome]);
+    h->n++;
 }
 
 /* ---- the place ---- */
@@ -165,6 +156,7 @@ struct history *history_open(const char *state_dir)
     struct history *h = mem_zalloc(sizeof *h);
     h->fd = -1;
     h->next = 1;
+    h->shorten_at = RECORDS_MAX;
     h->records = cJSON_CreateArray();
     choose_dir(h, state_dir);
     if (h->dir[0]) {
@@ -230,6 +222,46 @@ static bool write_line(struct history *h, const char *text, struct err *err)
     return fsync(h->fd) == 0 || err_set(err, "%s: not on disk: %s", h->path, strerror(errno));
 }
 
+/* All of them as a file of their own, on disk. */
+static bool write_all(const struct history *h, const char *path)
+{
+    FILE *f = fopen(path, "we");
+    cJSON *one;
+    bool ok = f != NULL;
+    cJSON_ArrayForEach(one, h->records) {
+        cJSON *known = cJSON_DetachItemFromObjectCaseSensitive(one, RECORD_KNOWN);
+        char *text = cJSON_PrintUnformatted(one);
+        ok = ok && text && fprintf(f, "%s\n", text) > 0;
+        free(text);
+        if (known)
+            cJSON_AddItemToObject(one, RECORD_KNOWN, known);
+    }
+    ok = ok && fflush(f) == 0 && fchmod(fileno(f), 0640) == 0 && fsync(fileno(f)) == 0;
+    return (!f || fclose(f) == 0) && ok;
+}
+
+/* Forgets old records that no question asks for any more. The file is made anew beside the old one and takes its place whole; where that fails the
+ * old one goes on, and memory alone is shorter. */
+static void shorten(struct history *h)
+{
+    char beside[sizeof h->path + 8];
+    unsigned gone = record_forget(h->records, NEWEST);
+    h->n -= gone;
+    h->shorten_at = h->n + NEWEST;
+    if (h->fd < 0 || !gone)
+        return;
+    snprintf(beside, sizeof beside, "%s.new", h->path);
+    if (!write_all(h, beside) || rename(beside, h->path) != 0) {
+        log_error("history_failed", "event=shorten why=\"%s: cannot be written: %s\"", beside, strerror(errno));
+        unlink(beside);
+        return;
+    }
+    close(h->fd);
+    h->fd = -1; /* the next record opens the new one */
+    h->torn = false;
+    log_info("history_shortened", "forgotten=%u left=%u", gone, h->n);
+}
+
 /* Takes more. The record's number, 0: it is not on disk; it is kept in memory all the same if `anyway`. */
 static uint64_t append(struct history *h, const char *event, cJSON *more, bool anyway, struct err *err)
 {
@@ -249,6 +281,8 @@ static uint64_t append(struct history *h, const char *event, cJSON *more, bool a
     if (written || anyway) {
         h->next++;
         remember(h, record);
+        if (h->n >= h->shorten_at)
+            shorten(h);
     } else {
         cJSON_Delete(record);
     }
@@ -306,8 +340,17 @@ bool history_test(struct history *h, const char *model, const cJSON *result)
 
 static bool is_change(const cJSON *record, const char *model, const char *collection)
 {
-    return says(record, "event", "change") && says(record, "model", model) &&
-           (!collection || says(record, "collection", collection));
+    return record_says(record, "event", "change") && record_says(record, "model", model) &&
+           (!collection || record_says(record, "collection", collection));
+}
+
+static bool is_first(const cJSON *changes, const cJSON *change)
+{
+    const cJSON *one;
+    cJSON_ArrayForEach(one, changes)
+        if (cJSON_Compare(doc_get(one, "at"), doc_get(change, "at"), true))
+            return false;
+    return true;
 }
 
 cJSON *history_changes(const struct history *h, const char *model, const char *collection)
@@ -317,17 +360,18 @@ cJSON *history_changes(const struct history *h, const char *model, const char *c
     cJSON_ArrayForEach(one, h->records) {
         if (!is_change(one, model, collection))
             continue;
-        if (says(one, "why", "rollback")) {
-            if (is_known(one, OUTCOME_VERIFIED) || is_known(one, OUTCOME_GREEN) || is_known(one, OUTCOME_LATE)) {
+        if (record_says(one, "why", "rollback")) {
+            if (record_is_way_back(one)) {
                 cJSON_Delete(out);
                 out = cJSON_CreateArray();
             }
             continue;
         }
-        if (is_known(one, OUTCOME_REFUSED))
+        if (record_was(one, OUTCOME_REFUSED))
             continue;
         cJSON_ArrayForEach(change, doc_get(one, "changes"))
-            cJSON_AddItemToArray(out, cJSON_Duplicate(change, true));
+            if (is_first(out, change))
+                cJSON_AddItemToArray(out, cJSON_Duplicate(change, true));
     }
     return out;
 }
@@ -363,7 +407,7 @@ bool history_was_changed(const struct history *h, const char *model)
 {
     const cJSON *one;
     cJSON_ArrayForEach(one, h->records)
-        if (is_change(one, model, NULL) && !is_known(one, OUTCOME_REFUSED))
+        if (is_change(one, model, NULL) && !record_was(one, OUTCOME_REFUSED))
             return true;
     return false;
 }
@@ -373,8 +417,8 @@ bool history_rests(const struct history *h, const char *model)
     const cJSON *one;
     bool rests = false;
     cJSON_ArrayForEach(one, h->records)
-        if (says(one, "model", model) && (says(one, "event", "rest") || says(one, "event", "wake")))
-            rests = says(one, "event", "rest");
+        if (record_says(one, "model", model) && (record_says(one, "event", "rest") || record_says(one, "event", "wake")))
+            rests = record_says(one, "event", "rest");
     return rests;
 }
 
@@ -382,10 +426,9 @@ const cJSON *history_get_test(const struct history *h, const char *model, bool f
 {
     const cJSON *one, *found = NULL;
     cJSON_ArrayForEach(one, h->records) {
-        const cJSON *result = doc_get(one, "result"), *points = doc_get(result, "points");
-        bool counts = !first || (!found && !(cJSON_IsNumber(points) && points->valuedouble == 0));
-        if (says(one, "event", "test") && says(one, "model", model) && counts)
-            found = result;
+        bool counts = !first || (!found && record_has_points(one));
+        if (record_says(one, "event", "test") && record_says(one, "model", model) && counts)
+            found = doc_get(one, "result");
     }
     return found;
 }

@@ -1,10 +1,13 @@
-/* history.h - what was done to Qdrant's collections: append-only lines of JSON in <state_dir>/history.jsonl,
+/* history.h - what was done to Qdrant's collections: lines of JSON, one behind the other, in <state_dir>/history.jsonl,
  * each on disk (fsync) before the deed goes on, so that nothing is half applied without a record, and read
  * back at start.
  *
  * state_dir: as configured, else the first of /var/lib/quiver, $XDG_STATE_HOME/quiver, ~/.local/state/quiver
  * that is there or can be made. The file comes into being with the first record. A torn last line (power
  * went) is skipped; the next record begins a new line.
+ *
+ * It keeps the newest 2000 records at least; at 4000 the older ones that no question below asks for are
+ * forgotten, and the file takes its place anew as a whole.
  *
  * Records: {n, time, event, ...}
  *   "change"        before a PATCH goes out: model, collection, why ("apply", "rollback", "enforce"), changes
@@ -56,12 +59,12 @@ bool history_outcome(struct history *, uint64_t change, enum outcome, const char
 bool history_rest(struct history *, const char *model, bool rests);
 bool history_test(struct history *, const char *model, const struct cJSON *result);
 
-/* All changes of this collection since the last rollback that was verified, in order, those that Qdrant
- * refused left out. The caller's. */
+/* Of each value of this collection its first change since the last rollback that was verified, in order, those
+ * that Qdrant refused left out: what was there before. The caller's. */
 struct cJSON *history_changes(const struct history *, const char *model, const char *collection);
 /* The collections that have such changes: an array of names, the caller's. */
 struct cJSON *history_collections(const struct history *, const char *model);
 /* Was anything of it ever changed, whatever became of it since? What Qdrant refused does not count. */
 bool history_was_changed(const struct history *, const char *model);
 bool history_rests(const struct history *, const char *model);
-const struct cJSON *history_get_test(const struct history *, const char *model, bool first); /* first: of a collection with points, else the last; NULL: none */
+const struct cJSON *history_get_test(const struct history *, const char *model, bool first); /* first: of a collection with points, else the last; NULL: none; valid until the next record */
