@@ -70,26 +70,12 @@ static struct slots *slots_of_group(struct facts_poll *p, unsigned group)
 
 /* ---- what other threads tell ---- */
 
-static void no_room(struct facts_poll *p, struct str name)
-{
-    char quoted[2 * WANTED_NAME_MAX];
-    uint64_t now = p->worker->loop.now;
-    if (p->said_full_at && now < p->said_full_at + SAY_EVERY)
-        return;
-    p->said_full_at = now;
-    log_warn("facts_full", "collection=%s collections=%u why=\"nothing is asked about further ones: they are not cached\"",
-             log_quote(quoted, sizeof quoted, name), (unsigned)FACTS_COLLECTIONS_MAX);
-}
-
 /* A client uses it. */
 static void want(struct facts_poll *p, const struct told *told)
 {
     struct wanted_row *row = wanted_find(&p->wanted, str_of(told->name));
-    if (!row && !(row = wanted_add(&p->wanted, str_of(told->name), false))) {
-        if (wanted_is_full(&p->wanted))
-            no_room(p, str_of(told->name));
+    if (!row && !(row = wanted_add(&p->wanted, str_of(told->name), false)))
         return;
-    }
     if (row->idle || row->absent_at)
         wanted_change(&p->wanted, row);
     row->idle = false;
@@ -200,6 +186,14 @@ static bool same_facts(const struct facts *a, const struct facts *b)
     return true;
 }
 
+static void say_full(struct facts_poll *p)
+{
+    if (p->said_full_at && p->worker->loop.now < p->said_full_at + SAY_EVERY)
+        return;
+    p->said_full_at = p->worker->loop.now;
+    log_warn("facts_full", "collections=%u why=\"there is no room to know of further ones: they are not cached\"", (unsigned)FACTS_COLLECTIONS_MAX);
+}
+
 static void end_round(struct facts_poll *p)
 {
     bool good = p->any_answer && p->making->names_known;
@@ -213,6 +207,8 @@ static void end_round(struct facts_poll *p)
     atomic_store(&p->upstream_ok, p->any_answer);
     if (p->any_answer) {
         p->making->full = wanted_is_full(&p->wanted);
+        if (p->making->full)
+            say_full(p);
         if (!same_facts(p->current, p->making))
             p->publish(p->making, p->arg);
         facts_put(&p->current);

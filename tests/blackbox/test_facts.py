@@ -82,6 +82,25 @@ def test_the_thousandth_collection_is_as_well_known_as_the_first(fake: FakeQdran
     assert q.metric("model_collection_points") == 1002
 
 
+@pytest.mark.big
+def test_what_there_is_no_room_for_is_not_repeated(fake: FakeQdrant, start) -> None:
+    room = 4096  # FACTS_COLLECTIONS_MAX
+    q = start(fake.url)
+    with q.conn() as c:
+        for n in range(room):
+            assert c.post(f"/collections/many_{n}/points/search", BODY).status == 200
+    wait_until(lambda: q.log_has("facts_full"), 30, "it is said")
+    wait_until(lambda: why_not(q, "late") == "facts", 5, "nothing is known of one more")
+    begin = time.monotonic()
+    for _ in range(5):
+        assert why_not(q, "late") == "facts"
+    assert time.monotonic() - begin < 2, "nobody waits for it"
+    cached(q, "many_0")
+    fake.absent.add("many_7")
+    assert q.ask("DELETE", "/collections/many_7").status == 200
+    cached(q, "late")  # in the place of the one that is gone
+
+
 def test_an_answer_that_is_there_waits_for_what_must_be_known(fake: FakeQdrant, start) -> None:
     slow = threading.Event()
     answer(fake, lambda x: slow.wait(10) and False)
@@ -153,13 +172,12 @@ def test_a_collection_made_anew_is_not_taken_for_the_one_that_was_not_there(fake
 
 
 def test_a_change_is_asked_for_until_qdrant_tells(fake: FakeQdrant, start) -> None:
-    failing = [False]
-    answer(fake, lambda x: failing[0] and (x.error(500, "busy") or True))
+    failures: list[int] = []
+    answer(fake, lambda x: failures and (x.error(failures.pop(), "busy") or True))
     q = start(fake.url, quiver=OFTEN)
     cached(q)
-    fake.config, failing[0] = LIMITED, True
-    before = questions(fake)
-    assert q.ask("PATCH", "/collections/mine", b"{}").status == 200
-    wait_until(lambda: questions(fake) > before, 5, "it is asked")
-    failing[0] = False
+    fake.config = LIMITED
+    failures.append(500)
+    assert q.ask("PUT", "/collections/mine/index?wait=true", b"{}").status == 200  # it changes no names
+    wait_until(lambda: not failures, 5, "it is asked in vain")
     wait_until(lambda: "rate-limit" in (ask(q).get("cache-status") or ""), 5, "its limit counts")
