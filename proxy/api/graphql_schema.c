@@ -53,6 +53,7 @@ static const char schema_text[] =
     "  \"of the first test, for comparison\" firstBaseline: JSON }\n"
     "type CollectionStatus { collection: String! status: String points: Float seen: Float fact: JSON drift: "
     "[Drift!] gaveUp: [String!]\n"
+    "  \"values that something else sets too: path, repairs in a row, seconds till the next\" waits: JSON\n"
     "  repairs: Int warnings: [String!] }\n"
     "type Drift { path: String! is: JSON wished: JSON cost: String }\n"
     "\"what is on and off now\" type Switches { model: String! cache: Boolean! coalesce: Boolean! rewrite: Boolean! enforce: String! "

@@ -123,8 +123,10 @@ def test_optimization_status(api: Api) -> None:
     got = data(
         api,
         '{optimizationStatus(model:"hermes")'
-        "{model mode wish collections{collection drift{path}} targets{ops}}}",
+        "{model mode wish collections{collection drift{path} gaveUp waits} targets{ops}}}",
     )
+    for of in got["optimizationStatus"][0]["collections"]:
+        assert of["gaveUp"] == of["waits"] == []
     assert (
         got["optimizationStatus"][0]["model"] == "hermes"
         and got["optimizationStatus"][0]["mode"] == "observe"
