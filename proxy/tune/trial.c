@@ -496,7 +496,7 @@ static void pump(void *arg)
         end_model(t);
         return;
     }
-    bool over = now >= t->part_until || t->n_sent >= most_of(t, p) || (p->kind == EXACT && t->no_exact[0]);
+    bool over = (now >= t->part_until && t->n_sent) || t->n_sent >= most_of(t, p) || (p->kind == EXACT && t->no_exact[0]);
     for (unsigned i = 0; i < t->n_lanes && i < kinds[p->kind].at_once && !over; i++)
         if (!t->lane[i].busy) {
             ask_in(t, &t->lane[i]);

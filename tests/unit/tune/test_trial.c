@@ -142,9 +142,17 @@ static void what_one_model_waits_for_too_long_is_its_error_alone(void **state)
     assert_non_null(strstr(doc_text(doc_get(nth(j, 0), "error")), "504"));
     assert_null(doc_get(nth(j, 1), "error"));
     assert_null(strstr(j->text, "stopped answering"));
-    fake.slow = NULL;
+    tune_close(&stage.tune);
+}
+
+static void a_server_that_says_503_has_not_stopped_answering(void **state)
+{
+    stage_begin(TWO);
+    fake_add("one");
+    fake_add("two");
     fake.refuse_search = 503;
-    j = run(NULL);
+    const struct job *j = run(NULL);
+    assert_null(strstr(j->text, "stopped answering"));
     for (int i = 0; i < 2; i++) /* each was tried */
         assert_non_null(strstr(doc_text(doc_get(nth(j, i), "error")), "503"));
     tune_close(&stage.tune);
@@ -258,6 +266,7 @@ int main(void)
         cmocka_unit_test(without_exact_searches_only_recall_is_unknown),
         cmocka_unit_test(exact_searches_that_take_too_long_cost_recall_alone),
         cmocka_unit_test(what_one_model_waits_for_too_long_is_its_error_alone),
+        cmocka_unit_test(a_server_that_says_503_has_not_stopped_answering),
         cmocka_unit_test(points_without_the_vector_are_not_read_for_ever),
         cmocka_unit_test(a_reload_in_the_middle_leads_no_search_elsewhere),
         cmocka_unit_test(a_server_that_dies_ends_the_test),
