@@ -1,5 +1,5 @@
 /* switches.h - what can be turned on and off for a model while quiver runs. A switch is a setting of the model that wins over files and
- * environment until the process ends; it takes effect with a configuration of its own, as a reload does. Owner: the control thread. */
+ * environment until the process ends or the model goes from the files; it takes effect with a configuration of its own, as a reload does. Owner: the control thread. */
 #pragma once
 
 #include "api/call.h"
