@@ -43,6 +43,8 @@ struct facts_poll {
     uint64_t said_full_at;
     uint64_t settle_at;            /* not before then are collections read because names have changed */
     bool running, again, unsettled, settles, any_answer, said_no_aliases, left;
+    bool reloaded;                 /* not all have been looked at since */
+    unsigned generation;           /* of the configuration */
     enum { ASKED_ALIASES, ASKED_COLLECTION, ASKED_MEMORY } asked; /* the running question: a reload may change the number of groups meanwhile */
     struct fact_collection *filling; /* the one whose memory is asked for */
     unsigned group, n_asked;       /* where the round is */
@@ -149,6 +151,8 @@ static void begin_round(struct facts_poll *p)
     p->again = p->unsettled = p->settles = p->any_answer = p->left = false;
     p->group = p->n_asked = 0;
     p->collections_began = 0;
+    p->reloaded = p->reloaded || p->generation != p->worker->snapshot->conf->generation;
+    p->generation = p->worker->snapshot->conf->generation;
     p->making = facts_new();
     p->making->asked_at = clock_usec();
     coherence_names_add(&names, STR("@names"));
@@ -166,16 +170,16 @@ static bool same_sizes(const struct fact_collection *x, const struct fact_collec
 
 static bool same_collection(const struct fact_collection *x, const struct fact_collection *y)
 {
-    return y && x->source == y->source && same_sizes(x, y) && fingerprint_eq(x->names, y->names) && x->n_shards == y->n_shards && x->n_replicas == y->n_replicas &&
-           x->prevents_unoptimized == y->prevents_unoptimized && x->hides_points == y->hides_points && x->limits_ef == y->limits_ef &&
+    return y && x->source == y->source && same_sizes(x, y) && fingerprint_eq(x->names, y->names) && x->n_shards == y->n_shards &&
+           x->n_replicas == y->n_replicas && x->prevents_unoptimized == y->prevents_unoptimized && x->hides_points == y->hides_points && x->limits_ef == y->limits_ef &&
            x->limits_oversampling == y->limits_oversampling && x->forbids_exact == y->forbids_exact &&
            x->limits_rate == y->limits_rate && x->max_ef == y->max_ef && x->max_oversampling == y->max_oversampling;
 }
 
 static bool same_facts(const struct facts *a, const struct facts *b)
 {
-    if (!a || a->names_known != b->names_known || a->full != b->full || a->aliases_hidden != b->aliases_hidden || !fingerprint_eq(a->names, b->names) || a->n_aliases != b->n_aliases ||
-        a->n_collections != b->n_collections)
+    if (!a || a->names_known != b->names_known || a->full != b->full || a->aliases_hidden != b->aliases_hidden ||
+        !fingerprint_eq(a->names, b->names) || a->n_aliases != b->n_aliases || a->n_collections != b->n_collections)
         return false;
     for (unsigned i = 0; i < a->n_aliases; i++)
         if (!str_eq(a->alias[i].alias, b->alias[i].alias) || !str_eq(a->alias[i].collection, b->alias[i].collection))
@@ -206,6 +210,7 @@ static void end_round(struct facts_poll *p)
         interval = p->settle_at > p->ended + APART ? p->settle_at - p->ended : APART;
     atomic_store(&p->upstream_ok, p->any_answer);
     if (p->any_answer) {
+        p->reloaded = p->reloaded && p->left;
         p->making->full = wanted_is_full(&p->wanted);
         if (p->making->full)
             say_full(p);
@@ -257,7 +262,7 @@ static bool is_settled(struct facts_poll *p, const struct fact_collection *old)
 
 static bool has_new_limit(const struct facts_poll *p, const struct fact_collection *old)
 {
-    return old->source == FACT_READ && !old->memory.known && model_of(p, old->name)->base.memory_limit; /* a reload brought it */
+    return p->reloaded && old->source == FACT_READ && !old->memory.known && model_of(p, old->name)->base.memory_limit;
 }
 
 /* What is known of it is young enough. */
@@ -310,11 +315,11 @@ static struct wanted_row *next_row(struct facts_poll *p)
     struct wanted_row *row;
     while ((row = wanted_next(&p->wanted))) {
         const struct fact_collection *old = facts_collection(p->current, str_of(row->name));
-        bool fresh = is_fresh(p, row, old);
         if (is_gone(p, row)) {
             wanted_drop(&p->wanted, row);
             continue;
         }
+        bool fresh = is_fresh(p, row, old);
         if (!fresh && !over_time)
             return row;
         if (!fresh) {
