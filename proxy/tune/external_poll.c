@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "engine/names.h"
 #include "tune/ask.h"
 
 struct watched {
@@ -71,7 +72,7 @@ static void renew(struct task *task)
         if (p->renewing >= p->n)
             break;
         struct coherence_names names = {0};
-        coherence_names_add(&names, str_of(p->watched[p->renewing].name));
+        names_add_written(p->worker->facts, &names, str_of(p->watched[p->renewing].name));
         p->renewal = RENEW_OPEN;
         if (!coherence_open(p->worker->coherence, &p->hold, &names, wake, p))
             return;

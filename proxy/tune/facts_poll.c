@@ -369,13 +369,14 @@ static int by_name(const void *x, const void *y)
     return order ? order : (a->alias.n > b->alias.n) - (a->alias.n < b->alias.n);
 }
 
-/* Qdrant lists them in another order each time; answers are found by the names in ours. */
-static void take_aliases(struct facts_poll *p, struct str body)
+/* Qdrant lists them in another order each time; answers are found by the names in ours. False: that is no such list. */
+static bool take_aliases(struct facts_poll *p, struct str body)
 {
     struct facts *f = p->making;
     cJSON *doc = cJSON_ParseWithLength(body.p, body.n);
     cJSON *list = cJSON_GetObjectItemCaseSensitive(cJSON_GetObjectItemCaseSensitive(doc, "result"), "aliases");
     cJSON *one;
+    bool is_list = cJSON_IsArray(list);
     unsigned n = (unsigned)cJSON_GetArraySize(list), n_before = f->n_aliases;
     struct fact_alias *all = arena_alloc(&f->arena, (f->n_aliases + n + 1) * sizeof *all);
     if (f->n_aliases)
@@ -390,6 +391,7 @@ static void take_aliases(struct facts_poll *p, struct str body)
     }
     qsort(f->alias + n_before, f->n_aliases - n_before, sizeof *f->alias, by_name);
     cJSON_Delete(doc);
+    return is_list;
 }
 
 static bool number(cJSON *object, const char *key, double *out)
@@ -553,7 +555,7 @@ static void answered_collection(struct facts_poll *p, const struct ask *ask)
     }
 }
 
-/* Who knows no such list has no aliases; who refuses it, or fails, may have some. */
+/* Who knows no such list has no aliases; who refuses it, or fails, or says something else, may have some. */
 static void answered_aliases(struct facts_poll *p, const struct ask *ask)
 {
     static const unsigned hiding[] = {0, 401, 403, 408, 429};
@@ -561,13 +563,13 @@ static void answered_aliases(struct facts_poll *p, const struct ask *ask)
     for (unsigned i = 0; i < sizeof hiding / sizeof *hiding; i++)
         hidden = hidden || ask->status == hiding[i];
     p->any_answer = p->any_answer || ask->status;
+    bool listed = ask->status == 200 && take_aliases(p, ask->body);
+    hidden = hidden || (ask->status == 200 && !listed);
     p->making->aliases_hidden = p->making->aliases_hidden || hidden;
-    if (ask->status == 200)
-        take_aliases(p, ask->body);
-    else if (ask->status && !p->said_no_aliases)
+    if (ask->status && !listed && !p->said_no_aliases)
         log_warn("no_aliases", "status=%u why=\"the upstream does not list its aliases to quiver: %s\"", ask->status,
                  hidden ? "each write ends all that is cached (upstream.api_key may be missing)" : "it has none");
-    p->said_no_aliases = p->said_no_aliases || (ask->status && ask->status != 200);
+    p->said_no_aliases = p->said_no_aliases || (ask->status && !listed);
 }
 
 static void answered(struct ask *ask)
