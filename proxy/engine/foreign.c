@@ -5,7 +5,7 @@
 
 void foreign_init(struct foreign *f)
 {
-    memset(f->slot, 0, sizeof f->slot);
+    memset(f, 0, sizeof *f);
     pthread_mutex_init(&f->lock, NULL);
 }
 
@@ -14,16 +14,32 @@ static struct foreign_slot *slot_of(struct foreign *f, struct str collection)
     uint64_t hash = XXH3_64bits(collection.n ? collection.p : "", collection.n) | 1;
     struct foreign_slot *s = &f->slot[hash % FOREIGN_SLOTS];
     if (s->hash != hash)
-        *s = (struct foreign_slot){.hash = hash};
+        *s = (struct foreign_slot){.hash = hash, .era = f->era};
+    if (s->era != f->era) {
+        s->era = f->era;
+        s->last_id = s->slack = 0;
+        s->overlapped = s->n_running > 0;
+    }
     return s;
 }
 
-void foreign_begin(struct foreign *f, struct str collection)
+void foreign_begin(struct foreign *f, struct fingerprint map, struct str collection)
 {
     pthread_mutex_lock(&f->lock);
+    if (!fingerprint_eq(map, f->map)) {
+        f->map = map;
+        f->era++;
+    }
     struct foreign_slot *s = slot_of(f, collection);
     if (++s->n_running > 1)
         s->overlapped = true;
+    pthread_mutex_unlock(&f->lock);
+}
+
+void foreign_astray(struct foreign *f)
+{
+    pthread_mutex_lock(&f->lock);
+    f->era++;
     pthread_mutex_unlock(&f->lock);
 }
 

@@ -188,7 +188,7 @@ static enum tx_state step_open(struct tx *tx)
         names_of_write(tx, &names);
         tx->opened = true;
         tx->numbered = true;
-        foreign_begin(&tx->worker->shared->foreign, tx->resolved);
+        foreign_begin(&tx->worker->shared->foreign, tx->map, tx->resolved);
         tx->hold_wait = !coherence_open(tx->worker->coherence, &tx->hold, &names, hold_wake, tx);
     }
     if (tx->hold_wait)
@@ -442,6 +442,8 @@ static enum tx_state step_close(struct tx *tx)
         tx->closing = true;
         if (!tx->hold.collection.n) /* no answer was read */
             tx_name_written(tx);
+        if (!fingerprint_eq(tx->map, tx->hold.map))
+            foreign_astray(&tx->worker->shared->foreign);
         tx_look_for_others(tx);
         tx->hold_wait = !coherence_close(&tx->hold, tx->proof, hold_wake, tx);
     }

@@ -148,3 +148,43 @@ def test_an_upgraded_server_takes_its_entries_with_it(fake: FakeQdrant, start, t
     wait_until(lambda: q.log_has("upstream_changed"), 10, "it is said")
     assert q.metric("quiver_upstream_changed_total") == 1
     assert cached(q).json()["result"] != old
+
+
+def test_a_write_through_an_alias_that_has_just_moved_is_nobody_elses(fake: FakeQdrant, start) -> None:
+    """Where it went to, its number is missing among those of quiver's own writes, as one of another writer would be."""
+    fake.aliases = {"now": "right"}
+    q = start(fake.url)
+    numbers = {"left": 100, "right": 5}
+    go, go_on = threading.Event(), fake.default
+    go.set()
+    fake.default = lambda x: go_on(x) if x.request.path != "/aliases" or x.wait(go) else None  # type: ignore[method-assign]
+
+    def numbered(x) -> None:
+        if x.request.method == "PUT":
+            name = x.request.path.split("/")[2]
+            name = fake.aliases.get(name, name)
+            numbers[name] += 1
+            x.ok({"operation_id": numbers[name], "status": "completed"})
+
+    def write(name: str) -> None:
+        assert q.ask("PUT", f"/collections/{name}/points?wait=true", b"{}").status == 200
+
+    def points_known(name: str) -> float:
+        return q.metric("model_collection_points", collection=name)
+
+    fake.handler = numbered
+    write("left"), write("right")
+    wait_until(lambda: points_known("left") and points_known("right"), 5, "that they have one shard is known")
+    write("left"), write("right")
+    go.clear()
+    actions = {"actions": [{"create_alias": {"alias_name": "now", "collection_name": "left"}}]}
+    assert q.post("/collections/aliases", actions).status == 200
+    write("now")
+    go.set()
+    wait_until(lambda: q.post("/collections/now/points/search", BODY).hit, 5, "the new map is there")
+    for _ in range(2):
+        write("left"), write("right")
+    assert q.metric("quiver_external_writes_total") == 0
+    numbers["left"] += 3
+    write("left")
+    wait_until(lambda: q.log_has("external_writes", "collection=left", "writes=3"), 5, "this one is said")
