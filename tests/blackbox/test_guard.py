@@ -202,6 +202,15 @@ def test_the_policy_is_taken_by_a_reload_and_from_the_environment(fake: FakeQdra
     assert refused(put(q, POINTS, upsert()))
 
 
+def test_a_limit_that_a_reload_brings_counts_for_what_is_known_already(fake: FakeQdrant, start) -> None:
+    fake.memory["mixtral"] = 150 * MB
+    q = start(fake.url)
+    assert put(q, POINTS, upsert()).status == 200
+    wait_until(lambda: q.metric("model_collection_points", collection="mixtral"), 5, "it is known")
+    q.reload(tuning=tuning("refuse"))
+    wait_until(lambda: refused(put(q, POINTS, upsert())), 10, "the limit")
+
+
 def test_a_collection_that_is_not_there_is_hardly_asked_for(fake: FakeQdrant, start) -> None:
     fake.absent.add("mixtral")
     start(fake.url, quiver={"coherence": {"alias_poll": "100ms"}}, tuning=tuning())
