@@ -180,7 +180,7 @@ def test_where_others_write_past_quiver_what_is_sent_is_not_joined(fake: FakeQdr
 
 def test_a_follower_has_a_deadline_of_its_own(fake: FakeQdrant, start) -> None:
     """Its leader fails; another follower leads then and has more time than is left to it."""
-    limits = {"first_byte_timeout": "500ms", "queue_timeout": "200ms"}
+    limits = {"first_byte_timeout": "1s", "queue_timeout": "300ms"}
     q = start(fake.url, workers=1, flags=OFF, tuning={"default": limits})
     go = held(fake)
     leader, *followers = [q.conn() for _ in range(3)]
