@@ -247,6 +247,15 @@ static enum verdict miss(struct tx *tx, struct cache_tx *ct, bool may_store)
     return CONTINUE;
 }
 
+/* Neither has it, as was seen without taking it out. */
+static enum verdict missed(struct tx *tx, struct cache_tx *ct)
+{
+    unsigned model = tx->model->metrics_id;
+    metrics_model_add(tx->worker->metrics, model, MM_CACHE_MISSES_MEMORY, !ct->refresh);
+    metrics_model_add(tx->worker->metrics, model, MM_CACHE_MISSES_REDIS, !ct->refresh && tx->reuse->look.has_redis);
+    return miss(tx, ct, true);
+}
+
 /* ---- the way in ---- */
 
 static void woken(void *arg)
@@ -280,7 +289,7 @@ static enum verdict looked(struct tx *tx, const struct plug *plug, struct cache_
         if (!tx_reuse_map_holds(tx))
             return bypass(tx, MM_CACHE_BYPASS_ALIASES, "aliases");
         if (r->facts != TX_FACTS_KNOWN)
-            return r->look.entry ? await_facts(tx, ct) : miss(tx, ct, true);
+            return r->look.entry ? await_facts(tx, ct) : missed(tx, ct);
         if (!ct->refresh && !r->look.alone && hit_memory(tx, c, r, m))
             return ANSWER;
         if (!ct->refresh && r->look.has_redis && hit_redis(tx, c, r, m))

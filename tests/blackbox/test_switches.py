@@ -123,7 +123,7 @@ def test_switches_go_with_their_model_and_reloads_go_on(fake: FakeQdrant, start)
     before = loaded(q)
     q.reload(optimizations=MODELS)
     assert loaded(q)["failed"] == before["failed"]
-    assert q.log_has("switch_dropped", "model=foo", "memory_policy")
+    wait_until(lambda: q.log_has("switch_dropped", "model=foo", "memory_policy"), 5, "it is said")
     assert word(q) == "", "mixtral's own switch stays"
     q.reload(optimizations={**MODELS, "foo": {}})
     again = q.control("GET", "/api/v1/models/foo/optimizations").json()["switches"]
