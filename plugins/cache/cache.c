@@ -36,8 +36,6 @@ struct cache { /* per worker */
     char date[48]; /* "date: ...\r\n" of that second */
 };
 
-#define FACTS_WAIT (500 * MSEC) /* an answer that is there waits so long for what must be known of its collection */
-
 enum stage { STAGE_NONE, STAGE_FACTS, STAGE_LOOKING, STAGE_MISS, STAGE_COLLECTING };
 
 struct cache_tx {
@@ -264,10 +262,11 @@ static void woken(void *arg)
     loop_wake(&tx->worker->loop, &tx->task);
 }
 
-/* There is an answer; but does its collection hide points, are its reads counted? That is on its way since Qdrant first answered for it. */
+/* There is an answer; but does its collection hide points, are its reads counted? That is on its way since Qdrant first answered for it, and is
+ * waited for as long as a look may take. */
 static enum verdict await_facts(struct tx *tx, struct cache_tx *ct)
 {
-    uint64_t until = tx->began + FACTS_WAIT;
+    uint64_t until = tx->began + tx->snapshot->conf->process.redis_budget;
     tx->awaits_facts = tx->worker->loop.now < until;
     if (!tx->awaits_facts)
         return bypass(tx, MM_CACHE_BYPASS_OTHER, "facts");
