@@ -158,13 +158,13 @@ static bool make_path(const struct cli *c, const struct command *command, char p
     const char *sep = "?";
     if (command->in_path) {
         n += (size_t)snprintf(path + n, PATH_LEN - n, "%s%s%s",
-                              c->n_models ? doc_escape(name, sizeof name, c->model[0]) : "all-models",
+                              c->n_models ? str_escape(name, sizeof name, c->model[0]) : "all-models",
                               c->seconds ? "?seconds=" : "", c->seconds ? c->seconds : "");
         return n < PATH_LEN;
     }
     for (unsigned i = 0; i < c->n_models && n < PATH_LEN; i++)
         n += (size_t)snprintf(path + n, PATH_LEN - n, "%s%s",
-                              i ? "," : "?model=", doc_escape(name, sizeof name, c->model[i]));
+                              i ? "," : "?model=", str_escape(name, sizeof name, c->model[i]));
     if (c->n_models)
         sep = "&";
     if (c->points && n < PATH_LEN)

@@ -28,12 +28,6 @@ cJSON *doc_result(struct str body, cJSON **doc);
 /* An error answer's sentence, else the start of the body, at most n - 1 bytes; returns buf. */
 const char *doc_error(struct str body, char *buf, size_t n);
 
-/* A collection's name in a path. */
-static inline const char *doc_escape(char *buf, size_t n, const char *name)
-{
-    return str_escape(buf, n, name);
-}
-
 /* "model=a collection=b" for a line in the log: collections may be named by whoever may make them. Returns out. */
 enum { DOC_WHOSE_MAX = 640 };
 const char *doc_whose(char out[static DOC_WHOSE_MAX], const char *model, const char *collection);

@@ -285,7 +285,7 @@ static bool is_gone(const struct facts_poll *p, const struct wanted_row *row)
 static void ask_of(struct facts_poll *p, const char *name, const char *more)
 {
     char path[32 + 3 * WANTED_NAME_MAX], escaped[8 + 3 * WANTED_NAME_MAX];
-    snprintf(path, sizeof path, "/collections/%s%s", doc_escape(escaped, sizeof escaped, name), more);
+    snprintf(path, sizeof path, "/collections/%s%s", str_escape(escaped, sizeof escaped, name), more);
     ask_start(&p->ask, slots_of_group(p, model_of(p, str_of(name))->group), path);
 }
 

@@ -217,7 +217,7 @@ static void ask_deferred(struct prover *p)
         next_question(p);
         return;
     }
-    snprintf(path, sizeof path, "/collections/%s", doc_escape(name, sizeof name, p->row[p->deferred_at].collection));
+    snprintf(path, sizeof path, "/collections/%s", str_escape(name, sizeof name, p->row[p->deferred_at].collection));
     p->asks_deferred = true;
     ask_start(&p->ask, slots_of(p), path);
 }

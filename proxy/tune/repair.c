@@ -101,7 +101,7 @@ static void send_patch(struct repair *r)
     char *body = cJSON_PrintUnformatted(r->plan.patch);
     struct arena a;
     arena_init(&a, NULL, 0);
-    snprintf(path, sizeof path, "/collections/%s", doc_escape(name, sizeof name, r->order.collection));
+    snprintf(path, sizeof path, "/collections/%s", str_escape(name, sizeof name, r->order.collection));
     struct str head = ask_head(&a, r->order.snapshot->conf, "PATCH", path, "quiver", strlen(body), "");
     r->step = REPAIR_PATCH;
     tell(r, 0.1, "PATCH %s", r->order.collection);
@@ -319,7 +319,7 @@ static void answered(struct ask *ask)
 static void ask_now(struct repair *r)
 {
     char path[ESCAPED_MAX + 40], name[ESCAPED_MAX];
-    snprintf(path, sizeof path, "/collections/%s%s", doc_escape(name, sizeof name, r->order.collection),
+    snprintf(path, sizeof path, "/collections/%s%s", str_escape(name, sizeof name, r->order.collection),
              r->step == REPAIR_WORK ? "/optimizations" : "");
     fetch_finish(&r->ask.fetch);
     const struct conf *conf = r->order.snapshot->conf;

@@ -141,7 +141,7 @@ static void ask_details(struct survey *s)
 {
     char path[ESCAPED_MAX + 40], name[ESCAPED_MAX];
     const struct survey_entry *e = &s->entry[s->at];
-    snprintf(path, sizeof path, "/collections/%s%s", doc_escape(name, sizeof name, e->collection),
+    snprintf(path, sizeof path, "/collections/%s%s", str_escape(name, sizeof name, e->collection),
              s->question == SURVEY_MEMORY ? "/memory" : "");
     ask_send(&s->ask, ask_slots(s->worker, &s->snapshot->conf->group[e->model->group]), "GET", path, STR_NONE, SURVEY_TIMEOUT);
 }

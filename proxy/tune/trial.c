@@ -450,7 +450,7 @@ static void ask_in(struct trial *t, struct lane *lane)
     }
     struct str body = arena_printf(&a, "{\"query\":%s,\"limit\":%d%.*s%s}", t->query[lane->query], LIMIT,
                                    STR_ARG(using), kinds[kind].params);
-    snprintf(path, sizeof path, "/collections/%s/points/query", doc_escape(name, sizeof name, now_at(t)->entry->collection));
+    snprintf(path, sizeof path, "/collections/%s/points/query", str_escape(name, sizeof name, now_at(t)->entry->collection));
     struct str head = ask_head(&a, t->survey.snapshot->conf, "POST", path, "quiver", body.n,
                                kinds[kind].cached ? "" : "Cache-Control: no-store\r\n");
     lane->own.as_is = kinds[kind].plain;
@@ -584,7 +584,7 @@ static void ask_page(struct trial *t, struct str offset)
         free(raw);
     }
     snprintf(path, sizeof path, "/collections/%s/points/scroll",
-             doc_escape(name, sizeof name, now_at(t)->entry->collection));
+             str_escape(name, sizeof name, now_at(t)->entry->collection));
     char *text = cJSON_PrintUnformatted(body);
     t->n_pages++;
     ask_send(&t->ask, slots_of_model(t), "POST", path, str_of(text), SCROLL_WITHIN);

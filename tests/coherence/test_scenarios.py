@@ -156,14 +156,20 @@ def search_quiet(q: Quiver) -> Response:
     return q.post("/collections/quiet/points/search", {"vector": [0.5, 0.25], "limit": 3, "n": 1})
 
 
+async def other_has_an_answer(bench: Bench) -> tuple[Quiver, Quiver]:
+    """The first quiver, and the second, which has one."""
+    one, other = bench.quivers
+    await asyncio.to_thread(wait_until, lambda: search_quiet(other).hit, 10, "the other quiver has an answer")
+    return one, other
+
+
 @pytest.mark.parametrize("what", [b"{}", b'{"collection":"quiet"}'])
 def test_a_purge_is_answered_when_the_other_quiver_can_have_heard_of_it(what: bytes) -> None:
     """Quiver 0 cannot reach Redis just then: its answer waits until it has, or until nobody answers from a cache."""
 
     async def main() -> None:
         async with Bench(relays=True, settings=NO_POLL) as bench:
-            one, other = bench.quivers
-            await asyncio.to_thread(wait_until, lambda: search_quiet(other).hit, 10, "the other quiver has an answer")
+            one, other = await other_has_an_answer(bench)
             bench.relays[0].freeze()
             try:
                 purged = await asyncio.to_thread(one.control, "POST", "/api/v1/cache/purge", what)
@@ -181,8 +187,7 @@ def test_who_leaves_a_purge_before_its_answer_leaves_no_hold() -> None:
 
     async def main() -> None:
         async with Bench(relays=True, settings=settings) as bench:
-            one, other = bench.quivers
-            await asyncio.to_thread(wait_until, lambda: search_quiet(other).hit, 10, "the other quiver has an answer")
+            one, other = await other_has_an_answer(bench)
             bench.relays[0].freeze()
             try:
                 with Conn(one.api) as c:
