@@ -1,0 +1,153 @@
+"""Which names an answer depends on: aliases and what they stand for, other collections, aliases that nobody may see."""
+
+import threading
+import time
+
+import pytest
+from lib import FakeQdrant, Quiver, wait_until
+from lib.cached import BODY, cached, served
+
+
+@pytest.fixture
+def q(fake: FakeQdrant, start) -> Quiver:
+    return start(fake.url, quiver={"coherence": {"quarantine": "600ms"}})
+
+
+def test_more_names_than_a_look_takes_are_not_cached(fake: FakeQdrant, start) -> None:
+    fake.aliases = {f"alias{n}": "mine" for n in range(20)}
+    fake.aliases |= {f"other{n}": "few" for n in range(5)}
+    q = start(fake.url)
+    wait_until(lambda: "names" in served(q).get("cache-status", ""), 5, "it is not cached")
+    cached(q, "/collections/few/points/search")
+    assert q.ask("PUT", "/collections/other3/points?wait=true", b"{}").status == 200
+    assert not served(q, "/collections/few/points/search").hit
+
+
+def test_lookups_in_other_collections_are_part_of_an_answer(q: Quiver, fake: FakeQdrant) -> None:
+    body = {"query": 1, "lookup_from": {"collection": "far", "vector": "v"}}
+    target = "/collections/mine/points/query"
+    cached(q, target, body)
+    assert q.ask("PUT", "/collections/far/points?wait=true", b"{}").status == 200
+    assert not served(q, target, body).hit
+    nested = {"prefetch": [{"query": 1, "lookup_from": {"collection": "far"}}], "query": [0.1]}
+    cached(q, target, nested)
+    assert q.ask("PUT", "/collections/far/points?wait=true", b"{}").status == 200
+    assert not served(q, target, nested).hit
+    groups = {**BODY, "group_by": "g", "group_size": 1, "with_lookup": "far"}
+    cached(q, "/collections/mine/points/search/groups", groups)
+    assert q.ask("PUT", "/collections/far/points?wait=true", b"{}").status == 200
+    assert not served(q, "/collections/mine/points/search/groups", groups).hit
+
+
+def test_a_change_of_aliases_ends_answers_under_those_names(q: Quiver, fake: FakeQdrant) -> None:
+    def alias(target: str) -> None:
+        actions = {"actions": [{"create_alias": {"alias_name": "nick", "collection_name": target}}]}
+        assert q.post("/collections/aliases", actions).status == 200
+
+    alias("one")
+    cached(q, "/collections/nick/points/search")
+    old = served(q, "/collections/nick/points/search").json()["result"]
+    go, known = threading.Event(), fake.default
+    fake.default = lambda x: known(x) if x.request.path != "/aliases" or x.wait(go) else None  # type: ignore[method-assign]
+    alias("two")
+    fresh = served(q, "/collections/nick/points/search")
+    assert not fresh.hit and fresh.json()["result"] != old
+    assert "detail=aliases" in fresh.get("cache-status", ""), "what they stand for is not known yet"
+    wait_until(lambda: q.metric("cache_bypasses_total", reason="aliases") >= 1, 5, "the refusal is counted")
+    go.set()
+    cached(q, "/collections/nick/points/search")
+
+
+def is_cached_once_servers_agree(q: Quiver) -> None:
+    """Not before 5 s after an alias was made."""
+    cached(q)
+    actions = {"actions": [{"create_alias": {"alias_name": "nick", "collection_name": "mine"}}]}
+    assert q.post("/collections/aliases", actions).status == 200
+    begin = time.monotonic()
+    wait_until(lambda: served(q).hit, 10, "it is cached again")
+    assert time.monotonic() - begin > 4.5
+
+
+def test_servers_that_agree_among_themselves_are_given_time_to(fake: FakeQdrant, start) -> None:
+    """An alias that one server has moved is moved on the others a moment later: nothing is kept meanwhile."""
+    with FakeQdrant() as other:
+        q = start([fake.url, other.url])
+        is_cached_once_servers_agree(q)
+
+
+def test_a_change_of_aliases_is_given_time_if_any_group_has_several_servers(fake: FakeQdrant, start) -> None:
+    """Its path names no collection: it is one of the group that the default model asks, and of the others too."""
+    with FakeQdrant() as other:
+        q = start(
+            quiver={"upstreams": {"default": fake.url, "pair": [fake.url, other.url]}},
+            optimizations={"mine": {"collections": ["mine"], "upstream": "pair"}},
+        )
+        is_cached_once_servers_agree(q)
+
+
+@pytest.mark.parametrize("status", [200, 401, 403, 500, 404])
+def test_where_aliases_are_hidden_each_write_ends_all_answers(fake: FakeQdrant, start, status: int) -> None:
+    """404 says that there is no such list, so there are no aliases; all else may hide some, also a 200 that brings no list."""
+    known = fake.default
+    fake.default = lambda x: x.error(status, "no") if x.request.path == "/aliases" else known(x)  # type: ignore
+    q = start(fake.url)
+    cached(q, "/collections/nick/points/search")
+    assert q.ask("PUT", "/collections/mine/points?wait=true", b"{}").status == 200
+    assert served(q, "/collections/nick/points/search").hit is (status == 404)
+    cached(q, "/collections/nick/points/search")
+    assert q.log_has("no_aliases", f"status={status}")
+
+
+def test_a_list_of_aliases_that_fails_now_and_then_makes_nothing_old(fake: FakeQdrant, start) -> None:
+    """What was read while it failed is known by the alias alone; a write while it does not names the collection."""
+    known, fails = fake.default, threading.Event()
+    fake.default = lambda x: x.error(503, "no") if fails.is_set() and x.request.path == "/aliases" else known(x)  # type: ignore
+    fake.aliases = {"nick": "mine"}
+    q = start(fake.url, quiver={"coherence": {"alias_poll": "100ms"}})
+    nick = "/collections/nick/points/search"
+
+    def asked() -> int:
+        return sum(r.path == "/aliases" for r in list(fake.own))
+
+    def polled() -> None:
+        n = asked()
+        wait_until(lambda: asked() >= n + 3, 5, "the list was asked for, and read")
+
+    fails.set(), polled()
+    cached(q, nick)
+    old = served(q, nick).json()["result"]
+    fails.clear(), polled()
+    assert not served(q, nick).hit, "now it is known what it stands for"
+    assert q.ask("PUT", "/collections/mine/points?wait=true", b"{}").status == 200
+    fails.set(), polled()
+    assert served(q, nick).json()["result"] != old
+
+
+def test_where_aliases_are_hidden_a_finished_write_proves_nothing_about_another(fake: FakeQdrant, start) -> None:
+    """The name may be an alias, and have been moved between the two."""
+    known = fake.default
+    fake.default = lambda x: x.error(403, "no") if x.request.path == "/aliases" else known(x)  # type: ignore
+    q = start(fake.url, quiver={"coherence": {"quarantine": "1500ms"}})
+    cached(q)
+    wait_until(lambda: q.metric("model_collection_points", collection="mine"), 5, "that it has one shard is known")
+    begin = time.monotonic()
+    assert q.ask("PUT", "/collections/mine/points?wait=false", b"{}").status == 200
+    assert q.ask("PUT", "/collections/mine/points?wait=true", b"{}").status == 200
+    cached(q)
+    assert time.monotonic() - begin > 1.4, "the first one's hold goes on"
+
+
+def test_a_write_to_the_collection_ends_answers_under_its_alias(q: Quiver, fake: FakeQdrant) -> None:
+    assert (
+        q.post(
+            "/collections/aliases",
+            {"actions": [{"create_alias": {"alias_name": "nick", "collection_name": "mine"}}]},
+        ).status
+        == 200
+    )
+    cached(q, "/collections/nick/points/search")
+    assert q.ask("PUT", "/collections/mine/points?wait=true", b"{}").status == 200
+    assert not served(q, "/collections/nick/points/search").hit
+    cached(q)
+    assert q.ask("PUT", "/collections/nick/points?wait=true", b"{}").status == 200
+    assert not served(q).hit, "a write through the alias is a write to what it stands for"
