@@ -63,7 +63,7 @@ struct conf_process {
     struct conf_redis redis;          /* derived from redis_url */
     const char *redis_url;            /* redis.url: redis://..., unix:/path..., off (default) */
     bool redis_shared;                /* redis.shared: default true */
-    uint64_t redis_budget;            /* redis.budget: what a look may cost before it is a miss, and facts that are on their way, 2 ms */
+    uint64_t redis_budget;            /* redis.budget: what a look may cost before it is a miss, and facts that are on their way, 1 ms */
     uint64_t redis_connect_timeout;   /* redis.connect_timeout: 500 ms */
     uint64_t redis_max_entry;         /* redis.max_entry: bytes, 1 MiB */
     uint64_t quarantine;              /* coherence.quarantine: 60 s */

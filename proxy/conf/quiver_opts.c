@@ -34,7 +34,7 @@ static const struct opt options[] = {
              "redis://[user[:password]@]HOST[:PORT][/DB], unix:/path[?db=N], or off"),
     OPT_BOOL(P, redis_shared, "redis.shared", Q, "true",
              "other quivers use the same Redis: tokens and holds are kept there too"),
-    OPT_USEC(P, redis_budget, "redis.budget", Q, "2ms", "100us", "1s",
+    OPT_USEC(P, redis_budget, "redis.budget", Q, "1ms", "100us", "1s",
              "how long a look into Redis may take before it is a miss, or the wait for what must be known of a new collection"),
     OPT_USEC(P, redis_connect_timeout, "redis.connect_timeout", Q, "500ms", "1ms", "1m",
              "how long a connect to Redis may take"),

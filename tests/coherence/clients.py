@@ -83,7 +83,7 @@ class Link(asyncio.Protocol):
 
     def connection_made(self, transport: Any) -> None:
         self.transport, self.buffer = transport, b""
-        self.ready()
+        self.connected()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.transport = None
@@ -114,13 +114,14 @@ class Link(asyncio.Protocol):
             return
         self.answered(int(data[9:12]), data, end, begun, now())
 
-    def ready(self) -> None: ...
+    def connected(self) -> None: ...
     def lost(self) -> None: ...
     def answered(self, status: int, data: bytes, end: int, begun: int, ended: int) -> None: ...
 
 
 class Reader(Link):
-    """Asks questions without pause (or with one) until the bench is over."""
+    """Asks questions until the bench is over: without pause, or with one of about `pause` seconds, also before the first, so
+    that many readers do not march in step."""
 
     def __init__(
         self, bench: "Bench", which: int, questions: list[Question], weights: list[float], pause: float = 0
@@ -130,6 +131,17 @@ class Reader(Link):
         self.plan: list[Question] = []
         self.once = False  # the plan is all
         self.question = questions[0]
+
+    def connected(self) -> None:
+        self.rest()
+
+    def rest(self) -> None:
+        """Until the next question; one that comes too early, or too late, is none (ready())."""
+        if self.pause:
+            pause = self.pause * self.bench.random.uniform(0.5, 1.5)
+            asyncio.get_running_loop().call_later(pause, lambda: self.ready())
+        else:
+            self.ready()
 
     def ready(self) -> None:
         if self.bench.over or self.transport is None or self.begun:
@@ -161,10 +173,7 @@ class Reader(Link):
             self.bench.took(self.which, q, b"", begun, ended, False, False)
         else:
             self.bench.failed(self.which, f"{status} to a read of {q.names}: {data[end : end + 200]!r}")
-        if self.pause:
-            asyncio.get_running_loop().call_later(self.pause, self.ready)
-        else:
-            self.ready()
+        self.rest()
 
 
 class Writer(Link):
@@ -175,7 +184,7 @@ class Writer(Link):
         self.up = asyncio.Event()
         self.result: asyncio.Future | None = None
 
-    def ready(self) -> None:
+    def connected(self) -> None:
         self.up.set()
 
     def lost(self) -> None:

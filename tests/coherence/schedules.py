@@ -63,7 +63,7 @@ def schedule(name: str, what: str, **of: Any) -> Callable:
             bench.troubled = True
             await f(bench)
             bench.troubled = False
-            if back and not bench.cost:  # a budget of 2 ms is no promise on a busy machine
+            if back and not bench.cost:  # a budget of 1 ms is no promise on a busy machine
                 bench.back = await bench.hits_come(100, back, why=f"hits again within {back} s after {name}")
 
         SCHEDULES[name] = Schedule(whole, what, of, back, endless, brings)
@@ -112,7 +112,7 @@ async def stopped_long(bench: Bench) -> None:
 @schedule("slow", "each answer of Redis takes longer than a look may, and much shorter than a lease", **RELAYED)
 async def slow(bench: Bench) -> None:
     for r in bench.relays:
-        r.delay = 0.010 if bench.cost else 0.080  # budgets of 2 ms and of 50 ms
+        r.delay = 0.010 if bench.cost else 0.080  # budgets of 1 ms and of 50 ms
     await asyncio.sleep(0.8)
     for r in bench.relays:
         r.delay = 0.0

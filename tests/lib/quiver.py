@@ -111,7 +111,7 @@ class Quiver:
             if part == "quiver":
                 value = dict(value)
                 value["log"] = {"queries": "off", **value.get("log", {})}  # never the default, in /var/log
-                value["redis"] = {"budget": "500ms", **value.get("redis", {})}  # patience: 2 ms is no promise on a busy machine
+                value["redis"] = {"budget": "500ms", **value.get("redis", {})}  # patience: 1 ms is no promise on a busy machine
                 if self.upstream is not None and "upstreams" not in value:
                     value["upstreams"] = {"default": self.upstream}
             text = yaml_of(value if part == "quiver" else {part: value}) if value else ""

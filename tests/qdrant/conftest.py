@@ -69,7 +69,7 @@ def uncached(engine: str) -> Iterator[Quiver]:
 
 @pytest.fixture(scope="session")
 def caching(engine: str, redis: Redis) -> Iterator[Quiver]:
-    # budget: a busy machine takes more than 2 ms now and then; what is tested here is what comes back.
+    # budget: a busy machine takes more than 1 ms now and then; what is tested here is what comes back.
     # quarantine: what the embedded engine answers with 501 (snapshots, shards) proves nothing and holds for that long.
     conf = {"redis": {"url": redis.url, "budget": "200ms"}, "coherence": {"quarantine": "1s"}}
     q = Quiver(engine, quiver=conf)
