@@ -223,6 +223,7 @@ async def promoted(bench: Bench) -> None:
         await asyncio.to_thread(replica.command, "REPLICAOF", "NO", "ONE")
         await asyncio.sleep(1.0)
         bench.redis.kill()
+        await asyncio.sleep(0.2)  # somebody finds that out and decides
         for r in bench.relays:
             r.target = ("127.0.0.1", replica.port)
             r.reset_all()
