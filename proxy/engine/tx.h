@@ -91,6 +91,10 @@ struct tx {
     struct arena arena;
     struct http_head head;
     struct route route;
+    struct fetch fetch;
+    struct str up_part[OUTQ_MAX];      /* what goes upstream: head and body */
+    struct outq out;
+    /* ---- from here on everything is zero when a request begins ---- */
     struct str resolved;               /* what route.collection stands for */
     struct fingerprint map;            /* the state of "@names" under which that is so; 0,0: not known */
     bool held, is_write, identity;     /* body is whole; opens and closes; asks the upstream for an uncompressed answer */
@@ -120,15 +124,12 @@ struct tx {
     size_t n_own_answer;
     struct str whole;                  /* the collected answer's body, in the upstream's buffer or own_answer */
     struct answer answer;
-    struct fetch fetch;
-    struct str up_part[OUTQ_MAX];      /* what goes upstream: head and body */
     struct write_hold hold;
     bool awaits_facts;                 /* changed the names: its answer waits a little for the new map */
     uint64_t facts_until, changed_at;
     bool numbered;                     /* foreign_begin was told of it */
-    bool opened, closing, closed, hold_wait;
+    bool opened, closing, hold_wait;
     enum write_proof proof;
-    struct outq out;
     char chunk_size[20];
     bool chunked_down, close_after, cut, relay_ended;
     size_t pending_n;                  /* bytes of the upstream's slice that is on its way to the client */

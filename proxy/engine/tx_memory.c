@@ -43,12 +43,8 @@ struct tx *tx_new(struct worker *w)
     tx->doom = DOOM_NONE;
     arena_init(&tx->arena, ((struct tx_memory *)tx)->first, ARENA_FIRST);
     tx->route = (struct route){.op = &ops[OP_UNKNOWN]};
-    memset(&tx->resolved, 0, offsetof(struct tx, answer) - offsetof(struct tx, resolved));
-    tx->answer = (struct answer){0};
-    tx->hold = (struct write_hold){0};
-    memset(&tx->opened, 0, offsetof(struct tx, out) - offsetof(struct tx, opened));
+    memset(&tx->resolved, 0, sizeof *tx - offsetof(struct tx, resolved));
     outq_reset(&tx->out);
-    memset(&tx->chunked_down, 0, sizeof *tx - offsetof(struct tx, chunked_down));
     fetch_init(&tx->fetch, &w->upstream, &tx->arena, &tx->task);
     tx->began = clock_usec();
     tx->cache_word = "-";

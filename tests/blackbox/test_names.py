@@ -68,6 +68,23 @@ def is_cached_once_servers_agree(q: Quiver) -> None:
     assert time.monotonic() - begin > 4.5
 
 
+def test_the_request_behind_each_change_of_aliases_goes_by_the_new_ones(fake: FakeQdrant, start) -> None:
+    with FakeQdrant() as other:
+        servers = {"one": fake, "two": other}
+        models = {"a": {"collections": ["one"], "upstream": "default"}, "b": {"collections": ["two"], "upstream": "other"}}
+        groups = {"upstreams": {"default": fake.url, "other": other.url}, "coherence": {"alias_poll": "1h"}}
+        q = start(None, workers=1, quiver=groups, optimizations=models)
+        for target in ("one", "two") * 3:
+            for server in servers.values():
+                server.aliases["nick"] = target
+            actions = {"actions": [{"create_alias": {"alias_name": "nick", "collection_name": target}}]}
+            assert q.post("/collections/aliases", actions).status == 200
+            seen = {name: len(server.requests) for name, server in servers.items()}
+            assert q.post("/collections/nick/points/search", BODY).status == 200
+            asked = [n for n, s in servers.items() if any("search" in r.path for r in s.requests[seen[n] :])]
+            assert asked == [target]
+
+
 def test_servers_that_agree_among_themselves_are_given_time_to(fake: FakeQdrant, start) -> None:
     """An alias that one server has moved is moved on the others a moment later: nothing is kept meanwhile."""
     with FakeQdrant() as other:
