@@ -79,6 +79,7 @@ enum look_result {
     LOOK_HELD,    /* a write is open or unproven: neither serve nor store */
     LOOK_AWAY,    /* Redis is needed but away, over its budget, or some member of the roster is cut off from
                    * it: neither serve nor store */
+    LOOK_NEW,     /* Redis has no token of some name, and look->adds_none: there is nothing to serve; do not store */
 };
 
 struct look_entry {
@@ -100,6 +101,9 @@ struct look {
     struct fingerprint redis_fingerprint; /* for entries in Redis */
     /* found in Redis under these tokens, or NULL; the look's until taken (set it NULL) */
     struct blob *entry;
+    /* Set by the owner between look_cells and look_redis: names that Redis has no token of get none. Anybody can ask for
+     * names that do not exist, and each token stays in Redis until a write ends it. */
+    bool adds_none;
     /* private */
     struct coherence_worker *worker;
     unsigned n;                     /* names, "everything" first; behind them, not counted, "@names" */
@@ -217,7 +221,10 @@ bool coherence_everything(struct coherence_worker *, uint64_t hold_usec);
 
 /* ---- writes that ended without a proof ---- */
 
-enum { COHERENCE_COLLECTION_MAX = 256 };
+enum {
+    COHERENCE_COLLECTION_MAX = 256,
+    COHERENCE_UNPROVEN_MAX = 1024, /* holds; more writes than that join one of everything */
+};
 
 /* Writes to the same names that were acknowledged alike share one hold: a stream of them is one row. */
 struct unproven_hold {
@@ -230,9 +237,9 @@ struct unproven_hold {
     uint64_t n_writes;
 };
 
-/* The holds of this process that have not run out, at most max of them; returns how many. Any thread; takes
- * a lock, so not for every request. */
-unsigned coherence_unproven(struct coherence *, struct unproven_hold *out, unsigned max);
+/* The holds of this process that have not run out; returns how many. Those that have are over, and Redis is told if it is
+ * there. Any worker's thread, with its own worker; takes a lock, so not for every request. */
+unsigned coherence_unproven(struct coherence_worker *, struct unproven_hold out[static COHERENCE_UNPROVEN_MAX]);
 
 /* What was seen is proven: that hold ends, in the cells at once, in Redis as soon as it is told. False: it
  * has run out, or another write joined it since it was seen. Any worker's thread, with its own worker. */

@@ -8,6 +8,8 @@
 #include "base/mem.h"
 #include "coherence/private.h"
 
+enum { FOR_NAMES = COHERENCE_UNPROVEN_MAX - 1 }; /* rows; the last is that of everything */
+
 struct hold_row {
     struct link link;
     struct unproven_hold hold;
@@ -68,9 +70,9 @@ static struct hold_row *row_for(struct coherence_worker *w, const struct name_id
 {
     struct coherence *c = w->coherence;
     struct hold_row *row = row_of(c, name, n, acknowledged, collection);
-    if (!row && c->holds.n >= ROWS_MAX)
+    if (!row && c->holds.n >= FOR_NAMES)
         drop_expired(c, now);
-    if (!row && c->holds.n < ROWS_MAX) {
+    if (!row && c->holds.n < FOR_NAMES) {
         row = row_new(w, name, n, now);
         row->hold.acknowledged = acknowledged;
         memcpy(row->hold.collection, collection.n ? collection.p : "", collection.n);
@@ -78,6 +80,12 @@ static struct hold_row *row_for(struct coherence_worker *w, const struct name_id
     if (!row)
         row = row_of(c, &c->everything, 1, false, STR(""));
     return row ? row : row_new(w, &c->everything, 1, now);
+}
+
+static void held_of(const struct hold_row *row, struct held *out)
+{
+    *out = (struct held){.id = {row->hold.id[0], row->hold.id[1]}, .n = row->n};
+    memcpy(out->name, row->name, row->n * sizeof *row->name);
 }
 
 void holds_add(struct coherence_worker *w, const struct hold_of *of, uint64_t now, uint64_t until,
@@ -101,8 +109,8 @@ void holds_add(struct coherence_worker *w, const struct hold_of *of, uint64_t no
     row->hold.operation_id = of->operation_id > row->hold.operation_id ? of->operation_id
                                                                        : row->hold.operation_id;
     row->hold.until = until > row->hold.until ? until : row->hold.until;
-    *out = (struct held){.id = {row->hold.id[0], row->hold.id[1]}, .until = row->hold.until, .n = row->n};
-    memcpy(out->name, row->name, row->n * sizeof *row->name);
+    held_of(row, out);
+    out->until = row->hold.until;
     pthread_mutex_unlock(&c->holds_lock);
 }
 
@@ -122,8 +130,7 @@ static uint64_t needed_until(const struct coherence *c, struct name_id name)
 static void release(struct coherence_worker *w, struct hold_row *row, struct held *out)
 {
     struct coherence *c = w->coherence;
-    *out = (struct held){.id = {row->hold.id[0], row->hold.id[1]}, .n = row->n};
-    memcpy(out->name, row->name, row->n * sizeof *row->name);
+    held_of(row, out);
     row_free(c, row);
     for (unsigned i = 0; i < out->n; i++)
         cells_release(c->cells, out->name[i], needed_until(c, out->name[i]));
@@ -140,12 +147,33 @@ static struct hold_row *row_seen(struct coherence *c, const struct unproven_hold
     return NULL;
 }
 
-unsigned coherence_unproven(struct coherence *c, struct unproven_hold *out, unsigned max)
+static bool take_expired(struct coherence *c, uint64_t now, struct held *out)
 {
-    unsigned n = 0;
+    bool found = false;
     pthread_mutex_lock(&c->holds_lock);
-    drop_expired(c, clock_usec());
-    for (struct link *k = list_first(&c->holds); k && n < max; k = list_next(&c->holds, k))
+    for (struct link *k = list_first(&c->holds), *next; k && !found; k = next) {
+        struct hold_row *row = LIST_OF(hold_row, link, k);
+        next = list_next(&c->holds, k);
+        found = row->hold.until <= now;
+        if (found) {
+            held_of(row, out);
+            row_free(c, row);
+        }
+    }
+    pthread_mutex_unlock(&c->holds_lock);
+    return found;
+}
+
+unsigned coherence_unproven(struct coherence_worker *w, struct unproven_hold out[static COHERENCE_UNPROVEN_MAX])
+{
+    struct coherence *c = w->coherence;
+    struct held held;
+    unsigned n = 0;
+    while (take_expired(c, clock_usec(), &held))
+        if (worker_current(w)) /* there, nothing ends it by itself */
+            tell_released(w, &held);
+    pthread_mutex_lock(&c->holds_lock);
+    for (struct link *k = list_first(&c->holds); k; k = list_next(&c->holds, k))
         out[n++] = LIST_OF(hold_row, link, k)->hold;
     pthread_mutex_unlock(&c->holds_lock);
     return n;
@@ -175,8 +203,8 @@ bool coherence_prolong(struct coherence_worker *w, const struct unproven_hold *s
     bool found = row && row->hold.until > clock_usec(), longer = found && row->hold.until < until;
     if (longer) {
         row->hold.until = until;
-        held = (struct held){.id = {seen->id[0], seen->id[1]}, .until = until, .n = row->n};
-        memcpy(held.name, row->name, row->n * sizeof *row->name);
+        held_of(row, &held);
+        held.until = until;
         for (unsigned i = 0; i < held.n; i++)
             cells_release(c->cells, held.name[i], needed_until(c, held.name[i]));
         w->stats.prolonged++;

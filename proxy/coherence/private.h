@@ -14,7 +14,6 @@ enum {
     TOKEN_N = 16,        /* bytes of a token in Redis, shown as twice as many digits */
     KNOWN_TOKENS = 4096, /* slots of the last tokens seen, per worker */
     TALES_MAX = 1024,    /* what may be untold per worker before it becomes "everything" */
-    ROWS_MAX = 1024,     /* holds without a proof, by names; more become "everything" */
     ROSTER_MAX = 60,     /* members of the roster that are remembered for a Redis that forgets */
     PREFIX_MAX = 64,
     KEY_MAX = PREFIX_MAX + 40,

@@ -10,7 +10,6 @@
 #include "tune/ask.h"
 #include "tune/doc.h"
 
-enum { ROWS = 256 };
 #define LOOK_EVERY (50 * MSEC)  /* at the list of unproven writes: a lock and a few rows */
 #define PAUSE_FIRST (50 * MSEC) /* between questions; doubles while nothing is proven */
 #define PAUSE_MOST (1 * SEC)
@@ -23,13 +22,13 @@ struct prover {
     struct timer timer;
     bool asking, asks_deferred;
     unsigned group, generation;       /* of the question under way; the configuration that this group is of */
-    struct unproven_hold row[ROWS];
+    struct unproven_hold row[COHERENCE_UNPROVEN_MAX];
     unsigned n, deferred_at;          /* rows; which one's collection is asked for deferred points */
-    bool applied[ROWS];               /* telemetry has shown it; deferred points are still to be asked */
+    bool applied[COHERENCE_UNPROVEN_MAX];               /* telemetry has shown it; deferred points are still to be asked */
     uint64_t pause, next_at;
     struct said {                     /* that a collection is not cached */
         uint64_t name, at;            /* the name's hash; when */
-    } said[ROWS];
+    } said[COHERENCE_UNPROVEN_MAX];
 };
 
 static unsigned group_of(const struct prover *p, const struct unproven_hold *row)
@@ -71,7 +70,7 @@ static bool may_say(struct prover *p, const char *collection)
 {
     uint64_t now = p->worker->loop.now, hash = XXH3_64bits(collection, strlen(collection));
     struct said *place = NULL;
-    for (unsigned i = 0; i < ROWS; i++) {
+    for (unsigned i = 0; i < COHERENCE_UNPROVEN_MAX; i++) {
         bool lately = p->said[i].at && now < p->said[i].at + SAY_EVERY;
         if (lately && p->said[i].name == hash)
             return false;
@@ -104,7 +103,7 @@ static void on_time(void *arg)
     struct coherence_gauges gauges;
     coherence_gauges(p->worker->coherence_shared, p->worker->loop.now, &gauges);
     metrics_gauge_set(p->worker->metrics, G_COHERENCE_UNPROVEN, gauges.unproven);
-    p->n = gauges.unproven ? coherence_unproven(p->worker->coherence_shared, p->row, ROWS) : 0;
+    p->n = gauges.unproven ? coherence_unproven(p->worker->coherence, p->row) : 0;
     if (!p->n)
         p->pause = PAUSE_FIRST;
     say_streams(p);

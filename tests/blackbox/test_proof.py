@@ -63,6 +63,20 @@ def test_updates_that_wait_in_the_queue_keep_the_hold(q: Quiver, fake: FakeQdran
     cached(q)
 
 
+def test_so_they_do_for_three_hundred_collections(q: Quiver, fake: FakeQdrant) -> None:
+    names = [f"c{n}" for n in range(300)]
+    fake.telemetry_of, fake.queue_length = names, 3
+    for name in names:
+        cached(q, name)
+    for name in names:
+        assert write(q, name).status == 200
+    time.sleep(3 * QUARANTINE)
+    assert [name for name in names for _ in range(2) if ask(q, name).hit] == []
+    fake.queue_length, fake.op_num = 0, 1000
+    for name in names:
+        cached(q, name)
+
+
 @pytest.mark.parametrize("fate", ["cut", 202, 408, 500])
 def test_so_they_do_where_nobody_knows_what_became_of_the_write(q: Quiver, fake: FakeQdrant, fate) -> None:
     """It may come when the queue comes to it: nothing from before is kept until then."""
