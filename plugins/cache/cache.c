@@ -296,6 +296,8 @@ static enum verdict looked(struct tx *tx, const struct plug *plug, struct cache_
         return miss(tx, ct, true);
     case LOOK_HELD:
         return bypass(tx, MM_CACHE_BYPASS_HELD, "held");
+    case LOOK_NEW:
+        return miss(tx, ct, false);
     case LOOK_AWAY:
     case LOOK_NONE:
         break;
@@ -329,6 +331,7 @@ static enum verdict cache_request(struct tx *tx, const struct plug *plug)
     if (!known && in_memory && !ct->refresh)
         return await_facts(tx, ct);
     ct->stage = STAGE_LOOKING;
+    r->look.adds_none = !known;
     if (look_redis(&r->look, ct->refresh || in_memory ? NULL : &r->entry, woken, tx))
         return looked(tx, plug, ct);
     return SUSPEND;
@@ -363,7 +366,9 @@ static enum verdict cache_response(struct tx *tx, const struct plug *plug)
     if (!ct || ct->stage != STAGE_MISS)
         return CONTINUE;
     if (!ct->may_store || !worth_keeping(tx))
-        return unstored(tx, ct->may_store ? MM_CACHE_UNSTORED_STATUS : MM_CACHE_UNSTORED_AWAY);
+        return unstored(tx, ct->may_store                           ? MM_CACHE_UNSTORED_STATUS
+                            : tx->reuse->look.result == LOOK_NEW ? MM_CACHE_UNSTORED_NEW
+                                                                 : MM_CACHE_UNSTORED_AWAY);
     if (!tx_collect(tx, m->max_entry))
         return unstored(tx, MM_CACHE_UNSTORED_LARGE);
     ct->stage = STAGE_COLLECTING;

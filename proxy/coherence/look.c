@@ -215,7 +215,7 @@ static void settle(struct look *look, unsigned i)
     mark_send(look->worker, NULL, &mark, NULL);
 }
 
-/* Names that Redis has never heard of get a first token; then all are asked for once more. */
+/* Names without a token get one; then all are asked for once more. */
 static bool ensure_tokens(struct look *look, const struct redis_value *v)
 {
     struct coherence_worker *w = look->worker;
@@ -241,7 +241,7 @@ static bool ensure_tokens(struct look *look, const struct redis_value *v)
 enum tokens_are {
     TOKENS_GOOD,
     TOKENS_HELD,
-    TOKENS_MISSING, /* of a name that was never asked for */
+    TOKENS_MISSING, /* of a name that nobody has asked for since the last write to it */
     TOKENS_SILENT,  /* some member of the roster has no lease */
     TOKENS_WRONG,
 };
@@ -301,7 +301,9 @@ static void tokens_done(struct redis_op *op, const struct redis_value *v)
         look_finish(look, LOOK_HELD);
         return;
     case TOKENS_MISSING:
-        if (!ensure_tokens(look, v))
+        if (look->adds_none)
+            look_finish(look, LOOK_NEW);
+        else if (!ensure_tokens(look, v))
             look_finish(look, without_redis(look));
         return;
     case TOKENS_GOOD:
