@@ -76,15 +76,16 @@ size_t reply_time(char out[static 32], uint64_t nsec)
 /* ---- answers to writes ---- */
 
 struct verdicts {
-    unsigned n, n_completed; /* results seen */
-    uint64_t operation_id;
+    unsigned n, n_completed, n_numbered; /* results seen */
+    uint64_t operation_id;               /* the largest */
 };
 
 /* One {"operation_id":N,"status":"..."}. */
 static bool read_result(struct json *j, struct verdicts *v)
 {
-    bool first = true, escaped, bad = false;
+    bool first = true, escaped, bad = false, numbered = false;
     struct str key, value;
+    uint64_t id;
     if (!json_enter(j, '{'))
         return false;
     v->n++;
@@ -94,9 +95,12 @@ static bool read_result(struct json *j, struct verdicts *v)
             return false;
         if (str_eq(key, STR("status")) && kind == JSON_STRING && str_eq(value, STR("\"completed\"")))
             v->n_completed++;
-        else if (str_eq(key, STR("operation_id")) && kind == JSON_NUMBER)
-            str_u64(value, UINT64_MAX, &v->operation_id);
+        else if (str_eq(key, STR("operation_id")) && kind == JSON_NUMBER && str_u64(value, UINT64_MAX, &id)) {
+            numbered = true;
+            v->operation_id = id > v->operation_id ? id : v->operation_id;
+        }
     }
+    v->n_numbered += numbered;
     return !bad;
 }
 
@@ -148,7 +152,7 @@ enum write_proof reply_write_proof(const struct op *op, unsigned status, struct 
     struct verdicts v = {0};
     bool readable = status == 200 && read_answer(body, &v);
     if (operation_id)
-        *operation_id = v.operation_id;
+        *operation_id = readable && v.n_numbered == v.n ? v.operation_id : 0;
     if (status == 401 || status == 403)
         return PROOF_REFUSED;
     if (status >= 400 && status < 500)

@@ -33,7 +33,7 @@ enum write_proof {
     PROOF_REFUSED,   /* 401, 403 */
     PROOF_REJECTED,  /* another 4xx but 408: applied at most in part, and now */
 };
-/* body may be cut (STR_NONE: was streamed): then only the status counts. *operation_id: the last one seen, 0
- * if none. */
+/* body may be cut (STR_NONE: was streamed): then only the status counts. *operation_id: the largest, for each
+ * shard counts by itself and a batch's results may be of several; 0 if a result has none. */
 enum write_proof reply_write_proof(const struct op *, unsigned status, struct str body,
                                    uint64_t *operation_id);

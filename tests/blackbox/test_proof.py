@@ -54,6 +54,31 @@ def test_a_number_that_every_shard_has_reached_ends_the_hold(fake: FakeQdrant, s
     cached(q)
 
 
+@pytest.mark.parametrize("ids", [(100, 5), (5, 100)], ids=str)
+def test_a_batch_is_applied_when_its_largest_number_is_reached(fake: FakeQdrant, start, ids) -> None:
+    """Each shard numbers by itself, and the writes of a batch may go to several."""
+    results = [{"operation_id": n, "status": "acknowledged"} for n in ids]
+    fake.handler = lambda x: x.ok(results) if x.request.path.endswith("/points/batch") else None
+    fake.telemetry_of = ["mine"]
+    q = patient(fake, start)
+    cached(q)
+    fake.op_num = 99
+    assert q.post("/collections/mine/points/batch", {"operations": []}).status == 200
+    stays_held(q, 0.5)
+    fake.op_num = 100
+    cached(q)
+
+
+def test_a_batch_with_a_result_that_has_no_number_is_not_proven_by_numbers(q: Quiver, fake: FakeQdrant) -> None:
+    results = [{"operation_id": n, "status": "acknowledged"} for n in (5, None)]
+    fake.handler = lambda x: x.ok(results) if x.request.path.endswith("/points/batch") else None
+    cached(q)
+    fake.op_num = 1000
+    assert q.post("/collections/mine/points/batch", {"operations": []}).status == 200
+    stays_held(q, QUARANTINE - 0.1)
+    cached(q)
+
+
 def test_updates_that_wait_in_the_queue_keep_the_hold(q: Quiver, fake: FakeQdrant) -> None:
     cached(q)
     fake.queue_length = 3

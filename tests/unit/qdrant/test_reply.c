@@ -133,7 +133,7 @@ static void answers_to_writes_prove_what_they_prove(void **state)
         {OP_UPSERT, 200, RESULT("{\"operation_id\":7}"), PROOF_NONE, 7},
         {OP_UPSERT, 200, RESULT("null"), PROOF_NONE, 0},
         {OP_UPSERT, 200, NULL, PROOF_NONE, 0},
-        {OP_UPSERT, 200, "{\"result\":{\"operation_id\":7,\"status\":\"completed\"},\"sta", PROOF_NONE, 7},
+        {OP_UPSERT, 200, "{\"result\":{\"operation_id\":7,\"status\":\"completed\"},\"sta", PROOF_NONE, 0},
         {OP_UPSERT, 200, "{\"status\":\"completed\"}", PROOF_NONE, 0},
         {OP_UPSERT, 202, NULL, PROOF_NONE, 0},
         {OP_UPSERT, 400, NULL, PROOF_REJECTED, 0},
@@ -150,6 +150,15 @@ static void answers_to_writes_prove_what_they_prove(void **state)
          RESULT("[{\"operation_id\":3,\"status\":\"completed\"},{\"operation_id\":4,\"status\":"
                 "\"acknowledged\"}]"),
          PROOF_NONE, 4},
+        {OP_POINTS_BATCH, 200,
+         RESULT("[{\"operation_id\":100,\"status\":\"acknowledged\"},{\"operation_id\":5,\"status\":"
+                "\"acknowledged\"}]"),
+         PROOF_NONE, 100},
+        {OP_POINTS_BATCH, 200,
+         RESULT("[{\"operation_id\":3,\"status\":\"acknowledged\"},{\"operation_id\":null,\"status\":"
+                "\"acknowledged\"}]"),
+         PROOF_NONE, 0},
+        {OP_POINTS_BATCH, 200, RESULT("[{\"status\":\"acknowledged\"},{\"operation_id\":3}]"), PROOF_NONE, 0},
         {OP_POINTS_BATCH, 200, RESULT("[]"), PROOF_COMPLETED, 0},
         {OP_POINTS_BATCH, 200, RESULT("[7]"), PROOF_NONE, 0},
         {OP_CREATE_COLLECTION, 200, RESULT("true"), PROOF_COMPLETED, 0},
