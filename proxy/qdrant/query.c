@@ -1,5 +1,7 @@
 #include "qdrant/query.h"
 
+#include <ctype.h>
+
 #include "base/json_scan.h"
 #include "qdrant/scan.h"
 
@@ -204,9 +206,42 @@ static const struct str input_names[] = {
     {"text", 4}, {"image", 5}, {"object", 6}, {"model", 5}, {"sample", 6}};
 enum { INPUT_DATA = 1 | 2 | 4, INPUT_MODEL = 8, INPUT_SAMPLE = 16, N_INPUT_NAMES = 5 };
 
-static bool walk(struct scan *s, struct json *j, unsigned open, bool top);
+static const char input_for_a_model[] = "an input for a model (text, image or object)";
 
-static bool walk_object(struct scan *s, struct json *j, unsigned open, bool top)
+/* Where a value stands tells what a string in an array is there. */
+enum place {
+    PLACE_QUERY,   /* the query itself: like an input, and the only place of `sample` */
+    PLACE_INPUT,   /* below it: Qdrant's parser takes ["a text", "a model"] for an input, its fields in order */
+    PLACE_IDS,     /* examples: each may be a point's id */
+    PLACE_FORMULA, /* all of a formula: its arrays hold names of variables, its filters values */
+};
+
+static enum place place_of(enum place parent, struct str key, bool escaped)
+{
+    static const struct str ids[] = {{"positive", 8}, {"negative", 8}},
+                            formula[] = {{"formula", 7}, {"defaults", 8}};
+    if (parent == PLACE_FORMULA || (parent == PLACE_QUERY && !escaped && name_find(formula, 2, key) >= 0))
+        return PLACE_FORMULA;
+    return !escaped && name_find(ids, 2, key) >= 0 ? PLACE_IDS : PLACE_INPUT;
+}
+
+/* text: a string with its quotes. The two forms of a UUID that anybody writes. */
+static bool is_uuid(struct str text)
+{
+    unsigned n_digits = 0;
+    bool hyphens = text.n == 38;
+    for (size_t i = 1; i + 1 < text.n; i++) {
+        bool hyphen = hyphens && (i == 9 || i == 14 || i == 19 || i == 24);
+        if (hyphen ? text.p[i] != '-' : !isxdigit((unsigned char)text.p[i]))
+            return false;
+        n_digits += !hyphen;
+    }
+    return n_digits == 32;
+}
+
+static bool walk(struct scan *s, struct json *j, unsigned open, enum place place);
+
+static bool walk_object(struct scan *s, struct json *j, unsigned open, enum place place)
 {
     struct str key;
     bool first = true, escaped, bad = false;
@@ -217,32 +252,38 @@ static bool walk_object(struct scan *s, struct json *j, unsigned open, bool top)
             return scan_fail(s, "a key that matters is written with escapes");
         int row = escaped ? -1 : name_find(input_names, N_INPUT_NAMES, key);
         seen |= row >= 0 ? 1u << row : 0;
-        if (!walk(s, j, open + 1, false))
+        if (!walk(s, j, open + 1, place_of(place, key, escaped)))
             return false;
     }
     if (bad)
         return fail_syntax(s);
     if (seen & INPUT_DATA && seen & INPUT_MODEL)
-        mark_uncacheable(s, "an input for a model (text, image or object)");
-    if (seen & INPUT_SAMPLE && top)
+        mark_uncacheable(s, input_for_a_model);
+    if (seen & INPUT_SAMPLE && place == PLACE_QUERY)
         mark_uncacheable(s, "a random sample");
     return true;
 }
 
-static bool walk_array(struct scan *s, struct json *j, unsigned open)
+static bool walk_array(struct scan *s, struct json *j, unsigned open, enum place place)
 {
     bool first = true, bad = false;
     struct str value;
     if (json_skip_flat(j, &value))
         return true;
     json_enter(j, '[');
-    while (json_item(j, &first, &bad))
-        if (!walk(s, j, open + 1, false))
+    while (json_item(j, &first, &bad)) {
+        bool is_string = json_peek(j) == JSON_STRING;
+        const char *begin = j->at;
+        if (!walk(s, j, open + 1, place == PLACE_FORMULA ? PLACE_FORMULA : PLACE_INPUT))
             return false;
+        if (is_string && place != PLACE_FORMULA &&
+            (place != PLACE_IDS || !is_uuid(str_slice(begin, (size_t)(j->at - begin)))))
+            mark_uncacheable(s, input_for_a_model);
+    }
     return !bad || fail_syntax(s);
 }
 
-static bool walk(struct scan *s, struct json *j, unsigned open, bool top)
+static bool walk(struct scan *s, struct json *j, unsigned open, enum place place)
 {
     struct str value;
     enum json_kind is = json_peek(j);
@@ -250,22 +291,22 @@ static bool walk(struct scan *s, struct json *j, unsigned open, bool top)
         return json_skip(j, 0, &value) || fail_syntax(s);
     if (open >= QUERY_DEPTH_MAX)
         return fail_syntax(s);
-    return is == JSON_OBJECT ? walk_object(s, j, open, top) : walk_array(s, j, open);
+    return is == JSON_OBJECT ? walk_object(s, j, open, place) : walk_array(s, j, open, place);
 }
 
 static bool read_example(struct scan *s, struct json *j, unsigned open)
 {
-    return walk(s, j, open, false);
+    return walk(s, j, open, PLACE_INPUT);
+}
+
+static bool read_examples(struct scan *s, struct json *j, unsigned open)
+{
+    return walk(s, j, open, PLACE_IDS);
 }
 
 static bool read_query(struct scan *s, struct json *j, unsigned open)
 {
-    struct json ahead = *j;
-    bool first = true, bad = false;
-    /* Qdrant's parser takes ["a text", "a model"] for an input as well: fields in order. */
-    if (json_enter(&ahead, '[') && json_item(&ahead, &first, &bad) && json_peek(&ahead) == JSON_STRING)
-        mark_uncacheable(s, "a query of strings");
-    return walk(s, j, open, true);
+    return walk(s, j, open, PLACE_QUERY);
 }
 
 /* ---- values that do not matter, but where the filters are ---- */
@@ -302,8 +343,8 @@ static bool read_params(struct scan *s, struct json *j, unsigned open);
     X("with_lookup", read_with_lookup) \
     X("vector", read_example)          \
     X("target", read_example)          \
-    X("positive", read_example)        \
-    X("negative", read_example)        \
+    X("positive", read_examples)       \
+    X("negative", read_examples)       \
     X("context", read_example)
 #define QUERY_KEYS(X)                  \
     X("params", read_params)           \

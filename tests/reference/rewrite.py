@@ -50,6 +50,7 @@ NODE_KEYS = {
     "query": {"params", "prefetch", "query", "lookup_from", "with_lookup"},
 }
 INPUT_KEYS = {"text", "image", "object", "model", "sample"}
+EXAMPLES = {"positive", "negative"}
 
 
 class Unknown(Exception):
@@ -78,6 +79,7 @@ class Member:
 _BLANKS = re.compile(rb"[ \t\n\r]*")
 _STRING = re.compile(rb'"(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*"')
 _NUMBER = re.compile(rb"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
+_UUID = re.compile(rb'"(?:[0-9a-fA-F]{32}|[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})"')
 _UINT = re.compile(rb"(?:0|[1-9][0-9]*)")
 
 
@@ -303,17 +305,26 @@ class Reference:
         if len(self.lookups) > LOOKUPS_MAX:
             raise Unknown("too many lookups")
 
-    def inputs(self, value: Value, top: bool) -> None:
+    def inputs(self, value: Value, where: str) -> None:
+        """where: "query" itself, an "input" below it, "ids" (a list of examples), or in a "formula", whose strings stand for themselves."""
         keys = set()
         for member in value.members:
             if member.key in INPUT_KEYS:
                 if member.escaped:
                     raise Unknown(f"{member.key} with escapes")
                 keys.add(member.key)
-            self.inputs(member.value, False)
+            below = "input"
+            if where == "formula" or (where == "query" and member.key in ("formula", "defaults") and not member.escaped):
+                below = "formula"
+            elif member.key in EXAMPLES and not member.escaped:
+                below = "ids"
+            self.inputs(member.value, below)
         for item in value.items:
-            self.inputs(item, False)
-        if ("model" in keys and keys & {"text", "image", "object"}) or (top and "sample" in keys):
+            is_id = where == "ids" and _UUID.fullmatch(self.body[item.start:item.end])
+            if item.kind == "string" and where != "formula" and not is_id:
+                self.uncacheable = True  # a text or a model's name: fields in order
+            self.inputs(item, "formula" if where == "formula" else "input")
+        if ("model" in keys and keys & {"text", "image", "object"}) or (where == "query" and "sample" in keys):
             self.uncacheable = True
 
     def node(self, value: Value, shape: str) -> None:
@@ -336,9 +347,7 @@ class Reference:
             elif name in ("lookup_from", "with_lookup"):
                 self.lookup(member, name == "with_lookup")
             elif name != "params":
-                if name == "query" and member.items and member.items[0].kind == "string":
-                    self.uncacheable = True
-                self.inputs(member, name == "query")
+                self.inputs(member, "query" if name == "query" else "ids" if name in EXAMPLES else "input")
 
     def run(self, shape: str, batch: bool) -> None:
         top = Parser(self.body).document()
@@ -482,9 +491,25 @@ def spell_params(rng: random.Random, spelling: str) -> list:
     return [("params", params_of(rng) if wrong is None else wrong)]
 
 
+UUIDS = ("550e8400-e29b-41d4-a716-446655440000", "550E8400e29b41d4a716446655440000")
+
+
+def examples(rng: random.Random) -> list:
+    odd = rng.choice((["a text", "a model"], "id", list(UUIDS), UUIDS[0][:-1], Obj([("text", "a"), ("model", "m")])))
+    return [1, vector(rng), rng.choice(UUIDS)] + ([odd] if rng.random() < 0.2 else [])
+
+
+def examples_key(rng: random.Random) -> object:
+    return escape_key(rng, "positive") if rng.random() < 0.1 else "positive"
+
+
 def query_of(rng: random.Random) -> object:
-    forms = [lambda: vector(rng), lambda: 17, lambda: "550e8400-e29b-41d4-a716-446655440000", lambda: [vector(rng), vector(rng)],
-             lambda: Obj([("fusion", "rrf")]), lambda: Obj([("recommend", Obj([("positive", [1, vector(rng)]), ("negative", [])]))]),
+    forms = [lambda: vector(rng), lambda: 17, lambda: UUIDS[0], lambda: [vector(rng), vector(rng)], lambda: list(UUIDS),
+             lambda: Obj([("fusion", "rrf")]), lambda: Obj([("recommend", Obj([(examples_key(rng), examples(rng)), ("negative", [])]))]),
+             lambda: Obj([("nearest", rng.choice((["a text", "a model"], [Obj([("url", "x")]), "m"], UUIDS[1])))]),
+             lambda: Obj([("formula", Obj([("sum", [Obj([("match", Obj([("any", ["b"])]))]), "x"])])), ("defaults", Obj([("x", ["y"])]))]),
+             lambda: Obj([("nearest", vector(rng)), ("defaults", ["a", Obj([("positive", ["b"])])])]),
+             lambda: Obj([("context", [Obj([("positive", ["a text", "a model"]), ("formula", ["a"])])])]),
              lambda: Obj([("nearest", Obj([("indices", [1, 2]), ("values", [number(rng), number(rng)])]))]),
              lambda: Obj([("sample", "random")]), lambda: Obj([("nearest", Obj([("text", rng.choice(STRINGS)), ("model", "m")]))]),
              lambda: Obj([("formula", Obj([("sum", ["$score", 1])]))]), lambda: ["a text", "a model"], lambda: Obj([])]
@@ -502,7 +527,7 @@ def lookup_members(rng: random.Random) -> list:
 
 def example_members(rng: random.Random, op_name: str) -> list:
     if op_name.startswith("recommend"):
-        return [("positive", [1, vector(rng), "id"]), ("negative", []), ("strategy", "best_score")]
+        return [(examples_key(rng), examples(rng)), ("negative", []), ("strategy", "best_score")]
     if op_name.startswith("discover"):
         return [("target", vector(rng)), ("context", [Obj([("positive", 1), ("negative", 2)])])]
     return [("vector", rng.choice((vector(rng), Obj([("name", "v"), ("vector", vector(rng))]))))]

@@ -303,6 +303,8 @@ static void lookups_are_collected_once_each(void **state)
     assert_true(facts.known && facts.n_lookups == 1 && str_eq(facts.lookup[0], STR("d")));
 }
 
+#define ID "550e8400-e29b-41d4-a716-446655440000"
+
 static void random_and_inferred_answers_are_not_cacheable(void **state)
 {
     static const struct {
@@ -317,14 +319,45 @@ static void random_and_inferred_answers_are_not_cacheable(void **state)
         {OP_QUERY, "{\"query\":{\"nearest\":{\"image\":\"a\",\"model\":\"m\"}}}", true},
         {OP_QUERY, "{\"query\":{\"recommend\":{\"positive\":[1,{\"object\":{},\"model\":\"m\"}]}}}", true},
         {OP_QUERY, "{\"query\":[\"a text\",\"a model\"]}", true},
+        {OP_QUERY, "{\"query\":{\"nearest\":[\"a text\",\"a model\"]}}", true},
+        {OP_QUERY, "{\"query\":[{\"url\":\"x\"},\"a model\"]}", true},
+        {OP_QUERY, "{\"query\":{\"nearest\":[{\"a\":1},\"m\",{\"key\":\"k\"}]}}", true},
+        {OP_QUERY, "{\"query\":[[\"a text\",\"a model\"],null]}", true},
+        {OP_QUERY, "{\"query\":[\"" ID "\",\"" ID "\"]}", true},
+        {OP_QUERY, "{\"query\":{\"recommend\":{\"positive\":[[\"a text\",\"a model\"]]}}}", true},
+        {OP_QUERY, "{\"query\":{\"recommend\":{\"positive\":[[\"" ID "\",\"" ID "\"]]}}}", true},
+        {OP_QUERY, "{\"query\":{\"recommend\":{\"p\\u006fsitive\":[[\"a text\",\"a model\"]]}}}", true},
+        {OP_QUERY, "{\"query\":{\"recommend\":{\"negative\":[1,\"a text\"]}}}", true},
+        {OP_QUERY, "{\"query\":{\"discover\":{\"target\":[\"a text\",\"a model\"],\"context\":[]}}}", true},
+        {OP_QUERY, "{\"query\":{\"context\":[{\"positive\":[\"a text\",\"a model\"],\"negative\":1}]}}",
+         true},
+        {OP_QUERY, "{\"query\":{\"nearest\":[\"a text\",\"a model\"],\"formula\":1}}", true},
+        {OP_QUERY, "{\"prefetch\":[{\"query\":{\"nearest\":[\"a text\",\"a model\"]}}],\"query\":[0.1]}",
+         true},
+        {OP_QUERY_BATCH, "{\"searches\":[{\"query\":[1]},{\"query\":{\"nearest\":[\"a text\",\"m\"]}}]}",
+         true},
         {OP_SEARCH, "{\"vector\":{\"text\":\"a\",\"model\":\"m\"}}", true},
+        {OP_RECOMMEND, "{\"positive\":[[\"a text\",\"a model\"]]}", true},
         {OP_DISCOVER, "{\"context\":[{\"positive\":{\"text\":\"a\",\"model\":\"m\"}}]}", true},
         {OP_QUERY, "{\"query\":[0.1,0.2]}", false},
         {OP_QUERY,
          "{\"query\":{\"formula\":{\"sum\":[\"$score\",{\"key\":\"a\",\"match\":{\"text\":\"b\"}}]}}}",
          false},
         {OP_QUERY, "{\"filter\":{\"must\":{\"text\":\"a\",\"model\":\"m\",\"sample\":1}}}", false},
-        {OP_RECOMMEND, "{\"positive\":[1,\"550e8400-e29b-41d4-a716-446655440000\"]}", false},
+        {OP_QUERY,
+         "{\"query\":{\"formula\":{\"key\":\"a\",\"match\":{\"any\":[\"b\"]}},\"defaults\":{\"x\":[\"y\"]}}}",
+         false},
+        {OP_QUERY, "{\"query\":[[0.1,0.2],[0.3,0.4]]}", false},
+        {OP_QUERY, "{\"query\":\"" ID "\"}", false},
+        {OP_QUERY,
+         "{\"query\":{\"recommend\":{\"positive\":[\"" ID "\",1],\"negative\":[[0.1],\"" ID "\"]}}}",
+         false},
+        {OP_QUERY, "{\"query\":{\"context\":[{\"positive\":\"" ID "\",\"negative\":1}]}}", false},
+        {OP_QUERY, "{\"query\":{\"order_by\":{\"key\":\"a\"}}}", false},
+        {OP_RECOMMEND, "{\"positive\":[1,\"" ID "\"]}", false},
+        {OP_RECOMMEND, "{\"negative\":[\"550E8400e29b41d4a716446655440000\"]}", false},
+        {OP_RECOMMEND, "{\"negative\":[\"550e8400-e29b-41d4-a716-44665544000\"]}", true},
+        {OP_RECOMMEND, "{\"negative\":[\"550e8400-e29b-41d4-a7161446655440000\"]}", true},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct str got;
