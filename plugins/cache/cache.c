@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/writer.h"
+#include "engine/names.h"
 #include "engine/reuse.h"
 #include "engine/tx.h"
 #include "plugins/cache/entry.h"
@@ -41,6 +42,7 @@ enum stage { STAGE_NONE, STAGE_FACTS, STAGE_LOOKING, STAGE_MISS, STAGE_COLLECTIN
 struct cache_tx {
     enum stage stage;
     bool may_store, refresh; /* refresh: the client wants a new answer (no-cache), which may be stored */
+    uint64_t ttl;            /* how long an answer may be reused, microseconds */
 };
 
 static void *cache_open(struct worker *w)
@@ -118,10 +120,13 @@ static enum verdict bypass(struct tx *tx, enum metrics_model_counter why, const 
     return CONTINUE;
 }
 
-/* Qdrant counts reads of this collection against a limit: answers from a cache would not be counted. */
+/* Qdrant counts reads of one of these collections against a limit: answers from a cache would not be counted. */
 static bool rate_limited(const struct tx *tx)
 {
-    const struct fact_collection *strict = facts_collection(tx->worker->facts, tx->resolved);
+    const struct facts *facts = tx->worker->facts;
+    const struct fact_collection *strict = facts_collection(facts, tx->resolved);
+    for (unsigned i = 0; !(strict && strict->limits_rate) && i < tx->query.n_lookups; i++)
+        strict = facts_collection(facts, facts_resolve(facts, tx->query.lookup[i]));
     return strict && strict->limits_rate;
 }
 
@@ -180,19 +185,26 @@ static bool answer_from(struct tx *tx, struct cache *c, struct blob *blob, uint6
     return true;
 }
 
-/* How long an answer may be reused: the model's time, shorter where others write past quiver. What the credentials allow comes on top
- * (reuse->longest). */
-static uint64_t lifetime(const struct tx *tx, const struct cache_model_conf *m)
-{
-    return tx->model->base.external_writes && m->ttl > m->external_ttl ? m->external_ttl : m->ttl;
-}
-
 static uint64_t lesser(uint64_t a, uint64_t b)
 {
     return a < b ? a : b;
 }
 
-static bool hit_memory(struct tx *tx, struct cache *c, struct reuse *r, const struct cache_model_conf *m)
+/* How long an answer may be reused: the least time of the models whose collections it is made of, shorter where others write past quiver.
+ * What the credentials allow comes on top (reuse->longest). While the body is there. */
+static uint64_t lifetime(const struct tx *tx, const struct plug *plug)
+{
+    const struct conf_model *model;
+    uint64_t ttl = NEVER;
+    for (unsigned i = 0; (model = names_model_of_read(tx, i)); i++) {
+        const struct cache_model_conf *m = model->part[plug->model_table];
+        ttl = lesser(ttl, m->ttl ? m->ttl : NEVER); /* 0: its own answers are not cached */
+        ttl = lesser(ttl, model->base.external_writes ? m->external_ttl : NEVER);
+    }
+    return ttl;
+}
+
+static bool hit_memory(struct tx *tx, struct cache *c, struct reuse *r, uint64_t ttl)
 {
     struct store_hit hit;
     struct store_key key = store_key(tx);
@@ -200,7 +212,7 @@ static bool hit_memory(struct tx *tx, struct cache *c, struct reuse *r, const st
     unsigned model = tx->model->metrics_id;
     enum store_miss found = store_get(c->store, &key, r->look.fingerprint, now, &hit);
     metrics_add(tx->worker->metrics, M_CACHE_BUSY, found == STORE_BUSY);
-    uint64_t age = found == STORE_HIT && now > hit.stored_at ? now - hit.stored_at : 0, ttl = lifetime(tx, m);
+    uint64_t age = found == STORE_HIT && now > hit.stored_at ? now - hit.stored_at : 0;
     if (found == STORE_HIT && (age > r->oldest || age >= ttl)) { /* too old for this client, or for what a reload says */
         found = STORE_OUTDATED;
         blob_put(&hit.blob);
@@ -214,7 +226,7 @@ static bool hit_memory(struct tx *tx, struct cache *c, struct reuse *r, const st
 }
 
 /* What Redis had goes into memory too, for the rest of its time. */
-static bool hit_redis(struct tx *tx, struct cache *c, struct reuse *r, const struct cache_model_conf *m)
+static bool hit_redis(struct tx *tx, struct cache *c, struct reuse *r, uint64_t ttl)
 {
     struct entry entry;
     struct blob *blob = r->look.entry;
@@ -223,7 +235,6 @@ static bool hit_redis(struct tx *tx, struct cache *c, struct reuse *r, const str
     r->look.entry = NULL;
     bool fits = blob && entry_read(blob_str(blob), &entry);
     uint64_t age = fits && now_unix > entry.stored_unix ? now_unix - entry.stored_unix : 0;
-    uint64_t ttl = lifetime(tx, m);
     if (!fits || age >= ttl || age > r->oldest) {
         blob_put(&blob);
         metrics_model_add(tx->worker->metrics, model, MM_CACHE_MISSES_REDIS, 1);
@@ -280,7 +291,6 @@ static enum verdict await_facts(struct tx *tx, struct cache_tx *ct)
 static enum verdict looked(struct tx *tx, const struct plug *plug, struct cache_tx *ct)
 {
     struct cache *c = plug_self(tx, plug);
-    const struct cache_model_conf *m = plug_conf(tx, plug);
     struct reuse *r = tx->reuse;
     r->looked = true;
     switch (r->look.result) {
@@ -289,15 +299,13 @@ static enum verdict looked(struct tx *tx, const struct plug *plug, struct cache_
             return bypass(tx, MM_CACHE_BYPASS_ALIASES, "aliases");
         if (r->facts != TX_FACTS_KNOWN)
             return r->look.entry ? await_facts(tx, ct) : missed(tx, ct);
-        if (!ct->refresh && !r->look.alone && hit_memory(tx, c, r, m))
+        if (!ct->refresh && !r->look.alone && hit_memory(tx, c, r, ct->ttl))
             return ANSWER;
-        if (!ct->refresh && r->look.has_redis && hit_redis(tx, c, r, m))
+        if (!ct->refresh && r->look.has_redis && hit_redis(tx, c, r, ct->ttl))
             return ANSWER;
         return miss(tx, ct, true);
     case LOOK_HELD:
         return bypass(tx, MM_CACHE_BYPASS_HELD, "held");
-    case LOOK_NEW:
-        return miss(tx, ct, false);
     case LOOK_AWAY:
     case LOOK_NONE:
         break;
@@ -320,18 +328,18 @@ static enum verdict cache_request(struct tx *tx, const struct plug *plug)
         return bypass(tx, MM_CACHE_BYPASS_OTHER, "facts");
     struct cache *c = plug_self(tx, plug);
     struct cache_tx *ct = plug_tx(tx, plug);
+    ct->ttl = lifetime(tx, plug);
     if (ct->stage == STAGE_NONE)
         metrics_model_add(tx->worker->metrics, tx->model->metrics_id, MM_CACHE_LOOKUPS, 1);
     ct->refresh = r->oldest == 0;
     bool known = r->facts == TX_FACTS_KNOWN;
-    if (known && r->look.alone && !ct->refresh && hit_memory(tx, c, r, m))
+    if (known && r->look.alone && !ct->refresh && hit_memory(tx, c, r, ct->ttl))
         return ANSWER;
     struct store_key key = store_key(tx);
     bool in_memory = !(known && r->look.alone) && store_has(c->store, &key, tx->worker->loop.now);
     if (!known && in_memory && !ct->refresh)
         return await_facts(tx, ct);
     ct->stage = STAGE_LOOKING;
-    r->look.adds_none = !known;
     if (look_redis(&r->look, ct->refresh || in_memory ? NULL : &r->entry, woken, tx))
         return looked(tx, plug, ct);
     return SUSPEND;
@@ -366,9 +374,7 @@ static enum verdict cache_response(struct tx *tx, const struct plug *plug)
     if (!ct || ct->stage != STAGE_MISS)
         return CONTINUE;
     if (!ct->may_store || !worth_keeping(tx))
-        return unstored(tx, ct->may_store                           ? MM_CACHE_UNSTORED_STATUS
-                            : tx->reuse->look.result == LOOK_NEW ? MM_CACHE_UNSTORED_NEW
-                                                                 : MM_CACHE_UNSTORED_AWAY);
+        return unstored(tx, ct->may_store ? MM_CACHE_UNSTORED_STATUS : MM_CACHE_UNSTORED_AWAY);
     if (!tx_collect(tx, m->max_entry))
         return unstored(tx, MM_CACHE_UNSTORED_LARGE);
     ct->stage = STAGE_COLLECTING;
@@ -385,7 +391,6 @@ static bool is_answer(struct str body)
 static enum verdict store_answer(struct tx *tx, const struct plug *plug, struct cache_tx *ct)
 {
     struct cache *c = plug_self(tx, plug);
-    const struct cache_model_conf *m = plug_conf(tx, plug);
     struct reuse *r = tx->reuse;
     unsigned model = tx->model->metrics_id;
     uint64_t now = tx->worker->loop.now;
@@ -393,7 +398,7 @@ static enum verdict store_answer(struct tx *tx, const struct plug *plug, struct 
     bool changed;
     struct blob *blob = entry_make(&tx->fetch.head, tx->whole, clock_unix_usec(), &changed);
     struct store_key key = store_key(tx);
-    uint64_t ttl = lesser(lifetime(tx, m), r->longest);
+    uint64_t ttl = lesser(ct->ttl, r->longest);
     bool in_memory = store_put(c->store, &key, r->look.fingerprint, model, blob, now, now, ttl);
     bool in_redis = r->look.has_redis && blob->n <= tx->snapshot->conf->process.redis_max_entry &&
                     coherence_store(tx->worker->coherence, &r->look, &r->entry, blob_str(blob), ttl);

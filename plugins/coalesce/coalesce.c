@@ -90,7 +90,7 @@ static bool may_join(const struct coalesce_tx *leader, struct tx *tx)
         return true;
     const struct reuse *mine = tx->reuse, *theirs = leader->tx->reuse;
     return mine->looked && theirs->looked && tx_reuse_map_holds(tx) && mine->look.result == LOOK_CLEAR && theirs->look.result == LOOK_CLEAR &&
-           fingerprint_eq(mine->look.fingerprint, theirs->look.fingerprint) && !tx->model->base.external_writes;
+           fingerprint_eq(mine->look.fingerprint, theirs->look.fingerprint) && !mine->external;
 }
 
 static uint64_t own_deadline(const struct tx *tx)

@@ -193,8 +193,7 @@ static struct node *cache_node(struct arena *a, unsigned metrics_id)
         {"aliases", MM_CACHE_BYPASS_ALIASES},     {"upstream", MM_CACHE_BYPASS_UPSTREAM},
         {"rate_limit", MM_CACHE_BYPASS_LIMIT},    {"unindexed", MM_CACHE_BYPASS_UNINDEXED},
         {"other", MM_CACHE_BYPASS_OTHER},         {"away", MM_CACHE_UNSTORED_AWAY},
-        {"new", MM_CACHE_UNSTORED_NEW},           {"large", MM_CACHE_UNSTORED_LARGE},
-        {"status", MM_CACHE_UNSTORED_STATUS},
+        {"large", MM_CACHE_UNSTORED_LARGE},       {"status", MM_CACHE_UNSTORED_STATUS},
     };
     struct node *out = COUNTERS(a, metrics_id, counts);
     node_add(out, STR("refused"), COUNTERS(a, metrics_id, refused));

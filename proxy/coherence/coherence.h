@@ -79,7 +79,6 @@ enum look_result {
     LOOK_HELD,    /* a write is open or unproven: neither serve nor store */
     LOOK_AWAY,    /* Redis is needed but away, over its budget, or some member of the roster is cut off from
                    * it: neither serve nor store */
-    LOOK_NEW,     /* Redis has no token of some name, and look->adds_none: there is nothing to serve; do not store */
 };
 
 struct look_entry {
@@ -101,9 +100,9 @@ struct look {
     struct fingerprint redis_fingerprint; /* for entries in Redis */
     /* found in Redis under these tokens, or NULL; the look's until taken (set it NULL) */
     struct blob *entry;
-    /* Set by the owner between look_cells and look_redis: names that Redis has no token of get none. Anybody can ask for
-     * names that do not exist, and each token stays in Redis until a write ends it. */
-    bool adds_none;
+    /* Set by the owner between look_cells and look_redis: nobody knows whether there are such collections. Anybody can ask for
+     * names that he made up: tokens of them stay in Redis for seconds instead of a day. */
+    bool unknown;
     /* private */
     struct coherence_worker *worker;
     unsigned n;                     /* names, "everything" first; behind them, not counted, "@names" */
@@ -156,6 +155,7 @@ struct write_hold {
     bool rejection_is_final;
     /* The same: what a later proof needs. The bytes of the name stay during the close only. */
     struct str collection;   /* what the write went to, resolved; STR_NONE: nothing proves it later */
+    uint64_t place;          /* the servers that it went to, as the owner numbers them: what is proven is of one place */
     uint64_t operation_id;   /* as Qdrant returned it; 0: none */
     bool acknowledged;       /* Qdrant has it and will apply it; false: its answer was lost or an error */
     /* The collection has one shard and one replica: when this write closes PROOF_COMPLETED, the holds of
@@ -231,6 +231,7 @@ struct unproven_hold {
     uint64_t id[2];
     uint64_t version;        /* counts up with each write that joins: a proof is of one version */
     char collection[COHERENCE_COLLECTION_MAX]; /* "" if none was given */
+    uint64_t place;
     uint64_t operation_id;   /* the largest of those writes; 0: none known */
     bool acknowledged;       /* all of them; false: no proof is possible, only time */
     uint64_t since, until;   /* of the first write's close; when it ends by itself (monotonic microseconds) */

@@ -41,11 +41,11 @@ static void drop_expired(struct coherence *c, uint64_t now)
 }
 
 static struct hold_row *row_of(struct coherence *c, const struct name_id *name, unsigned n, bool acknowledged,
-                               struct str collection)
+                               struct str collection, uint64_t place)
 {
     for (struct link *k = list_first(&c->holds); k; k = list_next(&c->holds, k)) {
         struct hold_row *row = LIST_OF(hold_row, link, k);
-        if (same_names(row, name, n) && row->hold.acknowledged == acknowledged &&
+        if (same_names(row, name, n) && row->hold.acknowledged == acknowledged && row->hold.place == place &&
             str_eq(str_of(row->hold.collection), collection))
             return row;
     }
@@ -66,19 +66,20 @@ static struct hold_row *row_new(struct coherence_worker *w, const struct name_id
 
 /* The row that this write joins; with too many of them, the one of everything. */
 static struct hold_row *row_for(struct coherence_worker *w, const struct name_id *name, unsigned n,
-                                bool acknowledged, struct str collection, uint64_t now)
+                                bool acknowledged, struct str collection, uint64_t place, uint64_t now)
 {
     struct coherence *c = w->coherence;
-    struct hold_row *row = row_of(c, name, n, acknowledged, collection);
+    struct hold_row *row = row_of(c, name, n, acknowledged, collection, place);
     if (!row && c->holds.n >= FOR_NAMES)
         drop_expired(c, now);
     if (!row && c->holds.n < FOR_NAMES) {
         row = row_new(w, name, n, now);
         row->hold.acknowledged = acknowledged;
+        row->hold.place = place;
         memcpy(row->hold.collection, collection.n ? collection.p : "", collection.n);
     }
     if (!row)
-        row = row_of(c, &c->everything, 1, false, STR(""));
+        row = row_of(c, &c->everything, 1, false, STR(""), 0);
     return row ? row : row_new(w, &c->everything, 1, now);
 }
 
@@ -97,7 +98,7 @@ void holds_add(struct coherence_worker *w, const struct hold_of *of, uint64_t no
         collection = STR("");
     bool acknowledged = of->acknowledged && collection.n;
     pthread_mutex_lock(&c->holds_lock);
-    struct hold_row *row = row_for(w, of->name, of->n, acknowledged, collection, now);
+    struct hold_row *row = row_for(w, of->name, of->n, acknowledged, collection, of->place, now);
     if (row->hold.until <= now) { /* it had run out: a new one in its place */
         row->hold.since = now;
         row->hold.n_writes = row->hold.operation_id = 0;
@@ -215,25 +216,25 @@ bool coherence_prolong(struct coherence_worker *w, const struct unproven_hold *s
     return found;
 }
 
-static struct hold_row *row_before(struct coherence *c, struct str collection, uint64_t before)
+static struct hold_row *row_before(struct coherence *c, struct str collection, uint64_t place, uint64_t before)
 {
     for (struct link *k = list_first(&c->holds); k; k = list_next(&c->holds, k)) {
         struct hold_row *row = LIST_OF(hold_row, link, k);
-        if (row->hold.acknowledged && !row->n_unsettled && row->changed < before &&
+        if (row->hold.acknowledged && !row->n_unsettled && row->changed < before && row->hold.place == place &&
             str_eq(str_of(row->hold.collection), collection))
             return row;
     }
     return NULL;
 }
 
-void holds_barrier(struct coherence_worker *w, struct str collection, uint64_t before)
+void holds_barrier(struct coherence_worker *w, struct str collection, uint64_t place, uint64_t before)
 {
     struct coherence *c = w->coherence;
     struct hold_row *row;
     struct held held;
     do {
         pthread_mutex_lock(&c->holds_lock);
-        row = row_before(c, collection, before);
+        row = row_before(c, collection, place, before);
         if (row)
             release(w, row, &held);
         pthread_mutex_unlock(&c->holds_lock);

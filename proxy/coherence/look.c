@@ -8,7 +8,21 @@
 #include "coherence/private.h"
 
 static const uint64_t SETTLE_EVERY = 100 * MSEC, STORE_BUDGET = 1 * SEC;
-enum { ENTRY_KEY_MAX = PREFIX_MAX + 256, MODEL_PART_MAX = 63 };
+enum {
+    ENTRY_KEY_MAX = PREFIX_MAX + 256,
+    MODEL_PART_MAX = 63,
+    SMALL = 16 * 1024, /* bytes of an entry */
+};
+/* Tokens without a hold end some time, so that none is left for good; whoever reads then makes a new one. */
+#define TOKEN_SECONDS "86400"
+#define TOKEN_SECONDS_UNKNOWN "5"
+
+/* KEYS: token. ARGV: seconds. A hold on it must not end with it. */
+static const char lasting_script[] =
+    "local token = redis.call('GET', KEYS[1])\n"
+    "if token and string.sub(token, 1, 1) == '0' then\n"
+    "  redis.call('SET', KEYS[1], token, 'EX', ARGV[1])\n"
+    "end\n";
 
 /* ---- tokens and keys as text ---- */
 
@@ -88,6 +102,14 @@ static struct fingerprint digest(const void *p, size_t n)
 static struct known_token *known_of(struct coherence_worker *w, struct name_id name)
 {
     return &w->known[name.lo % KNOWN_TOKENS];
+}
+
+static struct known_token *known_as(struct coherence_worker *w, struct name_id name)
+{
+    struct known_token *known = known_of(w, name);
+    if (known->name.hi != name.hi || known->name.lo != name.lo)
+        *known = (struct known_token){.name = name};
+    return known;
 }
 
 /* ---- looks ---- */
@@ -178,12 +200,23 @@ static bool ask_tokens(struct look *look)
     return redis_send(look->worker->main, &look->tokens_op, argc, argv, budget_left(look), tokens_done);
 }
 
+/* An entry of the collection that was asked for. */
+static void saw_entry(const struct look *look, size_t n)
+{
+    if (look->n > 1)
+        known_as(look->worker, look->name[1])->small = n <= SMALL;
+}
+
+/* One connection for all saves a system call a side; but a token must not wait behind 100 KB. */
 static bool ask_entry(struct look *look, struct fingerprint f)
 {
+    struct coherence_worker *w = look->worker;
     char key[ENTRY_KEY_MAX];
-    struct str argv[] = {STR("GET"), entry_key(look->worker, key, &look->wanted, f)};
+    struct str argv[] = {STR("GET"), entry_key(w, key, &look->wanted, f)};
+    bool small = look->n > 1 && known_as(w, look->name[1])->small;
     look->guess = f;
-    look->guessed = redis_send(look->worker->main, &look->entry_op, 2, argv, budget_left(look), entry_done);
+    look->guessed = redis_send(small ? w->main : w->stores, &look->entry_op, 2, argv, budget_left(look), entry_done);
+    redis_may_be_large(&look->entry_op);
     return look->guessed;
 }
 
@@ -206,11 +239,12 @@ static bool guess_of(struct look *look, struct fingerprint *out)
  * time is over. */
 static void settle(struct look *look, unsigned i)
 {
-    struct known_token *known = known_of(look->worker, look->name[i]);
+    struct known_token *known = known_as(look->worker, look->name[i]);
     uint64_t now = clock_usec();
-    if (known->name.hi == look->name[i].hi && known->name.lo == look->name[i].lo && now < known->settle_at)
+    if (now < known->settle_at)
         return;
-    *known = (struct known_token){.name = look->name[i], .settle_at = now + SETTLE_EVERY};
+    known->token = (struct fingerprint){0, 0};
+    known->settle_at = now + SETTLE_EVERY;
     struct mark mark = {.name = &look->name[i], .n = 1, .token = "", .whole = true};
     mark_send(look->worker, NULL, &mark, NULL);
 }
@@ -230,8 +264,10 @@ static bool ensure_tokens(struct look *look, const struct redis_value *v)
         if (!BREAK_COUNTER_TOKENS)
             worker_random(w, fresh);
         token_text(token + 1, (struct fingerprint){fresh[0], fresh[1]});
-        struct str argv[] = {STR("SET"), name_key(w, key, 't', look->name[i]), str_of(token), STR("NX")};
-        redis_send(w->main, NULL, 4, argv, budget_left(look), NULL);
+        /* the one of "@names" stays: it is part of no entry, and of every map */
+        struct str argv[] = {STR("SET"), name_key(w, key, 't', look->name[i]), str_of(token), STR("NX"), STR("EX"),
+                             look->unknown ? STR(TOKEN_SECONDS_UNKNOWN) : STR(TOKEN_SECONDS)};
+        redis_send(w->main, NULL, i < look->n ? 6 : 4, argv, budget_left(look), NULL);
     }
     redis_abandon(&look->entry_op);
     look->guessed = false;
@@ -272,12 +308,25 @@ static enum tokens_are read_tokens(struct look *look, const struct redis_value *
     return silent ? TOKENS_SILENT : are;
 }
 
+/* It may have been made when nobody knew of such a collection. */
+static void make_lasting(struct coherence_worker *w, struct name_id name)
+{
+    char key[KEY_MAX];
+    struct str argv[] = {STR("EVAL"), str_of(lasting_script), STR("1"), name_key(w, key, 't', name), STR(TOKEN_SECONDS)};
+    redis_send(w->main, NULL, sizeof argv / sizeof *argv, argv, STORE_BUDGET, NULL);
+}
+
 static void remember_tokens(struct look *look, const struct fingerprint *tokens)
 {
     look->worker->epoch = tokens[0];
-    for (unsigned i = 1; i < look->n; i++)
-        *known_of(look->worker, look->name[i]) = (struct known_token){.name = look->name[i],
-                                                                      .token = tokens[i]};
+    for (unsigned i = 1; i < look->n; i++) {
+        struct known_token *known = known_as(look->worker, look->name[i]);
+        known->token = tokens[i];
+        known->settle_at = 0;
+        if (!look->unknown && !known->lasting)
+            make_lasting(look->worker, look->name[i]);
+        known->lasting = known->lasting || !look->unknown;
+    }
 }
 
 static void tokens_done(struct redis_op *op, const struct redis_value *v)
@@ -301,9 +350,7 @@ static void tokens_done(struct redis_op *op, const struct redis_value *v)
         look_finish(look, LOOK_HELD);
         return;
     case TOKENS_MISSING:
-        if (look->adds_none)
-            look_finish(look, LOOK_NEW);
-        else if (!ensure_tokens(look, v))
+        if (!ensure_tokens(look, v))
             look_finish(look, without_redis(look));
         return;
     case TOKENS_GOOD:
@@ -331,6 +378,8 @@ static void entry_done(struct redis_op *op, const struct redis_value *v)
     struct look *look = (struct look *)((char *)op - offsetof(struct look, entry_op));
     if (v && redis_kind(v) == REDIS_IS_TEXT)
         look->entry = blob_copy(redis_text(v));
+    if (!v || look->entry)
+        saw_entry(look, v ? look->entry->n : SIZE_MAX);
     if (!look->tokens_op.flight)
         look_finish(look, LOOK_CLEAR);
 }
@@ -411,6 +460,7 @@ bool coherence_store(struct coherence_worker *w, const struct look *look, const 
     snprintf(ttl, sizeof ttl, "%" PRIu64, msec ? msec : 1);
     struct str argv[] = {STR("SET"), entry_key(w, key, entry, look->redis_fingerprint), bytes, STR("PX"),
                          str_of(ttl)};
+    saw_entry(look, bytes.n);
     bool sent = redis_send(w->stores, NULL, 5, argv, STORE_BUDGET, NULL);
     w->stats.stores += sent;
     w->stats.stores_dropped += !sent;

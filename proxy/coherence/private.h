@@ -75,7 +75,7 @@ struct hold_of {
     const struct name_id *name;
     unsigned n;
     struct str collection;
-    uint64_t operation_id;
+    uint64_t place, operation_id;
     bool acknowledged;
     bool by_alias; /* nothing proves it before holds_settle */
 };
@@ -84,6 +84,8 @@ struct known_token {
     struct name_id name;
     struct fingerprint token;
     uint64_t settle_at; /* not before then is Redis asked again whether its hold has run out */
+    bool lasting;       /* made, or prolonged, to stay for a day */
+    bool small;         /* the last entry under it was: tokens and marks may wait behind such */
 };
 
 /* What Redis must be told: these names have a new token; one hold on them lasts until then, another is over.
@@ -193,7 +195,7 @@ void tell_released(struct coherence_worker *, const struct held *);
 void holds_add(struct coherence_worker *, const struct hold_of *, uint64_t now, uint64_t until,
                struct held *out);
 /* Ends the holds of writes to that collection that were acknowledged before then. */
-void holds_barrier(struct coherence_worker *, struct str collection, uint64_t before);
+void holds_barrier(struct coherence_worker *, struct str collection, uint64_t place, uint64_t before);
 /* Once for each write that joined by an alias. Names that did not stay as they were: the row can no longer be proven,
  * nobody knows where that write went. */
 void holds_settle(struct coherence_worker *, const uint64_t id[2], bool names_stayed);

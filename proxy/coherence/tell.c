@@ -413,7 +413,7 @@ static void keep_hold(struct write_hold *hold, uint64_t usec, struct held *held)
 {
     struct coherence_worker *w = hold->worker;
     uint64_t now = w->loop->now;
-    struct hold_of of = {hold->name, hold->n, hold->collection, hold->operation_id, hold->acknowledged, hold->by_alias};
+    struct hold_of of = {hold->name, hold->n, hold->collection, hold->place, hold->operation_id, hold->acknowledged, hold->by_alias};
     holds_add(w, &of, now, now + usec, held);
     hold->held_until = held->until;
     memcpy(hold->row, held->id, sizeof hold->row);
@@ -448,7 +448,7 @@ static void begin_close(struct write_hold *hold, enum write_proof proof)
     if (usec)
         keep_hold(hold, usec, &held);
     if (proof == PROOF_COMPLETED && hold->barrier && hold->collection.n)
-        holds_barrier(w, hold->collection, hold->opened);
+        holds_barrier(w, hold->collection, hold->place, hold->opened);
     if (hold->wake)
         stop_waiting(hold); /* its open: the answer came first */
     hold->closing = true;

@@ -3,6 +3,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <xxhash.h>
 
 #include "base/ensure.h"
 #include "base/mem.h"
@@ -200,6 +202,11 @@ void conf_put(struct conf **at)
 const struct conf_model *conf_model_of(const struct conf *conf, struct str collection)
 {
     return &conf->model[claims_find(&conf->private_->claims, collection, 0)];
+}
+
+uint64_t conf_group_id(const struct conf_group *group)
+{
+    return XXH3_64bits(group->name, strlen(group->name)) | 1;
 }
 
 const struct conf_model *conf_model_named(const struct conf *conf, struct str model)

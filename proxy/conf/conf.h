@@ -65,7 +65,7 @@ struct conf_process {
     bool redis_shared;                /* redis.shared: default true */
     uint64_t redis_budget;            /* redis.budget: what a look may cost before it is a miss, and facts that are on their way, 1 ms */
     uint64_t redis_connect_timeout;   /* redis.connect_timeout: 500 ms */
-    uint64_t redis_max_entry;         /* redis.max_entry: bytes, 1 MiB */
+    uint64_t redis_max_entry;         /* redis.max_entry: bytes, 64 KiB */
     uint64_t quarantine;              /* coherence.quarantine: 60 s */
     uint64_t forget;                  /* coherence.forget: 30 s */
     unsigned on_bump_failure;         /* coherence.on_bump_failure (as enum bump_failure) */
@@ -223,6 +223,8 @@ void conf_put(struct conf **);
 /* The model whose collection patterns claim this name: exact beats longer glob beats shorter; model[0] if
  * none. Never NULL; no allocation. */
 const struct conf_model *conf_model_of(const struct conf *, struct str collection);
+/* The same number for a group of that name in every configuration; never 0. */
+uint64_t conf_group_id(const struct conf_group *);
 const struct conf_model *conf_model_named(const struct conf *, struct str model); /* NULL if there is none */
 
 /* The effective configuration as YAML that -c FILE accepts (one document; secrets as "(set)" in a comment,

@@ -14,6 +14,7 @@ enum { FACTS_COLLECTIONS_MAX = 4096 };
 
 struct fact_alias {
     struct str alias, collection;
+    struct str group; /* the upstream group's name that lists it */
 };
 
 #define FACT_STATUSES(X) X(UNKNOWN, "unknown") X(GREEN, "green") X(YELLOW, "yellow") X(GREY, "grey") X(RED, "red")

@@ -28,6 +28,25 @@ void names_of_read(struct tx *tx, struct coherence_names *names)
         coherence_names_add(names, any_name);
 }
 
+const struct conf_model *names_model(const struct conf *conf, const struct facts *facts, struct str collection)
+{
+    const struct conf_model *model = conf_model_of(conf, collection);
+    for (unsigned i = 0; model->index == 0 && facts && i < facts->n_aliases; i++)
+        if (str_eq(facts->alias[i].collection, collection))
+            model = conf_model_of(conf, facts->alias[i].alias);
+    return model;
+}
+
+const struct conf_model *names_model_of_read(const struct tx *tx, unsigned n)
+{
+    const struct facts *facts = tx->worker->facts;
+    if (n == 0)
+        return tx->model;
+    if (n > tx->query.n_lookups)
+        return NULL;
+    return names_model(tx->snapshot->conf, facts, facts_resolve(facts, tx->query.lookup[n - 1]));
+}
+
 void names_add_written(const struct facts *facts, struct coherence_names *names, struct str name)
 {
     coherence_names_add(names, any_name);

@@ -185,6 +185,10 @@ static void judge(struct tx *tx, struct reuse *r)
     } else if (r->look.alone && !tx_reuse_map_holds(tx)) {
         refuse(r, MM_CACHE_BYPASS_ALIASES, "aliases");
     } else {
+        const struct conf_model *model;
+        for (unsigned i = 0; (model = names_model_of_read(tx, i)); i++)
+            r->external = r->external || model->base.external_writes;
+        r->look.unknown = r->facts != TX_FACTS_KNOWN;
         r->oldest = oldest_taken(tx);
         r->servers = servers_of(tx);
         r->sketch = sketch_of(tx);

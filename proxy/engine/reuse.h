@@ -14,6 +14,7 @@ struct reuse {
     enum tx_facts facts;             /* KNOWN, or an answer may be shared with who asks now, but not repeated later */
     uint64_t oldest;                 /* how old an answer the client takes, microseconds; NEVER: any */
     uint64_t longest;                /* how long an answer to these credentials may live at most, microseconds; NEVER: any time */
+    bool external;                   /* others write past quiver to a collection that the answer is made of */
     struct look look;
     bool looked;                     /* the look has been confirmed by Redis, or needs none */
     uint64_t sketch;                 /* of path and body as they came, without reading all of it: reads written alike have equal ones, of others few */

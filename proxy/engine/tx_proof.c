@@ -53,6 +53,7 @@ void tx_name_written(struct tx *tx)
 {
     struct write_hold *hold = &tx->hold;
     hold->collection = map_was_right(tx) ? facts_resolve(tx->worker->facts, tx->route.collection) : hold->acknowledged ? STR_NONE : tx->resolved;
+    hold->place = conf_group_id(&tx->snapshot->conf->group[tx->model->group]);
     hold->by_alias = !str_eq(hold->collection, tx->route.collection);
 }
 

@@ -14,6 +14,7 @@
 #include "io/redis_resolve.h"
 
 enum { TIMEOUTS_IN_ROW = 5 };
+#define SILENT (1 * SEC) /* without an answer: also one that may be large should have come */
 static const uint64_t BACKOFF_MIN = 50 * MSEC, BACKOFF_MAX = 800 * MSEC, /* with jitter: 1 s at most */
                       RETRY_UNFIT = 5 * SEC, SETTLED = 1 * SEC;
 
@@ -31,7 +32,7 @@ struct redis_flight {
     struct redis_op *op; /* NULL: nobody waits any more */
     uint64_t budget, due;
     size_t n_bytes;
-    bool flushed;
+    bool flushed, may_be_large;
 };
 
 /* One connection's ties to the event loop. It dies in hiredis' cleanup hook, which may be later than redis
@@ -56,7 +57,7 @@ struct redis {
     struct wire *wire;
     struct redis_resolve *resolve;
     struct timer timer;
-    uint64_t timer_at, connect_due, retry_at, backoff, ready_at;
+    uint64_t timer_at, connect_due, retry_at, backoff, ready_at, answered_at;
     struct list flights; /* oldest first */
     size_t n_bytes;      /* of the flights */
     unsigned timeouts_in_row, attempt;
@@ -341,7 +342,7 @@ static void info_field(struct str info, struct str field, char *out, size_t n)
 static void become_ready(struct redis *redis)
 {
     redis->state = LINK_READY;
-    redis->ready_at = clock_usec();
+    redis->ready_at = redis->answered_at = clock_usec();
     redis->fault[0] = redis->said[0] = 0;
     redis->stats.connects++;
     if (redis->ready_hook && !redis->ready_hook(redis->arg)) {
@@ -499,6 +500,7 @@ static void landed(redisAsyncContext *ac, void *reply, void *arg)
     struct redis *redis = flight->redis;
     (void)ac;
     flight_end(flight);
+    redis->answered_at = clock_usec();
     if (reply && ((redisReply *)reply)->type == REDIS_REPLY_ERROR)
         redis->stats.failures++;
     if (!op)
@@ -551,6 +553,12 @@ void redis_abandon(struct redis_op *op)
     op->flight = NULL;
 }
 
+void redis_may_be_large(struct redis_op *op)
+{
+    if (op->flight)
+        op->flight->may_be_large = true;
+}
+
 void redis_pump(struct redis *redis, bool (*done)(void *arg), void *arg, uint64_t usec)
 {
     uint64_t end = clock_usec() + usec;
@@ -582,7 +590,7 @@ static void expire_flights(struct redis *redis, uint64_t now)
         flight->op = NULL;
         op->flight = NULL;
         redis->stats.timeouts++;
-        redis->timeouts_in_row++;
+        redis->timeouts_in_row += !flight->may_be_large || now > redis->answered_at + SILENT;
         op->done(op, NULL);
     }
 }

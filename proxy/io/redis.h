@@ -78,6 +78,9 @@ enum { REDIS_ARGS_MAX = 80 };
 bool redis_send(struct redis *, struct redis_op *op, unsigned argc, const struct str *argv, uint64_t budget,
                 void (*done)(struct redis_op *, const struct redis_value *));
 void redis_abandon(struct redis_op *); /* the owner no longer cares; no-op if not under way */
+/* After redis_send: the answer may be large. That it takes long does not count for the breaker as long as anything is answered
+ * on this connection once a second. */
+void redis_may_be_large(struct redis_op *);
 
 /* At the end of a thread, when its loop turns no more: sends and reads on this connection alone until done
  * says so, usec have passed or the connection is lost. Callbacks run before it returns. */

@@ -30,7 +30,7 @@ static void next_group(struct external_poll *p);
 
 static bool is_watched(const struct external_poll *p, struct str name, unsigned group)
 {
-    const struct conf_model *model = conf_model_of(p->worker->snapshot->conf, name);
+    const struct conf_model *model = names_model(p->worker->snapshot->conf, p->worker->facts, name);
     return model->base.external_writes && model->group == group;
 }
 

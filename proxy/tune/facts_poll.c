@@ -12,6 +12,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "engine/names.h"
 #include "tune/ask.h"
 #include "tune/doc.h"
 #include "tune/estimate.h"
@@ -176,14 +177,21 @@ static bool same_collection(const struct fact_collection *x, const struct fact_c
            x->limits_rate == y->limits_rate && x->max_ef == y->max_ef && x->max_oversampling == y->max_oversampling;
 }
 
-static bool same_facts(const struct facts *a, const struct facts *b)
+static bool same_aliases(const struct facts *a, const struct facts *b)
 {
-    if (!a || a->names_known != b->names_known || a->full != b->full || a->aliases_hidden != b->aliases_hidden ||
-        !fingerprint_eq(a->names, b->names) || a->n_aliases != b->n_aliases || a->n_collections != b->n_collections)
+    if (a->n_aliases != b->n_aliases)
         return false;
     for (unsigned i = 0; i < a->n_aliases; i++)
         if (!str_eq(a->alias[i].alias, b->alias[i].alias) || !str_eq(a->alias[i].collection, b->alias[i].collection))
             return false;
+    return true;
+}
+
+static bool same_facts(const struct facts *a, const struct facts *b)
+{
+    if (!a || a->names_known != b->names_known || a->full != b->full || a->aliases_hidden != b->aliases_hidden ||
+        !fingerprint_eq(a->names, b->names) || !same_aliases(a, b) || a->n_collections != b->n_collections)
+        return false;
     for (unsigned i = 0; i < a->n_collections; i++)
         if (!same_collection(&a->collection[i], facts_collection(b, a->collection[i].name)))
             return false;
@@ -235,15 +243,9 @@ static void keep_fact(struct facts *f, const struct fact_collection *old)
     fact->name = name;
 }
 
-/* A model may be named after an alias of the collection. */
 static const struct conf_model *model_of(const struct facts_poll *p, struct str name)
 {
-    const struct conf *conf = p->worker->snapshot->conf;
-    const struct conf_model *model = conf_model_of(conf, name);
-    for (unsigned i = 0; model->index == 0 && i < p->making->n_aliases; i++)
-        if (str_eq(p->making->alias[i].collection, name))
-            model = conf_model_of(conf, p->making->alias[i].alias);
-    return model;
+    return names_model(p->worker->snapshot->conf, p->making, name);
 }
 
 /* Collections may have been made anew since it was read. The map of aliases is waited for, so it is published first; then they are read. */
@@ -332,6 +334,37 @@ static struct wanted_row *next_row(struct facts_poll *p)
     return NULL;
 }
 
+static void nobody_waits(void *arg)
+{
+    (void)arg;
+}
+
+/* What was kept under that name must not come back: it gets a new token, at once here, and in Redis before anybody of this process asks it
+ * again. */
+static void renew_token(struct facts_poll *p, struct str name)
+{
+    struct write_hold hold;
+    struct coherence_names names = {0};
+    coherence_names_add(&names, name);
+    coherence_open(p->worker->coherence, &hold, &names, nobody_waits, NULL);
+    coherence_close(&hold, PROOF_COMPLETED, nobody_waits, NULL);
+    coherence_cancel(&hold);
+}
+
+/* Aliases that were changed past quiver: nothing else has ended what was kept under them, and they may be changed back. */
+static void renew_moved(struct facts_poll *p)
+{
+    const struct facts *old = p->current, *new = p->making;
+    if (!old || !old->names_known || !new->names_known || !fingerprint_eq(old->names, new->names) || same_aliases(old, new))
+        return;
+    for (unsigned i = 0; i < new->n_aliases; i++)
+        if (!str_eq(facts_resolve(old, new->alias[i].alias), new->alias[i].collection))
+            renew_token(p, new->alias[i].alias);
+    for (unsigned i = 0; i < old->n_aliases; i++)
+        if (str_eq(facts_resolve(new, old->alias[i].alias), old->alias[i].alias))
+            renew_token(p, old->alias[i].alias);
+}
+
 static void next_question(struct facts_poll *p)
 {
     const struct conf *conf = p->worker->snapshot->conf;
@@ -342,6 +375,7 @@ static void next_question(struct facts_poll *p)
     }
     if (!p->collections_began) {
         p->collections_began = clock_usec();
+        renew_moved(p);
         expect_limited(p);
     }
     p->row = p->any_answer ? next_row(p) : NULL;
@@ -362,11 +396,39 @@ static struct str keep(struct facts *f, const char *text)
     return arena_copy(&f->arena, str_of(text));
 }
 
+static struct fact_alias *room_for_aliases(struct facts *f, unsigned more)
+{
+    struct fact_alias *all = arena_alloc(&f->arena, (f->n_aliases + more + 1) * sizeof *all);
+    if (f->n_aliases)
+        memcpy(all, f->alias, f->n_aliases * sizeof *all);
+    f->alias = all;
+    return all + f->n_aliases;
+}
+
 static int by_name(const void *x, const void *y)
 {
     const struct fact_alias *a = x, *b = y;
     int order = memcmp(a->alias.p, b->alias.p, a->alias.n < b->alias.n ? a->alias.n : b->alias.n);
     return order ? order : (a->alias.n > b->alias.n) - (a->alias.n < b->alias.n);
+}
+
+static const char *group_name(const struct facts_poll *p)
+{
+    return p->worker->snapshot->conf->group[p->group].name;
+}
+
+/* Its servers do not list them now: requests go on by what was known last. */
+static void keep_aliases(struct facts_poll *p)
+{
+    const struct facts *old = p->current;
+    struct str group = str_of(group_name(p));
+    struct fact_alias *to = room_for_aliases(p->making, old ? old->n_aliases : 0);
+    for (unsigned i = 0; old && i < old->n_aliases; i++)
+        if (str_eq(old->alias[i].group, group)) {
+            struct arena *arena = &p->making->arena;
+            *to++ = (struct fact_alias){arena_copy(arena, old->alias[i].alias), arena_copy(arena, old->alias[i].collection), arena_copy(arena, group)};
+            p->making->n_aliases++;
+        }
 }
 
 /* Qdrant lists them in another order each time; answers are found by the names in ours. False: that is no such list. */
@@ -377,19 +439,17 @@ static bool take_aliases(struct facts_poll *p, struct str body)
     cJSON *list = cJSON_GetObjectItemCaseSensitive(cJSON_GetObjectItemCaseSensitive(doc, "result"), "aliases");
     cJSON *one;
     bool is_list = cJSON_IsArray(list);
-    unsigned n = (unsigned)cJSON_GetArraySize(list), n_before = f->n_aliases;
-    struct fact_alias *all = arena_alloc(&f->arena, (f->n_aliases + n + 1) * sizeof *all);
-    if (f->n_aliases)
-        memcpy(all, f->alias, f->n_aliases * sizeof *all);
-    f->alias = all;
+    struct str group = keep(f, group_name(p));
+    struct fact_alias *first = room_for_aliases(f, (unsigned)cJSON_GetArraySize(list)), *to = first;
     cJSON_ArrayForEach(one, list)
     {
         cJSON *alias = cJSON_GetObjectItemCaseSensitive(one, "alias_name");
         cJSON *collection = cJSON_GetObjectItemCaseSensitive(one, "collection_name");
         if (cJSON_IsString(alias) && cJSON_IsString(collection))
-            f->alias[f->n_aliases++] = (struct fact_alias){keep(f, alias->valuestring), keep(f, collection->valuestring)};
+            *to++ = (struct fact_alias){keep(f, alias->valuestring), keep(f, collection->valuestring), group};
     }
-    qsort(f->alias + n_before, f->n_aliases - n_before, sizeof *f->alias, by_name);
+    f->n_aliases += (unsigned)(to - first);
+    qsort(first, (size_t)(to - first), sizeof *first, by_name);
     cJSON_Delete(doc);
     return is_list;
 }
@@ -435,23 +495,6 @@ static void take_estimate(struct facts_poll *p, struct fact_memory *memory, cons
     estimate_point(info, &memory->point, &memory->vectors);
 }
 
-static void nobody_waits(void *arg)
-{
-    (void)arg;
-}
-
-/* What was kept while points were hidden must not come back now that they are not: its collection gets a new token, at once here, and in
- * Redis before anybody of this process asks it again. */
-static void renew_token(struct facts_poll *p, const char *name)
-{
-    struct write_hold hold;
-    struct coherence_names names = {0};
-    coherence_names_add(&names, str_of(name));
-    coherence_open(p->worker->coherence, &hold, &names, nobody_waits, NULL);
-    coherence_close(&hold, PROOF_COMPLETED, nobody_waits, NULL);
-    coherence_cancel(&hold);
-}
-
 static void take_hidden(struct facts_poll *p, struct fact_collection *fact, const char *name, cJSON *info)
 {
     const struct fact_collection *old = facts_collection(p->current, str_of(name));
@@ -461,7 +504,7 @@ static void take_hidden(struct facts_poll *p, struct fact_collection *fact, cons
     fact->prevents_unoptimized = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(optimizer, "prevent_unoptimized"));
     fact->hides_points = fact->prevents_unoptimized && !none;
     if (fact->prevents_unoptimized && none && (!old || old->source != FACT_READ || old->hides_points))
-        renew_token(p, name);
+        renew_token(p, str_of(name)); /* kept while points were hidden */
 }
 
 /* What is known of a collection by the way in which Qdrant answered for it. */
@@ -565,6 +608,8 @@ static void answered_aliases(struct facts_poll *p, const struct ask *ask)
     p->any_answer = p->any_answer || ask->status;
     bool listed = ask->status == 200 && take_aliases(p, ask->body);
     hidden = hidden || (ask->status == 200 && !listed);
+    if (hidden)
+        keep_aliases(p);
     p->making->aliases_hidden = p->making->aliases_hidden || hidden;
     if (ask->status && !listed && !p->said_no_aliases)
         log_warn("no_aliases", "status=%u why=\"the upstream does not list its aliases to quiver: %s\"", ask->status,
@@ -578,8 +623,8 @@ static void answered(struct ask *ask)
     bool ask_memory = false;
     switch (p->asked) {
     case ASKED_ALIASES:
-        p->group++;
         answered_aliases(p, ask);
+        p->group++;
         break;
     case ASKED_COLLECTION:
         answered_collection(p, ask);

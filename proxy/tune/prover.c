@@ -31,10 +31,10 @@ struct prover {
     } said[COHERENCE_UNPROVEN_MAX];
 };
 
-static unsigned group_of(const struct prover *p, const struct unproven_hold *row)
+/* The group that it went to has gone with a reload: then it is that of none. */
+static bool is_of_group(const struct prover *p, const struct unproven_hold *row)
 {
-    const struct conf *conf = p->worker->snapshot->conf;
-    return conf_model_of(conf, str_of(row->collection))->group;
+    return row->place == conf_group_id(&p->worker->snapshot->conf->group[p->group]);
 }
 
 static struct slots *slots_of(struct prover *p)
@@ -53,7 +53,7 @@ static bool next_group(struct prover *p, unsigned from)
     const struct conf *conf = p->worker->snapshot->conf;
     for (p->group = from; p->group < conf->n_groups; p->group++)
         for (unsigned i = 0; i < p->n; i++)
-            if (p->row[i].collection[0] && group_of(p, &p->row[i]) == p->group)
+            if (p->row[i].collection[0] && is_of_group(p, &p->row[i]))
                 return true;
     return false;
 }
@@ -158,7 +158,7 @@ static void keep_held(struct prover *p, const cJSON *collection, const char *nam
 {
     uint64_t until = p->worker->loop.now + p->worker->snapshot->conf->process.quarantine;
     for (unsigned i = 0; queue_is_long(collection) && i < p->n; i++)
-        if (strcmp(p->row[i].collection, name) == 0 && group_of(p, &p->row[i]) == p->group)
+        if (strcmp(p->row[i].collection, name) == 0 && is_of_group(p, &p->row[i]))
             coherence_prolong(p->worker->coherence, &p->row[i], until);
 }
 
@@ -180,7 +180,7 @@ static void read_telemetry(struct prover *p, struct str body)
         uint64_t reached = cJSON_IsString(id) ? least_op_num(one) : 0;
         for (unsigned i = 0; reached && i < p->n; i++) {
             if (!provable(&p->row[i]) || strcmp(p->row[i].collection, id->valuestring) || p->row[i].operation_id > reached ||
-                group_of(p, &p->row[i]) != p->group)
+                !is_of_group(p, &p->row[i]))
                 continue;
             if (hides_unindexed(one))
                 p->applied[i] = true;

@@ -583,9 +583,13 @@ def test_points_that_wait_to_be_indexed_keep_a_collection_out_of_the_cache(fake:
         q.ask("PATCH", "/collections/other", b"{}")  # facts are read anew
 
 
+LIMITED = {"strict_mode_config": {"enabled": True, "read_rate_limit": 100}}
+LOOKS_INTO_FAR = {"query": 1, "lookup_from": {"collection": "far", "vector": "v"}}
+
+
 def test_a_limit_of_reads_keeps_a_collection_out_of_the_cache(fake: FakeQdrant, start) -> None:
     """Qdrant would not count what a cache answers; who does not mind says so."""
-    fake.config = {"strict_mode_config": {"enabled": True, "read_rate_limit": 100}}
+    fake.config = LIMITED
     q = start(fake.url)
     wait_until(lambda: "rate-limit" in served(q).get("cache-status", ""), 5, "it is not cached")
     assert not served(q).hit
@@ -605,6 +609,30 @@ def test_a_purge_takes_what_it_names_and_leaves_the_rest(fake: FakeQdrant, start
     assert answer.status == 200 and answer.json()["purged"] == [purged]
     assert not served(q).hit
     assert served(q, other).hit is (purged != "*")
+
+
+def test_an_answer_lives_as_long_as_the_least_of_the_collections_that_it_looks_into(fake: FakeQdrant, start) -> None:
+    models = {"mine": {"collections": ["mine"]}, "far": {"collections": ["far"]}}
+    short = {"mine": {"cache_ttl": "60s"}, "far": {"external_writes": True, "external_writes_ttl": "1s"}}
+    q = start(fake.url, optimizations=models, caching=short)
+    target = "/collections/mine/points/query"
+    cached(q, target, LOOKS_INTO_FAR)
+    assert int(served(q, target, LOOKS_INTO_FAR).get("cache-status").partition("ttl=")[2]) <= 1
+    wait_until(lambda: not served(q, target, LOOKS_INTO_FAR).hit, 5, "its time is over")
+    cached(q, target, {"query": 1})
+    assert int(served(q, target, {"query": 1}).get("cache-status").partition("ttl=")[2]) > 50
+
+
+def test_a_limit_of_reads_of_a_collection_that_it_looks_into_keeps_an_answer_out(fake: FakeQdrant, start) -> None:
+    def default(x) -> None:
+        fake.config = LIMITED if x.request.path == "/collections/far" else {}
+        known(x)
+
+    known, fake.default = fake.default, default  # type: ignore[method-assign]
+    q = start(fake.url)
+    target = "/collections/mine/points/query"
+    cached(q, target, {"query": 1})
+    wait_until(lambda: "detail=rate-limit" in served(q, target, LOOKS_INTO_FAR).get("cache-status"), 5, "it is counted")
 
 
 def test_writes_count_with_the_cache_off_for_the_model(fake: FakeQdrant, start) -> None:

@@ -85,6 +85,52 @@ def test_the_request_behind_each_change_of_aliases_goes_by_the_new_ones(fake: Fa
             assert asked == [target]
 
 
+EF = {"search": {"force": {"hnsw_ef": 77}}}
+
+
+@pytest.mark.parametrize("status", [0, 401, 429, 500])
+def test_while_a_group_does_not_list_its_aliases_requests_go_by_what_was_known(fake: FakeQdrant, start, status: int) -> None:
+    with FakeQdrant() as second:
+        second.aliases["nick"] = "far"
+        groups = {"upstreams": {"default": fake.url, "second": second.url}, "coherence": {"alias_poll": "100ms"}}
+        q = start(None, quiver=groups, optimizations={"m": {"collections": ["far"], "upstream": "second", **EF}})
+        cached(q, "/collections/nick/points/search")
+
+        def default(x) -> None:
+            if x.request.path != "/aliases":
+                known(x)
+                return
+            asked.set()
+            x.close() if status == 0 else x.error(status, "not now")
+
+        asked, known, second.default = threading.Event(), second.default, default  # type: ignore[method-assign]
+        for _ in range(3):  # rounds
+            asked.clear()
+            assert asked.wait(5)
+            assert served(q, "/collections/nick/points/search", {**BODY, "limit": 5}).status == 200
+            assert q.ask("PUT", "/collections/nick/points?wait=true", b"{}").status == 200
+        assert not [r.path for r in fake.requests]
+        assert '"hnsw_ef":77' in second.seen("POST", "/collections/nick/points/search")[-1].body.decode()
+
+
+def test_what_was_read_while_an_alias_led_elsewhere_past_quiver_does_not_come_back(fake: FakeQdrant, start) -> None:
+    fake.aliases["nick"] = "one"
+    fake.handler = lambda x: x.ok(dict(fake.aliases)) if x.request.path.endswith("/search") else None
+    q = start(fake.url, quiver={"coherence": {"alias_poll": "500ms"}})
+    target, read = "/collections/nick/points/search", lambda: served(q, target).json()["result"]["nick"]
+    cached(q, target)
+    polls = lambda: sum(r.path == "/aliases" for r in list(fake.own))  # noqa: E731
+    before = polls()
+    wait_until(lambda: polls() > before, 5, "a round")
+    for leads in ("two", "one"):
+        fake.aliases["nick"] = leads
+        served(q, target, {**BODY, "limit": 9})  # read within the time in which quiver does not know
+        wait_until(lambda: read() == leads, 5, "it is seen")  # noqa: B023
+        cached(q, target)
+        assert read() == leads
+        assert served(q, target, {**BODY, "limit": 9}).json()["result"]["nick"] == leads
+
+
 def test_servers_that_agree_among_themselves_are_given_time_to(fake: FakeQdrant, start) -> None:
     """An alias that one server has moved is moved on the others a moment later: nothing is kept meanwhile."""
     with FakeQdrant() as other:

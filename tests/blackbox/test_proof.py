@@ -156,6 +156,22 @@ def test_hidden_points_keep_the_hold_after_the_number_is_reached(fake: FakeQdran
     cached(q)
 
 
+def test_a_write_by_an_alias_is_proven_by_the_servers_that_it_went_to(fake: FakeQdrant, start) -> None:
+    with FakeQdrant() as second:
+        second.aliases = {"nick": "mine"}
+        for server, reached in ((fake, 1000), (second, 0)):
+            server.telemetry_of, server.op_num = ["mine"], reached
+        groups = {"upstreams": {"default": fake.url, "second": second.url}, "coherence": {"quarantine": "30s"}}
+        q = start(None, quiver=groups, optimizations={"m": {"collections": ["nick"], "upstream": "second"}})
+        cached(q, "nick")
+        assert write(q, "nick").status == 200
+        end = time.monotonic() + 0.5
+        while time.monotonic() < end:
+            assert not ask(q, "nick").hit
+        second.op_num = 1000
+        cached(q, "nick")
+
+
 def test_a_finished_write_ends_the_holds_of_those_before_it(fake: FakeQdrant, start) -> None:
     """One shard, one replica: Qdrant takes them in turn. Telemetry tells nothing here."""
     q = patient(fake, start)

@@ -183,7 +183,7 @@ void stage_facts(struct stage *s, const char *alias, const char *collection)
     look_cancel(&look);
     if (alias) {
         f->alias = arena_alloc(&f->arena, sizeof *f->alias);
-        f->alias[0] = (struct fact_alias){arena_copy(&f->arena, str_of(alias)), arena_copy(&f->arena, str_of(collection))};
+        f->alias[0] = (struct fact_alias){arena_copy(&f->arena, str_of(alias)), arena_copy(&f->arena, str_of(collection)), STR("default")};
         f->n_aliases = 1;
     }
     facts_add(f, STR("hermes"));

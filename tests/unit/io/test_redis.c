@@ -226,6 +226,29 @@ static void five_timeouts_in_a_row_open_the_breaker(void **state)
     assert_true(run_until(&world.loop, is_ready, NULL, 3000));
 }
 
+static void large_answers_that_take_long_open_no_breaker(void **state)
+{
+    up("");
+    open_redis(at_port(port), 0);
+    assert_true(run_until(&world.loop, is_ready, NULL, 2000));
+    kill(world.server.pid, SIGSTOP);
+    struct call call[6];
+    for (unsigned i = 0; i < 5; i++) {
+        assert_true(CALL(&call[i], 2 * MSEC, STR("PING")));
+        redis_may_be_large(&call[i].op);
+    }
+    run_for(&world.loop, 50);
+    assert_true(call[4].done && call[4].failed);
+    assert_true(redis_ready(world.redis));
+    run_for(&world.loop, 1000); /* nothing at all is answered any more */
+    for (unsigned i = 0; i < 5; i++) {
+        assert_true(CALL(&call[i], 2 * MSEC, STR("PING")));
+        redis_may_be_large(&call[i].op);
+    }
+    assert_true(run_until(&world.loop, is_away, NULL, 1000));
+    kill(world.server.pid, SIGCONT);
+}
+
 static void what_is_in_flight_is_bounded(void **state)
 {
     up("");
@@ -468,6 +491,7 @@ int main(void)
         IN_A_WORLD(a_command_over_its_budget_fails_and_its_late_answer_is_dropped),
         IN_A_WORLD(an_abandoned_command_never_calls),
         IN_A_WORLD(five_timeouts_in_a_row_open_the_breaker),
+        IN_A_WORLD(large_answers_that_take_long_open_no_breaker),
         IN_A_WORLD(what_is_in_flight_is_bounded),
         IN_A_WORLD(bytes_in_flight_are_bounded_too),
         IN_A_WORLD(it_comes_back_after_a_restart),
