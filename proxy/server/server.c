@@ -107,21 +107,78 @@ static int listening_at(const char *text)
     return -1;
 }
 
-static bool add_listener(const struct conf_where *w, struct err *err)
+/* The addresses that a configuration adds, open and served by nobody yet: all of them before one is handed over, so that a configuration
+ * with one that cannot be opened changes nothing. */
+struct opened {
+    bool new_api; /* the control port's come first */
+    unsigned n;
+    struct opened_at {
+        const struct conf_where *where;
+        unsigned n_fds;
+        int fd[SLOTS_WORKERS_MAX];
+    } *at;
+};
+
+static void close_opened(struct opened *o)
 {
-    int fds[SLOTS_WORKERS_MAX];
-    if (server.n_listening == LISTENERS_MAX)
-        return err_set(err, "%s: too many listeners, at most %d", w->text, LISTENERS_MAX);
-    if (!listen_open(w, fds, server.n_workers, err))
+    while (o->n) {
+        struct opened_at *at = &o->at[--o->n];
+        for (unsigned i = 0; i < at->n_fds; i++)
+            if (at->fd[i] >= 0)
+                close(at->fd[i]);
+        listen_forget(at->where);
+    }
+    free(o->at);
+}
+
+static bool open_one(struct opened *o, const struct conf_where *w, unsigned n_fds, struct err *err)
+{
+    struct opened_at *at = &o->at[o->n];
+    at->where = w;
+    at->n_fds = n_fds;
+    return listen_open(w, at->fd, n_fds, err) && ++o->n;
+}
+
+static bool same_api(const struct conf *conf)
+{
+    if (conf->n_api != server.n_api_at)
         return false;
-    struct conf_where *mine = &server.listening[server.n_listening++];
-    *mine = *w;
-    mine->text = mem_strdup(w->text);
-    for (unsigned i = 0; i < server.n_workers; i++)
-        if (fds[i] >= 0)
-            thread_order_listen(&server.worker[i], w->text, fds[i]);
-    log_info("listening", "address=%s", w->text);
+    for (unsigned i = 0; i < conf->n_api; i++)
+        if (strcmp(conf->api[i].text, server.api_at[i].text) != 0)
+            return false;
     return true;
+}
+
+static bool open_sockets(const struct conf *conf, struct opened *o, struct err *err)
+{
+    bool good = true;
+    *o = (struct opened){.new_api = !same_api(conf), .at = mem_alloc((conf->n_api + conf->n_listen + 1) * sizeof *o->at)};
+    for (unsigned i = 0; good && o->new_api && i < conf->n_api; i++)
+        good = open_one(o, &conf->api[i], 1, err);
+    unsigned n = server.n_listening;
+    for (unsigned i = 0; good && i < conf->n_listen; i++) {
+        const struct conf_where *w = &conf->listen[i];
+        if (listening_at(w->text) >= 0)
+            continue;
+        if (n++ == LISTENERS_MAX)
+            good = err_set(err, "%s: too many listeners, at most %d", w->text, LISTENERS_MAX);
+        else
+            good = open_one(o, w, server.n_workers, err);
+    }
+    if (!good)
+        close_opened(o);
+    return good;
+}
+
+static void add_listener(const struct opened_at *at)
+{
+    struct conf_where *mine = &server.listening[server.n_listening++];
+    *mine = *at->where;
+    mine->text = mem_strdup(at->where->text);
+    for (unsigned i = 0; i < at->n_fds; i++)
+        if (at->fd[i] >= 0)
+            thread_order_listen(&server.worker[i], mine->text, at->fd[i]);
+    log_info("listening", "address=%s", mine->text);
 }
 
 static void drop_listener(unsigned at)
@@ -135,18 +192,9 @@ static void drop_listener(unsigned at)
     *w = server.listening[--server.n_listening];
 }
 
-/* New addresses first: if one cannot be opened nothing has changed but those opened before it, which are closed again. */
-static bool use_listeners(const struct conf *conf, struct err *err)
+static void drop_unwanted(const struct conf *conf)
 {
-    unsigned before = server.n_listening;
-    for (unsigned i = 0; i < conf->n_listen; i++) {
-        if (listening_at(conf->listen[i].text) >= 0 || add_listener(&conf->listen[i], err))
-            continue;
-        while (server.n_listening > before)
-            drop_listener(server.n_listening - 1);
-        return false;
-    }
-    for (unsigned i = 0; i < before && i < server.n_listening;) {
+    for (unsigned i = 0; i < server.n_listening;) {
         bool wanted = false;
         for (unsigned k = 0; k < conf->n_listen; k++)
             wanted = wanted || strcmp(conf->listen[k].text, server.listening[i].text) == 0;
@@ -155,7 +203,6 @@ static bool use_listeners(const struct conf *conf, struct err *err)
         else
             drop_listener(i);
     }
-    return true;
 }
 
 /* For names of upstreams, once they have resolved. The listeners are those of the snapshot in use; the resolver's thread asks. */
@@ -328,16 +375,6 @@ static void open_api(struct letter *letter)
     free(o);
 }
 
-static bool same_api(const struct conf *conf)
-{
-    if (conf->n_api != server.n_api_at)
-        return false;
-    for (unsigned i = 0; i < conf->n_api; i++)
-        if (strcmp(conf->api[i].text, server.api_at[i].text) != 0)
-            return false;
-    return true;
-}
-
 static void forget_api(void)
 {
     while (server.n_api_at) {
@@ -347,31 +384,30 @@ static void forget_api(void)
     }
 }
 
-/* Opens the control port's sockets and hands them over; unchanged addresses keep theirs. */
-static bool use_api(const struct conf *conf, struct err *err)
+/* Hands the control port's new sockets over; returns how many addresses those are. */
+static unsigned use_api(const struct conf *conf, const struct opened *opened)
 {
-    if (same_api(conf))
-        return true;
     struct api_order *o = mem_zalloc(sizeof *o);
     o->letter.open = open_api;
-    for (unsigned i = 0; i < conf->n_api && i < API_MAX; i++) {
-        int fd;
-        if (!listen_open(&conf->api[i], &fd, 1, err)) {
-            while (o->n)
-                close(o->fd[--o->n]);
-            free(o);
-            return false;
-        }
-        if (fd >= 0)
-            o->fd[o->n++] = fd;
-    }
     forget_api();
-    for (unsigned i = 0; i < conf->n_api && i < API_MAX; i++) {
-        server.api_at[server.n_api_at] = conf->api[i];
-        server.api_at[server.n_api_at++].text = mem_strdup(conf->api[i].text);
+    for (unsigned i = 0; i < conf->n_api; i++) {
+        const struct opened_at *at = &opened->at[i];
+        if (at->fd[0] >= 0)
+            o->fd[o->n++] = at->fd[0];
+        server.api_at[server.n_api_at] = *at->where;
+        server.api_at[server.n_api_at++].text = mem_strdup(at->where->text);
     }
     loop_post(&server.control->worker.loop, &o->letter);
-    return true;
+    return conf->n_api;
+}
+
+/* New sockets are handed over, then what is not wanted any more is closed; addresses that stay keep theirs. */
+static void use_sockets(const struct conf *conf, struct opened *o)
+{
+    for (unsigned i = o->new_api ? use_api(conf, o) : 0; i < o->n; i++)
+        add_listener(&o->at[i]);
+    drop_unwanted(conf);
+    free(o->at);
 }
 
 static void use_hooks(struct worker *w)
@@ -535,13 +571,15 @@ static void reload(void)
 {
     struct err err = {{0}};
     struct conf *conf = load_with_switches(&err);
-    if (conf && (!use_api(conf, &err) || !use_listeners(conf, &err)))
+    struct opened opened;
+    if (conf && !open_sockets(conf, &opened, &err))
         conf_put(&conf);
     if (!conf) {
         log_error("reload_failed", "generation=%u why=\"%s\"", server.generation, err.text);
         metrics_add(server.metrics, M_RELOADS_FAILED, 1);
         return;
     }
+    use_sockets(conf, &opened);
     drop_switches(conf);
     prepare(conf, ++server.generation);
     log_set_level((enum log_level)conf->process.log_level);
@@ -617,6 +655,7 @@ static const char *op_names[OP_COUNT];
 static bool start(struct err *err)
 {
     const struct conf_process *p = &server.conf->process;
+    struct opened opened;
     log_set_level((enum log_level)p->log_level);
     server.exit_code = EXIT_CONFIG; /* files that cannot be written are the configuration's fault, addresses are not */
     if (!log_target(LOG_ACCESS, p->access_log ? p->access_log : "off", err) || !log_start(err))
@@ -626,8 +665,9 @@ static bool start(struct err *err)
     know_own(server.conf);
     resolver_set_own(is_own);
     resolver_start(p->resolve_interval);
-    if (!start_threads(err) || !use_api(server.conf, err) || !use_listeners(server.conf, err))
+    if (!start_threads(err) || !open_sockets(server.conf, &opened, err))
         return false;
+    use_sockets(server.conf, &opened);
     server.exit_code = EXIT_CONFIG;
     if (p->pid_file && !write_pid(p->pid_file, err))
         return false;

@@ -193,6 +193,41 @@ def test_listeners_come_and_go(fake: FakeQdrant) -> None:
         q.stop()
 
 
+def on_own_ports(fake: FakeQdrant, **keys) -> Quiver:
+    """Its ports are the configuration's, so that a reload may change them."""
+    q = Quiver(fake.url, start=False, listen_flag=False)
+    return q.configure(quiver=ports_of(q, **keys)).start()
+
+
+def ports_of(q: Quiver, **keys) -> dict:
+    return {"listen": f"127.0.0.1:{q.port}", "api": f"127.0.0.1:{q.api}", **keys}
+
+
+def try_reload(q: Quiver, **keys) -> None:
+    """A reload that fails, or that moves the control port: its line in the log tells when it is over."""
+    n = len(q.lines)
+    q.configure(quiver=ports_of(q, **keys)).hup()
+    wait_until(lambda: any("event=reload" in line for line in q.lines[n:]), 10, "the reload is over")
+
+
+@pytest.mark.parametrize("api", ["moved", "off"])
+def test_an_address_that_is_taken_changes_nothing(fake: FakeQdrant, api: str, tmp_path) -> None:
+    """Neither the control port nor the other new listeners: all are opened before one is used."""
+    moved, other, path = free_port(), free_port(), tmp_path / "listen.sock"
+    with FakeQdrant() as squatter:
+        q = on_own_ports(fake)
+        try:
+            places = [f"127.0.0.1:{other}", f"unix:{path}", f"127.0.0.1:{squatter.port}"]
+            try_reload(q, api="off" if api == "off" else f"127.0.0.1:{moved}", listen=places)
+            assert q.log_has("event=reload_failed", f"127.0.0.1:{squatter.port}: cannot listen")
+            assert q.control("GET", "/healthz").status == 200 and listens(q.port)
+            assert not listens(moved) and not listens(other) and not path.exists()
+            try_reload(q, listen=places[:2])
+            wait_until(lambda: listens(other) and not listens(q.port), 5, "free places can be used")
+        finally:
+            q.stop()
+
+
 def test_a_listener_that_stays_loses_no_connection(fake: FakeQdrant) -> None:
     q = Quiver(fake.url, start=False)
     q.listen_flag = False
