@@ -30,10 +30,12 @@ static int make_socket(const struct conf_where *w, bool shared)
 }
 
 /* A path left behind by a process that is gone is taken over; one that somebody answers on is not. */
-static bool clear_path(const struct conf_where *w, struct err *err)
+static bool clear_path(const struct conf_where *w, bool beside_own, struct err *err)
 {
     const struct sockaddr_un *address = (const struct sockaddr_un *)&w->address;
     struct stat st;
+    if (beside_own)
+        return err_set(err, "%s: quiver serves that path for another purpose; this needs a restart", w->text);
     if (lstat(address->sun_path, &st) != 0)
         return true;
     if (!S_ISSOCK(st.st_mode))
@@ -48,39 +50,43 @@ static bool clear_path(const struct conf_where *w, struct err *err)
     return true;
 }
 
+/* True: the host has no such address, and that is allowed. */
 static bool cannot(const struct conf_where *w, struct err *err)
 {
+    if (w->optional && (errno == EADDRNOTAVAIL || errno == EAFNOSUPPORT))
+        return true;
     return err_set(err, "%s: cannot listen: %s%s", w->text, strerror(errno),
                    errno == EADDRINUSE ? " (is another quiver or Qdrant itself running there?)" : "");
 }
 
-bool listen_open(const struct conf_where *w, int *fds, unsigned n, struct err *err)
+bool listen_open(const struct conf_where *w, bool beside_own, int *fds, unsigned n, struct err *err)
 {
     bool is_unix = w->address.ss_family == AF_UNIX;
     for (unsigned i = 0; i < n; i++)
         fds[i] = -1;
-    if (is_unix && !clear_path(w, err))
+    if (is_unix && !clear_path(w, beside_own, err))
         return false;
-    int probe = make_socket(w, false);
-    if (probe < 0) {
-        if (w->optional && (errno == EADDRNOTAVAIL || errno == EAFNOSUPPORT))
+    if (is_unix || !beside_own) {
+        int probe = make_socket(w, false);
+        if (probe < 0)
+            return cannot(w, err);
+        if (is_unix) {
+            fds[0] = probe;
+            for (unsigned i = 1; i < n; i++)
+                fds[i] = fcntl(probe, F_DUPFD_CLOEXEC, 0);
             return true;
-        return cannot(w, err);
+        }
+        close(probe);
     }
-    if (is_unix) {
-        fds[0] = probe;
-        for (unsigned i = 1; i < n; i++)
-            fds[i] = fcntl(probe, F_DUPFD_CLOEXEC, 0);
-        return true;
-    }
-    close(probe);
     for (unsigned i = 0; i < n; i++) {
         fds[i] = make_socket(w, true);
         if (fds[i] < 0) {
-            cannot(w, err);
-            while (i--)
+            bool lacking = cannot(w, err);
+            while (i--) {
                 close(fds[i]);
-            return false;
+                fds[i] = -1;
+            }
+            return lacking;
         }
     }
     return true;

@@ -131,12 +131,22 @@ static void close_opened(struct opened *o)
     free(o->at);
 }
 
+static bool is_beside_own(const struct conf_where *w)
+{
+    bool found = false;
+    for (unsigned i = 0; i < server.n_listening; i++)
+        found = found || where_overlaps(w, &server.listening[i]);
+    for (unsigned i = 0; i < server.n_api_at; i++)
+        found = found || where_overlaps(w, &server.api_at[i]);
+    return found;
+}
+
 static bool open_one(struct opened *o, const struct conf_where *w, unsigned n_fds, struct err *err)
 {
     struct opened_at *at = &o->at[o->n];
     at->where = w;
     at->n_fds = n_fds;
-    return listen_open(w, at->fd, n_fds, err) && ++o->n;
+    return listen_open(w, is_beside_own(w), at->fd, n_fds, err) && ++o->n;
 }
 
 static bool same_api(const struct conf *conf)

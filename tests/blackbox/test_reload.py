@@ -1,11 +1,12 @@
 """SIGHUP: everything but the number of workers changes, nobody notices a thing."""
 
 import random
+import socket
 import threading
 import time
 
 import pytest
-from lib import Conn, FakeQdrant, Quiver, a_search, free_port, head_of, wait_until
+from lib import Conn, FakeQdrant, Quiver, a_search, free_port, head_of, request, wait_until
 
 SEARCH = "/collections/mine/points/search"
 VECTOR = b"[" + b",".join(b"%.17f" % (n / 4096) for n in range(4096)) + b"]"  # some 85 KB
@@ -224,6 +225,48 @@ def test_an_address_that_is_taken_changes_nothing(fake: FakeQdrant, api: str, tm
             assert not listens(moved) and not listens(other) and not path.exists()
             try_reload(q, listen=places[:2])
             wait_until(lambda: listens(other) and not listens(q.port), 5, "free places can be used")
+        finally:
+            q.stop()
+
+
+def test_listeners_can_be_widened_narrowed_and_exchanged(fake: FakeQdrant) -> None:
+    q = on_own_ports(fake)
+    other = free_port()
+    places = [
+        {"listen": f"0.0.0.0:{q.port}"},
+        {"api": str(q.api)},
+        {"api": f"0.0.0.0:{q.api}", "listen": [f"127.0.0.1:{q.port}", f"127.0.0.1:{other}"]},
+        {"listen": f"127.0.0.1:{q.api}", "api": f"127.0.0.1:{q.port}"},
+    ]
+    try:
+        for n, place in enumerate(places):
+            try_reload(q, **place)
+            assert not q.log_has("reload_failed"), q.stderr
+            data, control = (q.port, q.api) if n < 3 else (q.api, q.port)
+            wait_until(lambda: listens(data) and healthy(control), 5, f"both answer at {place}")
+        wait_until(lambda: not listens(other), 5, "what was left out is gone")
+    finally:
+        q.stop()
+
+
+def healthy(port: int) -> bool:
+    try:
+        return request(port, "GET", "/healthz", timeout=2).status == 200
+    except (OSError, AssertionError):
+        return False
+
+
+def test_a_place_that_another_process_serves_is_never_shared(fake: FakeQdrant) -> None:
+    """Not even one that would let its port be shared."""
+    q = on_own_ports(fake)
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        other.bind(("127.0.0.1", free_port()))
+        other.listen()
+        try:
+            try_reload(q, listen=f"0.0.0.0:{other.getsockname()[1]}")
+            assert q.log_has("event=reload_failed", "is another quiver or Qdrant itself running there?")
+            assert listens(q.port)
         finally:
             q.stop()
 
