@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -45,6 +46,7 @@ struct server {
     struct conf *conf;           /* the effective one; each snapshot has a reference of its own */
     unsigned n_workers, generation;
     int exit_code;
+    char *pid_file;              /* what was written, and is removed at the end; NULL: none */
     struct engine_shared shared;
     struct coherence *coherence;
     struct thread *worker;       /* n_workers, and the control thread behind them */
@@ -577,6 +579,36 @@ static void use_query_log(const char *target)
         log_target(LOG_QUERIES, "off", &err);
 }
 
+static bool write_pid(const char *path, struct err *err)
+{
+    FILE *f = fopen(path, "we");
+    if (!f)
+        return err_set(err, "%s: cannot write the pid file: %s", path, strerror(errno));
+    fprintf(f, "%ld\n", (long)getpid());
+    return fclose(f) == 0 || err_set(err, "%s: cannot write the pid file: %s", path, strerror(errno));
+}
+
+static bool is_same_file(const char *a, const char *b)
+{
+    struct stat one, other;
+    return stat(a, &one) == 0 && stat(b, &other) == 0 && one.st_dev == other.st_dev && one.st_ino == other.st_ino;
+}
+
+/* The file moves with `pid`: the new one is written, then the old one removed. NULL: there is none from now on. */
+static bool use_pid_file(const char *path, struct err *err)
+{
+    char *before = server.pid_file;
+    if (before && path && strcmp(before, path) == 0)
+        return true;
+    if (path && !write_pid(path, err))
+        return false;
+    server.pid_file = path ? mem_strdup(path) : NULL;
+    if (before && !(path && is_same_file(before, path)))
+        unlink(before);
+    free(before);
+    return true;
+}
+
 static void reload(void)
 {
     struct err err = {{0}};
@@ -584,6 +616,10 @@ static void reload(void)
     struct opened opened;
     if (conf && !open_sockets(conf, &opened, &err))
         conf_put(&conf);
+    if (conf && !use_pid_file(conf->process.pid_file, &err)) {
+        close_opened(&opened);
+        conf_put(&conf);
+    }
     if (!conf) {
         log_error("reload_failed", "generation=%u why=\"%s\"", server.generation, err.text);
         metrics_add(server.metrics, M_RELOADS_FAILED, 1);
@@ -642,15 +678,6 @@ static void drain(void)
     free(server.worker);
 }
 
-static bool write_pid(const char *path, struct err *err)
-{
-    FILE *f = fopen(path, "we");
-    if (!f)
-        return err_set(err, "%s: cannot write the pid file: %s", path, strerror(errno));
-    fprintf(f, "%ld\n", (long)getpid());
-    return fclose(f) == 0 || err_set(err, "%s: cannot write the pid file: %s", path, strerror(errno));
-}
-
 static void raise_descriptor_limit(void)
 {
     struct rlimit limit;
@@ -679,7 +706,7 @@ static bool start(struct err *err)
         return false;
     use_sockets(server.conf, &opened);
     server.exit_code = EXIT_CONFIG;
-    if (p->pid_file && !write_pid(p->pid_file, err))
+    if (!use_pid_file(p->pid_file, err))
         return false;
     server.exit_code = EXIT_OK;
     atomic_store(&server.up, true);
@@ -728,8 +755,7 @@ int server_run(const struct args *args, const struct conf_sources *sources, stru
         drain();
     resolver_stop();
     know_own(NULL);
-    if (server.conf->process.pid_file && up)
-        unlink(server.conf->process.pid_file);
+    use_pid_file(NULL, &err);
     coherence_free(&server.coherence);
     while (server.n_switches)
         free((char *)server.switches[--server.n_switches].model);

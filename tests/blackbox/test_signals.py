@@ -71,6 +71,27 @@ def test_a_pid_file_is_written_and_removed(fake: FakeQdrant, start, tmp_path) ->
     assert not (tmp_path / "q.pid").exists()
 
 
+def test_the_pid_file_moves_with_a_reload(fake: FakeQdrant, start, tmp_path) -> None:
+    """And what quiver has not written it does not remove."""
+    first, second, linked = tmp_path / "q.pid", tmp_path / "r.pid", tmp_path / "link" / "r.pid"
+    linked.parent.symlink_to(tmp_path)
+    q = start(fake.url, quiver={"pid": str(first)})
+    pid = str(q.pid)
+    q.reload(quiver={"pid": str(second)})
+    assert second.read_text().strip() == pid and not first.exists()
+    first.write_text("another program's")
+    q.reload(quiver={"pid": str(tmp_path / "none" / "q.pid")})
+    wait_until(lambda: q.log_has("event=reload_failed", "cannot write the pid file"), 5, "the failure is logged")
+    assert second.read_text().strip() == pid
+    q.reload(quiver={"pid": str(linked)})
+    assert second.read_text().strip() == pid, "the same file by another name"
+    q.reload(quiver={})
+    assert not second.exists()
+    q.term()
+    assert q.wait() == 0
+    assert first.read_text() == "another program's"
+
+
 def test_sigpipe_and_unused_signals_do_no_harm(fake: FakeQdrant, start) -> None:
     q = start(fake.url)
     q.signal(signal.SIGPIPE)
