@@ -21,6 +21,13 @@ static bool account(struct tx *tx, size_t n)
     return true;
 }
 
+static void unaccount(struct tx *tx, size_t n)
+{
+    atomic_fetch_sub_explicit(&tx->worker->shared->n_held, n, memory_order_relaxed);
+    metrics_gauge_add(tx->worker->metrics, G_HELD_BYTES, -(int64_t)n);
+    tx->n_held -= n;
+}
+
 bool tx_wants_hold(const struct tx *tx)
 {
     if (tx->head.framing == HTTP_BODY_NONE || tx->own)
@@ -69,21 +76,22 @@ static enum hold_result hold_length(struct tx *tx)
     return doom(tx);
 }
 
-/* The pieces are put together in memory of our own, which doubles up to hold_body. */
+/* The pieces are put together in memory of our own, which doubles up to hold_body; what is over at the end is given back. */
 static enum hold_result hold_chunks(struct tx *tx)
 {
+    size_t most = (size_t)tx->snapshot->conf->process.hold_body;
     for (;;) {
         struct str slice;
         switch (client_body(tx->client, &slice)) {
         case BODY_SLICE:
-            if (tx->n_own_body + slice.n > tx->snapshot->conf->process.hold_body) {
+            if (tx->n_own_body + slice.n > most) {
                 tx->doom = DOOM_BODY_BIG;
                 tx->close_after = true;
                 return HOLD_DOOMED;
             }
             if (tx->n_own_body + slice.n > tx->n_held) {
-                size_t want = 2 * (tx->n_own_body + slice.n) - tx->n_held;
-                if (!account(tx, want))
+                size_t want = 2 * (tx->n_own_body + slice.n);
+                if (!account(tx, (want < most ? want : most) - tx->n_held))
                     return wait_for_room(tx);
                 tx->own_body = mem_realloc(tx->own_body, tx->n_held);
             }
@@ -92,6 +100,10 @@ static enum hold_result hold_chunks(struct tx *tx)
             client_body_used(tx->client, slice.n);
             break;
         case BODY_END:
+            if (tx->n_own_body < tx->n_held) {
+                unaccount(tx, tx->n_held - tx->n_own_body);
+                tx->own_body = mem_realloc(tx->own_body, tx->n_held);
+            }
             tx->body = (struct str){tx->own_body, tx->n_own_body};
             return HOLD_DONE;
         case BODY_WAIT:
@@ -115,11 +127,8 @@ enum hold_result tx_hold_body(struct tx *tx)
 
 void tx_release_body(struct tx *tx)
 {
-    if (tx->n_held) {
-        atomic_fetch_sub_explicit(&tx->worker->shared->n_held, tx->n_held, memory_order_relaxed);
-        metrics_gauge_add(tx->worker->metrics, G_HELD_BYTES, -(int64_t)tx->n_held);
-        tx->n_held = 0;
-    }
+    if (tx->n_held)
+        unaccount(tx, tx->n_held);
     free(tx->own_body);
     free(tx->own_answer);
     tx->own_body = tx->own_answer = NULL;

@@ -186,3 +186,27 @@ def test_many_large_searches_at_once_are_bounded(fake: FakeQdrant, start, saniti
         t.join()
     assert set(results) <= {200, 503} and results.count(200) >= 8, results
     assert memory.growth() < (24 if not sanitized else 96) * MB, before
+
+
+def test_a_search_in_chunks_needs_no_more_room_than_one_with_a_length(fake: FakeQdrant, start) -> None:
+    held: list[float] = []
+
+    def handler(x) -> None:
+        held.append(q.metric("quiver_held_bytes"))
+        x.ok([])
+
+    q = start(
+        fake.url,
+        quiver={"limits": {"hold_body": "1MiB", "hold_total": "1MiB"}, "upstream": {"queue_timeout": "1s"}},
+        flags=["--cache", "off"],
+        workers=1,
+    )
+    fake.handler = handler
+    body = b'{"vector":[' + b"0.123456789," * 65_000 + b'1],"limit":1}'
+    assert 512 * 1024 < len(body) < 1 << 20
+    with q.conn() as c:
+        assert c.post("/collections/x/points/search", body).status == 200
+        c.send(head_of("POST", "/collections/x/points/search", {"Transfer-Encoding": "chunked"}))
+        assert c.send(b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)).read().status == 200
+    assert held == [len(body)] * 2
+    wait_until(lambda: q.metric("quiver_held_bytes") == 0, 5, "nothing is held")
