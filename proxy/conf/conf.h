@@ -14,6 +14,7 @@
 #include "conf/opt.h"
 
 enum { CONF_MODELS_MAX = 250, CONF_TABLES_MAX = 16 };
+#define CONF_WORKERS_MAX 256 /* a macro: the option's table has it as text */
 
 /* WHERE on the command line: PORT (127.0.0.1 and ::1, two addresses), ADDR:PORT, [IPv6]:PORT, unix:/path. */
 struct conf_where {

@@ -10,6 +10,8 @@ static const char *const bump_failures[] = {"continue", "fail", NULL};
 
 #define P struct conf_process
 #define Q CONF_QUIVER
+#define TEXT_OF_(x) #x
+#define TEXT_OF(x) TEXT_OF_(x)
 
 static const struct opt options[] = {
     OPT_TEXTS(
@@ -24,7 +26,7 @@ static const struct opt options[] = {
     OPT_TEXT(P, api_read_token_file, "api.read_token_file", Q, NULL, "a file that holds that token"),
     OPT_TEXTS(P, api_hosts, "api.hosts", Q, NULL,
               "names in Host that changes may be sent to, besides localhost and addresses"),
-    OPT_UINT(P, workers, "workers", Q, "0", NULL, "256",
+    OPT_UINT(P, workers, "workers", Q, "0", NULL, TEXT_OF(CONF_WORKERS_MAX),
              "event loops for clients; 0: one per core; a change needs a restart"),
     OPT_USEC(P, busy_poll, "busy_poll", Q, "0s", "0s", "10ms",
              "a worker that has just worked looks for more for so long before it sleeps, and up to four times as long for the answer of an "

@@ -44,7 +44,7 @@ struct engine_shared {
 };
 
 struct worker {
-    unsigned number, n_workers;  /* number < SLOTS_WORKERS_MAX; how many share the data listeners */
+    unsigned number, n_workers;  /* how many share the data listeners; their numbers are below it, the control thread's is it */
     const char *name;            /* "worker0", "control" */
     struct loop loop;
     struct front front;

@@ -6,8 +6,6 @@
 
 #include "base/mem.h"
 
-enum { WORKERS_MAX = 256 };
-
 enum flag {
     FLAG_HELP = 256,
     FLAG_VERSION,
@@ -68,8 +66,8 @@ static bool on_off(const char *flag, const char *text, int *out, struct err *err
 static bool workers_of(const char *text, int *out, struct err *err)
 {
     uint64_t n;
-    if (!str_u64(str_of(text), WORKERS_MAX, &n))
-        return err_set(err, "--workers takes a number from 0 (one per core) to %d, found '%s'", WORKERS_MAX,
+    if (!str_u64(str_of(text), CONF_WORKERS_MAX, &n))
+        return err_set(err, "--workers takes a number from 0 (one per core) to %d, found '%s'", CONF_WORKERS_MAX,
                        text);
     *out = (int)n;
     return true;

@@ -92,11 +92,17 @@ static void prepare(struct conf *conf, unsigned generation)
         conf->model[i].metrics_id = metrics_model(conf->model[i].name);
 }
 
+_Static_assert(METRICS_THREADS_MAX >= CONF_WORKERS_MAX + 2, "workers, control thread and main thread");
+
 static unsigned count_workers(const struct conf *conf)
 {
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    uint64_t n = conf->process.workers ? conf->process.workers : cores > 0 ? (uint64_t)cores : 1;
-    return n < SLOTS_WORKERS_MAX - 1 ? (unsigned)n : SLOTS_WORKERS_MAX - 1;
+    if (conf->process.workers || cores < 1)
+        return conf->process.workers ? (unsigned)conf->process.workers : 1;
+    if (cores <= CONF_WORKERS_MAX)
+        return (unsigned)cores;
+    log_warn("workers_limited", "cores=%ld workers=%d", cores, CONF_WORKERS_MAX);
+    return CONF_WORKERS_MAX;
 }
 
 /* ---- listeners ---- */
@@ -732,9 +738,9 @@ int server_run(const struct args *args, const struct conf_sources *sources, stru
     server.metrics = metrics_open("main");
     foreign_init(&server.shared.foreign);
     metrics_gauge_set(server.metrics, G_CONFIG_GENERATION, 1);
-    metrics_gauge_set(server.metrics, G_WORKERS, count_workers(conf));
     prepare(conf, 1);
     server.n_workers = count_workers(conf);
+    metrics_gauge_set(server.metrics, G_WORKERS, server.n_workers);
     server.coherence = coherence_new();
     metrics_scrape(MS_TX_STATE, emit_states, NULL);
     metrics_scrape(MS_COLLECTION_POINTS, emit_points, NULL);

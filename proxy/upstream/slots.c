@@ -11,6 +11,7 @@
 static struct slots *all; /* grows only */
 static pthread_mutex_t all_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct loop *loops[SLOTS_WORKERS_MAX]; /* NULL: not there yet, or left */
+static _Atomic unsigned n_loops; /* those at most that ever were there: no further need be looked for */
 static pthread_mutex_t loops_lock = PTHREAD_MUTEX_INITIALIZER; /* a post is seldom */
 
 struct slot_letter {
@@ -24,7 +25,14 @@ void slots_set_loop(unsigned worker, struct loop *loop)
 {
     pthread_mutex_lock(&loops_lock);
     loops[worker] = loop;
+    if (worker >= n_loops)
+        n_loops = worker + 1;
     pthread_mutex_unlock(&loops_lock);
+}
+
+static unsigned workers(void)
+{
+    return atomic_load_explicit(&n_loops, memory_order_relaxed);
 }
 
 struct slots *slots_get(const char *model, struct peer *peer, unsigned limit, unsigned metrics_id)
@@ -116,11 +124,11 @@ static int longest_waiter(const struct slots *s)
 {
     uint64_t oldest = 0;
     int who = -1;
-    for (int i = 0; i < SLOTS_WORKERS_MAX; i++) {
+    for (unsigned i = 0, n = workers(); i < n; i++) {
         uint64_t since = atomic_load(&s->worker[i].waiting_since);
         if (since && (!oldest || since < oldest)) {
             oldest = since;
-            who = i;
+            who = (int)i;
         }
     }
     return who;
@@ -154,7 +162,7 @@ void slots_wait_since(struct slots *s, unsigned worker, uint64_t since)
 
 bool slots_other_waits(const struct slots *s, unsigned worker, uint64_t mine, uint64_t lead)
 {
-    for (unsigned i = 0; atomic_load(&s->n_waiting) && i < SLOTS_WORKERS_MAX; i++) {
+    for (unsigned i = 0, n = workers(); atomic_load(&s->n_waiting) && i < n; i++) {
         uint64_t since = i == worker ? 0 : atomic_load(&s->worker[i].waiting_since);
         if (since && (!mine || since + lead < mine))
             return true;
@@ -170,15 +178,15 @@ bool slots_may_move(struct slots *s, uint64_t now)
 
 unsigned slots_idle_elsewhere(const struct slots *s, unsigned worker)
 {
-    unsigned n = 0;
-    for (unsigned i = 0; i < SLOTS_WORKERS_MAX; i++)
-        n += i == worker ? 0 : atomic_load(&s->worker[i].n_idle);
-    return n;
+    unsigned sum = 0;
+    for (unsigned i = 0, n = workers(); i < n; i++)
+        sum += i == worker ? 0 : atomic_load(&s->worker[i].n_idle);
+    return sum;
 }
 
 void slots_ask_idle(struct slots *s, unsigned worker)
 {
-    for (unsigned i = 0; i < SLOTS_WORKERS_MAX; i++)
+    for (unsigned i = 0, n = workers(); i < n; i++)
         if (i != worker && atomic_load(&s->worker[i].n_idle) && post(s, i, SLOT_EMPTY, open_ask, drop_ask))
             return;
 }

@@ -8,10 +8,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "conf/conf.h"
 #include "io/loop.h"
 #include "upstream/peer.h"
 
-enum { SLOTS_WORKERS_MAX = 64 }; /* loops that may hold pools: the workers and the control thread */
+enum { SLOTS_WORKERS_MAX = CONF_WORKERS_MAX + 1 }; /* loops that may hold pools: the workers and the control thread */
 
 struct pool;
 

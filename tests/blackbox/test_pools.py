@@ -345,3 +345,14 @@ def test_quiver_keeps_within_the_limit_across_restarts_of_the_upstream(start) ->
             fake.listen_again()
             wait_until(lambda: q.post(SEARCH, b"{}").status == 200, 10, "it comes back")
         assert fake.open_max <= 2
+
+
+def test_as_many_workers_as_are_asked_for(fake: FakeQdrant, start) -> None:
+    """And a slot finds its way between any two of them."""
+    q = start(fake.url, tuning={"default": {"connections": 1}}, workers=100, flags=["--cache", "off"])
+    assert q.metric("quiver_workers") == 100
+    conns = [q.conn() for _ in range(300)]
+    for c in conns:
+        assert c.post(SEARCH, unlike()).status == 200
+        c.close()
+    assert fake.open_max == 1
