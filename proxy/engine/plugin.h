@@ -1,8 +1,8 @@
 /* plugin.h - what a policy is made of. A plugin lives in plugins/<name>/, includes this and what lies below, and has a row in
  * plugins/registry.c, whose order is the order of the chain. All calls come from the worker's thread that runs the transaction.
  *
- * A request's way: request() of each plugin in order. CONTINUE lets it pass; ANSWER means the plugin has answered (tx_answer, tx_error)
- * and the request goes no further; SUSPEND waits: the plugin has arranged to be woken by loop_wake(&tx->task) and is asked again by
+ * A request's way: request() of each plugin in order. CONTINUE lets it pass; ANSWER means the plugin has answered (by tx_error, or in
+ * tx->answer) and the request goes no further; SUSPEND waits: the plugin has arranged to be woken by loop_wake(&tx->task) and is asked again by
  * resume(). The answer passes back through response() of those that let the request pass, in reverse. */
 #pragma once
 

@@ -145,6 +145,7 @@ static enum tx_state step_request(struct tx *tx)
     while (tx->next_plug < chain.n) {
         const struct plug *plug = &chain.plug[tx->next_plug];
         enum verdict verdict = CONTINUE;
+        tx->n_asked = tx->next_plug + 1;
         if (tx->suspended)
             verdict = plug->type->resume(tx, plug);
         else if (plug->type->request)
@@ -582,8 +583,8 @@ static enum tx_state step_relay(struct tx *tx)
 
 static enum tx_state step_done(struct tx *tx)
 {
-    for (unsigned i = 0; i < chain.n; i++)
-        if (chain.plug[i].type->done && (i < tx->next_plug || tx->scratch[i]))
+    for (unsigned i = 0; i < tx->n_asked; i++)
+        if (chain.plug[i].type->done)
             chain.plug[i].type->done(tx, &chain.plug[i]);
     tx_reuse_end(tx);
     fetch_finish(&tx->fetch);

@@ -110,6 +110,7 @@ struct tx {
     struct query_facts query;          /* texts of it lie in the body, which goes with the client: see tx_body_there() */
     struct str shape;                  /* what its filters ask for, without values; p NULL: not read */
     unsigned next_plug;                /* which plugin is next on the way in; those before it saw the request */
+    unsigned n_asked;                  /* plugins whose request() ran: their done() is due */
     unsigned back_plug;                /* on the way back */
     bool suspended;
     void *scratch[PLUGINS_MAX];

@@ -1,6 +1,6 @@
 /* front.h - client connections of one worker: accepted sockets, heads, bodies, deadlines, orderly ends.
  * front knows HTTP's framing and nothing of what a request means; it hands each request to its owner (engine/tx.c) and gets the
- * connection back by client_next or client_close. Callbacks of the loop receive bytes, record, and wake the owner's task. */
+ * connection back by client_next or client_abort. Callbacks of the loop receive bytes, record, and wake the owner's task. */
 #pragma once
 
 #include <stdbool.h>
@@ -22,7 +22,7 @@ struct front_limits { /* microseconds */
 };
 
 struct front_hooks {
-    /* A whole head has come; the client is the owner's until client_next or client_close. `head` is scratch: take it with client_take_head. */
+    /* A whole head has come; the client is the owner's until client_next or client_abort. `head` is scratch: take it with client_take_head. */
     void (*request)(struct client *, const struct http_head *head, void *arg);
     /* A head was refused: the owner answers and closes. */
     void (*refused)(struct client *, const struct http_refusal *, void *arg);
