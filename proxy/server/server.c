@@ -651,6 +651,7 @@ static void reload(void)
     server.conf = conf;
     know_own(conf);
     facts_poll_kick(server.facts_poll);
+    resolver_set_interval(conf->process.resolve_interval);
     resolver_kick();
     metrics_add(server.metrics, M_RELOADS_OK, 1);
     metrics_gauge_set(server.metrics, G_CONFIG_GENERATION, server.generation);
@@ -707,7 +708,8 @@ static bool start(struct err *err)
     server.exit_code = EXIT_LISTEN;
     know_own(server.conf);
     resolver_set_own(is_own);
-    resolver_start(p->resolve_interval);
+    resolver_set_interval(p->resolve_interval);
+    resolver_start();
     if (!start_threads(err) || !open_sockets(server.conf, &opened, err))
         return false;
     use_sockets(server.conf, &opened);

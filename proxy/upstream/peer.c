@@ -15,6 +15,7 @@
 
 #define BACKOFF_FIRST (50 * MSEC)
 #define BACKOFF_MOST (2 * SEC)
+#define KICKED_PAUSE (500 * MSEC)
 
 static struct {
     pthread_mutex_t lock;
@@ -199,6 +200,17 @@ bool peer_is_up(const struct peer *peer)
            atomic_load_explicit(&peer->n_failed, memory_order_relaxed) == 0;
 }
 
+/* Until then on the condition's clock. */
+static struct timespec after(uint64_t usec)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    usec += (uint64_t)t.tv_nsec / 1000;
+    t.tv_sec += (time_t)(usec / SEC);
+    t.tv_nsec = (long)(usec % SEC) * 1000;
+    return t;
+}
+
 static void *resolver_main(void *arg)
 {
     (void)arg;
@@ -209,17 +221,12 @@ static void *resolver_main(void *arg)
         for (struct peer *peer = atomic_load(&resolver.peers); peer; peer = peer->next)
             resolve(peer);
         pthread_mutex_lock(&resolver.lock);
-        struct timespec until;
-        clock_gettime(CLOCK_REALTIME, &until);
-        until.tv_sec += (time_t)(resolver.interval / SEC) + 1;
+        struct timespec until = after(resolver.interval);
         while (!resolver.stop && !resolver.kicked &&
                pthread_cond_timedwait(&resolver.rung, &resolver.lock, &until) != ETIMEDOUT)
             ;
         if (!resolver.stop && resolver.kicked) { /* at most two rounds a second, however often connects fail */
-            clock_gettime(CLOCK_REALTIME, &until);
-            until.tv_nsec += 500 * 1000 * 1000;
-            until.tv_sec += until.tv_nsec / 1000000000;
-            until.tv_nsec %= 1000000000;
+            until = after(KICKED_PAUSE);
             while (!resolver.stop && pthread_cond_timedwait(&resolver.rung, &resolver.lock, &until) != ETIMEDOUT)
                 ;
         }
@@ -233,9 +240,15 @@ void resolver_set_own(bool (*is_own)(const struct sockaddr *, uint16_t port))
     resolver.is_own = is_own;
 }
 
-void resolver_start(uint64_t interval)
+void resolver_set_interval(uint64_t usec)
 {
-    resolver.interval = interval;
+    pthread_mutex_lock(&resolver.lock);
+    resolver.interval = usec;
+    pthread_mutex_unlock(&resolver.lock);
+}
+
+void resolver_start(void)
+{
     resolver.stop = false;
     resolver.running = pthread_create(&resolver.thread, NULL, resolver_main, NULL) == 0;
 }

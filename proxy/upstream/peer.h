@@ -55,7 +55,8 @@ bool peer_is_up(const struct peer *);                 /* the last connect worked
  * requests would run in a circle. Called on the resolver's thread. Set before resolver_start; NULL: not checked. */
 void resolver_set_own(bool (*is_own)(const struct sockaddr *, uint16_t port));
 
-/* Starts the resolver's thread. usec between rounds; peers that are literal addresses are done at once by peer_get. */
-void resolver_start(uint64_t interval);
+/* The resolver's thread; peers that are literal addresses are done at once by peer_get. */
+void resolver_start(void);
+void resolver_set_interval(uint64_t usec); /* between rounds, from the next round on; before the start, and whenever it changes */
 void resolver_stop(void);
 void resolver_kick(void); /* any thread: resolve soon */

@@ -1,4 +1,4 @@
-"""SIGHUP: everything but the number of workers changes, nobody notices a thing."""
+"""SIGHUP: everything but workers and state_dir changes, nobody notices a thing."""
 
 import random
 import socket
