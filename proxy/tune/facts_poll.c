@@ -98,16 +98,20 @@ static void take_told(struct facts_poll *p, const struct told *told)
 
 static void open_inbox(struct facts_poll *p)
 {
-    pthread_mutex_lock(&p->lock);
-    for (unsigned i = 0; i < p->n_inbox; i++) {
-        take_told(p, &p->inbox[i]);
-        free(p->inbox[i].name);
-    }
+    struct told told[INBOX];
+    pthread_mutex_lock(&p->lock); /* workers wait for it: what is in there is read afterwards */
+    unsigned n = p->n_inbox;
+    bool lost_change = p->lost_change;
+    memcpy(told, p->inbox, n * sizeof *told);
     p->n_inbox = 0;
-    for (struct link *k = p->lost_change ? list_first(&p->wanted.rows) : NULL; k; k = list_next(&p->wanted.rows, k))
-        LIST_OF(wanted_row, link, k)->changed = true;
     p->lost_change = false;
     pthread_mutex_unlock(&p->lock);
+    for (unsigned i = 0; i < n; i++) {
+        take_told(p, &told[i]);
+        free(told[i].name);
+    }
+    for (struct link *k = lost_change ? list_first(&p->wanted.rows) : NULL; k; k = list_next(&p->wanted.rows, k))
+        LIST_OF(wanted_row, link, k)->changed = true;
 }
 
 static void tell(struct facts_poll *p, struct str name, bool shown, bool changed)
