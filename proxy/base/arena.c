@@ -46,7 +46,6 @@ void *arena_alloc(struct arena *a, size_t n)
     struct arena_chunk *chunk = mem_alloc(sizeof *chunk + bytes);
     chunk->next = a->chunks;
     a->chunks = chunk;
-    a->n_bytes += bytes;
     if (bytes == n && n > CHUNK_BYTES / 4)
         return chunk->bytes; /* a big one gets a chunk of its own; the current one goes on */
     a->at = chunk->bytes + n;

@@ -13,7 +13,6 @@ struct arena_chunk;
 struct arena {
     char *at, *end;
     struct arena_chunk *chunks; /* newest first; all heap */
-    size_t n_bytes;             /* taken from the heap so far */
 };
 
 /* first..first+n is memory of the owner's used before the heap is asked (may be NULL, 0). */

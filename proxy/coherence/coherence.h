@@ -134,10 +134,6 @@ bool look_start(struct coherence_worker *, struct look *, const struct coherence
                 const struct look_entry *wanted,
                 void (*wake)(void *), void *arg);
 
-/* After LOOK_CLEAR with has_redis, when the entry was not asked for at first: fetches it under the tokens
- * already looked up. Same returns. */
-bool look_fetch(struct look *, const struct look_entry *wanted, void (*wake)(void *), void *arg);
-
 /* Stops waiting and drops the entry; fine for a look that is finished, cancelled or all zero. The
  * fingerprints stay. */
 void look_cancel(struct look *);

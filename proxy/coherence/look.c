@@ -419,18 +419,6 @@ bool look_start(struct coherence_worker *w, struct look *look, const struct cohe
     return look_cells(w, look, names) != LOOK_CLEAR || look_redis(look, wanted, wake, arg);
 }
 
-bool look_fetch(struct look *look, const struct look_entry *wanted, void (*wake)(void *), void *arg)
-{
-    struct coherence_worker *w = look->worker;
-    ensure(look->result == LOOK_CLEAR && look->has_redis && !look->entry);
-    look->wanted = *wanted;
-    look->due = clock_usec() + w->budget;
-    if (look->generation != w->generation || !askable(w) || !ask_entry(look, look->redis_fingerprint))
-        return true;
-    begin_wait(look, wake, arg);
-    return false;
-}
-
 void look_cancel(struct look *look)
 {
     look_stop(look);

@@ -24,15 +24,13 @@ static const struct timeval accept_pause = {.tv_usec = 100000};
 struct listening {
     evhtp_t *htp;
     struct event *pause;      /* runs while accepting pauses for want of descriptors */
-    bool paused_by_owner;
     struct metrics *metrics;
 };
 
 static void listening_again(evutil_socket_t fd, short what, void *arg)
 {
     struct listening *l = arg;
-    if (!l->paused_by_owner)
-        evconnlistener_enable(l->htp->server);
+    evconnlistener_enable(l->htp->server);
 }
 
 /* libevent hands over the listener's argument, which is libevhtp's htp. */
@@ -126,19 +124,6 @@ struct acceptor *acceptor_open(struct event_base *base, int listen_fd, struct me
     a->accepted = accepted;
     a->arg = arg;
     return a;
-}
-
-void acceptor_pause(struct acceptor *a)
-{
-    a->listening.paused_by_owner = true;
-    evconnlistener_disable(a->listening.htp->server);
-}
-
-void acceptor_resume(struct acceptor *a)
-{
-    a->listening.paused_by_owner = false;
-    if (!event_pending(a->listening.pause, EV_TIMEOUT, NULL))
-        evconnlistener_enable(a->listening.htp->server);
 }
 
 void acceptor_close(struct acceptor **closing)

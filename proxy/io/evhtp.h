@@ -27,8 +27,6 @@ struct acceptor;
 struct acceptor *acceptor_open(struct event_base *, int listen_fd, struct metrics *m,
                                void (*accepted)(int fd, const struct sockaddr *, socklen_t, void *arg), void *arg,
                                struct err *);
-void acceptor_pause(struct acceptor *);  /* connections wait in the kernel's queue */
-void acceptor_resume(struct acceptor *);
 void acceptor_close(struct acceptor **); /* hands over what waits in the queue, then closes the socket */
 
 /* ---- control port ---- */

@@ -23,11 +23,6 @@ static inline void outq_reset(struct outq *q)
     q->left = 0;
 }
 
-static inline bool outq_has_room(const struct outq *q, unsigned n)
-{
-    return q->n + n <= OUTQ_MAX;
-}
-
 void outq_add(struct outq *, struct str); /* empty slices are left out; the caller has checked the room */
 
 /* OUT_AGAIN: the socket is full, *moved tells how much went (may be 0). OUT_DEAD: the peer is gone. */

@@ -1,8 +1,6 @@
 #include "qdrant/key.h"
 
-#include <errno.h>
 #include <openssl/evp.h>
-#include <sys/random.h>
 
 #include "base/writer.h"
 
@@ -15,16 +13,6 @@
 #endif
 
 _Static_assert(KEY_SECRET_BYTES >= XXH3_SECRET_SIZE_MIN, "XXH3 wants a longer secret");
-
-void key_secret_random(struct key_secret *secret)
-{
-    size_t n = 0;
-    while (n < sizeof secret->bytes) {
-        ssize_t got = getrandom(secret->bytes + n, sizeof secret->bytes - n, 0);
-        ensure(got > 0 || errno == EINTR);
-        n += got > 0 ? (size_t)got : 0;
-    }
-}
 
 static void add_number(XXH3_state_t *state, uint64_t n)
 {

@@ -41,7 +41,6 @@ struct key_text {
     unsigned n_text;
 };
 
-void key_secret_random(struct key_secret *);
 void key_make(const struct key_secret *, const struct key_input *, struct key_text *out);
 
 static inline bool key_eq(const struct key_text *a, const struct key_text *b)

@@ -157,7 +157,6 @@ static void *thread_main(void *arg)
     pools_close(&w->upstream);
     chain_close(w);
     coherence_worker_close(&w->coherence);
-    atomic_store(&t->ended, true);
     return NULL;
 }
 

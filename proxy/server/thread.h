@@ -24,7 +24,6 @@ struct thread {
     struct timer drain, figures;
     uint64_t told[THREAD_FIGURES]; /* what /metrics already has */
     uint64_t drain_until;
-    _Atomic bool ended;
     _Atomic uint64_t in_state[32]; /* for /metrics: copied now and then */
 };
 

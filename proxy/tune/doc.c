@@ -40,26 +40,6 @@ const char *doc_text(const cJSON *item)
     return cJSON_GetStringValue(item);
 }
 
-void doc_put_at(cJSON *object, const char *dotted, cJSON *value)
-{
-    char key[128];
-    struct str rest = str_of(dotted);
-    for (;;) {
-        struct str part = str_split(&rest, '.');
-        snprintf(key, sizeof key, "%.*s", STR_ARG(part));
-        if (!rest.p)
-            break;
-        cJSON *inner = doc_get(object, key);
-        if (!cJSON_IsObject(inner)) {
-            cJSON_DeleteItemFromObjectCaseSensitive(object, key);
-            inner = cJSON_AddObjectToObject(object, key);
-        }
-        object = inner;
-    }
-    cJSON_DeleteItemFromObjectCaseSensitive(object, key);
-    cJSON_AddItemToObject(object, key, value);
-}
-
 cJSON *doc_result(struct str body, cJSON **doc)
 {
     *doc = cJSON_ParseWithLength(body.p, body.n);

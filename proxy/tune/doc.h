@@ -18,9 +18,6 @@ bool doc_is_set(const cJSON *item);             /* there and not null */
 bool doc_u64(const cJSON *item, uint64_t *out); /* a whole number from 0 to 2^53 */
 const char *doc_text(const cJSON *item);        /* NULL: no string */
 
-/* Sets object's member at a dotted path, making objects on the way; takes value. */
-void doc_put_at(cJSON *object, const char *dotted, cJSON *value);
-
 /* A whole answer's "result"; takes nothing: *doc is the parsed document to delete (NULL if it does not
  * parse). */
 cJSON *doc_result(struct str body, cJSON **doc);

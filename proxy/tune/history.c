@@ -176,11 +176,6 @@ void history_close(struct history **closing)
     free(h);
 }
 
-const char *history_path(const struct history *h)
-{
-    return h->path;
-}
-
 /* ---- writing ---- */
 
 static bool open_file(struct history *h, struct err *err)

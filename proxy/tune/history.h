@@ -47,7 +47,6 @@ extern const char *const outcome_names[];
  */
 struct history *history_open(const char *state_dir);
 void history_close(struct history **);
-const char *history_path(const struct history *); /* "" when there is no place */
 
 bool history_writable(struct history *, struct err *); /* makes folder and file; false: why not */
 

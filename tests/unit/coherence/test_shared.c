@@ -31,14 +31,6 @@ static void an_entry_of_one_process_is_found_by_the_other_in_one_round_trip(void
     assert_int_equal(look_at(world.b.worker[0], &look, "x", "00fe"), LOOK_CLEAR);
     assert_null(look.entry);
     look_cancel(&look);
-    /* not asked for at first, fetched later */
-    assert_int_equal(look_at(world.b.worker[0], &look, "x", NULL), LOOK_CLEAR);
-    unsigned woken = 0;
-    assert_false(look_fetch(&look, &entry, count, &woken));
-    assert_true(run_until(&world.loop, counted, &woken, 1000));
-    assert_int_equal(look.result, LOOK_CLEAR);
-    assert_non_null(look.entry);
-    look_cancel(&look);
 }
 
 static void keys_name_the_model_and_the_redis_process_and_expire(void **state)

@@ -152,20 +152,6 @@ static void an_accepted_socket_is_ours_alone(void **state)
     assert_null(a);
 }
 
-static void a_paused_acceptor_leaves_connections_in_the_queue(void **state)
-{
-    struct acceptor *a = acceptor_open(base, listen_somewhere(), NULL, take, &n_taken, NULL);
-    acceptor_pause(a);
-    int fd = dial();
-    for (unsigned i = 0; i < 20; i++)
-        turn();
-    assert_int_equal(n_taken, 0);
-    acceptor_resume(a);
-    wait_taken(1);
-    close(fd);
-    acceptor_close(&a);
-}
-
 static void closing_hands_over_what_waits(void **state)
 {
     struct acceptor *a = acceptor_open(base, listen_somewhere(), NULL, take, &n_taken, NULL);
@@ -491,7 +477,6 @@ int main(void)
     signal(SIGPIPE, SIG_IGN);
     const struct CMUnitTest tests[] = {
         TEST(an_accepted_socket_is_ours_alone),
-        TEST(a_paused_acceptor_leaves_connections_in_the_queue),
         TEST(closing_hands_over_what_waits),
         TEST(a_unix_socket_is_accepted_too),
         TEST(out_of_descriptors_it_pauses_instead_of_spinning),
