@@ -109,6 +109,7 @@ struct node *model_node(struct arena *a, const struct conf *conf, const struct c
     node_add(out, STR("collection"), node_text(a, str_of(model_collection(m))));
     node_add(out, STR("collections"), texts_node(a, &m->base.collections));
     node_add(out, STR("vector_size"), uint_or_null(a, m->base.vector_size));
+    node_add(out, STR("batch_size"), uint_or_null(a, m->base.batch_size));
     node_add(out, STR("upstream"), node_text(a, str_of(conf->group[m->group].name)));
     node_add(targets, STR("p50_us"), uint_or_null(a, m->base.target_p50));
     node_add(targets, STR("ops"), uint_or_null(a, m->base.target_ops));

@@ -32,7 +32,7 @@ static const struct {
     {"Model",
      "{\"type\":\"object\",\"required\":[\"model\",\"collection\"],\"properties\":{\"model\":{\"type\":\"string\"},"
      "\"collection\":{\"type\":\"string\"},\"collections\":{\"type\":\"array\",\"items\":{\"type\":\"string\"}},"
-     "\"vector_size\":{\"type\":[\"integer\",\"null\"]},\"upstream\":{\"type\":\"string\"},\"targets\":{\"type\":\"object\"},"
+     "\"vector_size\":{\"type\":[\"integer\",\"null\"]},\"batch_size\":{\"type\":[\"integer\",\"null\"]},\"upstream\":{\"type\":\"string\"},\"targets\":{\"type\":\"object\"},"
      "\"requests\":{\"type\":\"integer\"},\"hit_rate\":{\"type\":\"number\"}}}"},
     {"Models",
      "{\"type\":\"object\",\"required\":[\"models\"],\"properties\":{\"models\":{\"type\":\"array\",\"items\":{\"$ref\":"

@@ -91,7 +91,8 @@ static const struct opt options[] = {
 
     OPT_ENUM(M, enforce, "enforce", T, "observe", modes,
              "off: Qdrant's settings are not looked at; observe: differences are shown; enforce: they are repaired"),
-    OPT_UINT_UNSET(M, batch_size, "batch_size", T, "1", "100000", "points an upsert should carry"),
+    OPT_UINT_UNSET(M, batch_size, "batch_size", T, "1", "100000",
+                   "points an upsert should carry: advice for whoever loads data, told by GET /api/v1/models; quiver itself cuts no upserts"),
     OPT_BYTES_UNSET(M, memory_limit, "memory_limit", T, "1MB", "1000TB",
                     "memory that the collection may need in Qdrant"),
     OPT_UINT(M, connections, "connections", T, "32", "1", "10000",

@@ -8,7 +8,7 @@ from lib import Quiver, Response, request
 
 HERE = Path(__file__).resolve().parent
 MODELS = {
-    "hermes": {"vector_size": 16},
+    "hermes": {"vector_size": 16, "batch_size": 75},
     "notes": {"collections": ["n*", "notebook"]},
     "unsized": {},
 }

@@ -185,6 +185,7 @@ def test_models_and_their_figures(api: Api) -> None:
     models = {m["model"]: m for m in api.ask("GET", f"{V1}/models").json()["models"]}
     assert set(models) == {"default", *api_models()}
     assert models["notes"]["collection"] == "notebook" and models["hermes"]["vector_size"] == 16
+    assert models["hermes"]["batch_size"] == 75 and models["notes"]["batch_size"] is None
     for _ in range(4):
         api.ask("GET", f"{V1}/models/hermes/search")
     api.ask("GET", f"{V1}/models/hermes/search?vector=1")

@@ -82,10 +82,11 @@ def test_searches_of_one_request_run_together(api: Api, fake: FakeQdrant) -> Non
 def test_models(api: Api) -> None:
     got = data(
         api,
-        '{models{name vectorSize} model(name:"notes")'
+        '{models{name vectorSize batchSize} model(name:"notes")'
         "{__typename collections collection targets{ops} metrics}}",
     )
     assert [m["name"] for m in got["models"]] == ["default", "hermes", "notes", "unsized"]
+    assert [m["batchSize"] for m in got["models"]] == [None, 75, None, None]
     assert (
         got["model"]["collections"] == ["n*", "notebook"]
         and got["model"]["metrics"]["requests"]["total"] == 0
