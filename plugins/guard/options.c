@@ -2,7 +2,7 @@
 
 #define M struct guard_model_conf
 
-static const char *const policies[] = {"warn", "refuse", "off", NULL}; /* enum guard_policy */
+static const char *const policies[] = {[GUARD_WARN] = "warn", [GUARD_REFUSE] = "refuse", [GUARD_OFF] = "off", NULL};
 
 static const struct opt guard_model_options[] = {
     OPT_ENUM(M, policy, "memory_policy", CONF_TUNING, "warn", policies,

@@ -3,7 +3,7 @@
 
 #include "conf/opt.h"
 
-enum guard_policy { GUARD_WARN, GUARD_REFUSE, GUARD_OFF }; /* in the order of the words in options.c */
+enum guard_policy { GUARD_WARN, GUARD_REFUSE, GUARD_OFF };
 
 struct guard_model_conf {
     unsigned policy; /* enum guard_policy */

@@ -12,28 +12,53 @@
 #define SWITCH_WAIT (3 * SEC)
 #define SWITCH_LOOK (5 * MSEC)
 
-static const char *const modes[] = {"off", "observe", "enforce", NULL};
-static const char *const policies[] = {"warn", "refuse", "off", NULL};
-
 static const struct {
     const char *key, *graphql;
-    const char *const *words; /* NULL: true or false */
     const char *expected;
 } switches[N_SWITCHES] = {
-    {"cache", "cache", NULL, "true or false"},
-    {"coalesce", "coalesce", NULL, "true or false"},
-    {"rewrite", "rewrite", NULL, "true or false"},
-    {"enforce", "enforce", modes, "\"off\", \"observe\" or \"enforce\""},
-    {"memory_policy", "memoryPolicy", policies, "\"warn\", \"refuse\" or \"off\""},
+    {"cache", "cache", "true or false"},
+    {"coalesce", "coalesce", "true or false"},
+    {"rewrite", "rewrite", "true or false"},
+    {"enforce", "enforce", "\"off\", \"observe\" or \"enforce\""},
+    {"memory_policy", "memoryPolicy", "\"warn\", \"refuse\" or \"off\""},
 };
+
+/* ---- the options that they switch ---- */
+
+static const struct opt *in_table(const struct opt_table *table, const char *key)
+{
+    for (size_t i = 0; i < table->n_opts; i++)
+        if (strcmp(table->opts[i].key, key) == 0)
+            return &table->opts[i];
+    return NULL;
+}
+
+/* NULL: no table has that key. *part: where a model has what the option fills, in model->part; -1: model->base. */
+static const struct opt *option(const char *key, int *part)
+{
+    const struct opt *opt = in_table(&conf_model_table, key);
+    *part = -1;
+    while (!opt && ++*part < (int)chain.n_model_tables)
+        opt = in_table(chain.model_table[*part], key);
+    return opt;
+}
+
+static bool is_flag(unsigned i)
+{
+    int part;
+    const struct opt *opt = option(switches[i].key, &part);
+    return opt && opt->kind == OPT_KIND_BOOL;
+}
 
 /* ---- reading ---- */
 
 static const char *word_of(unsigned i, const struct node *node)
 {
-    if (!switches[i].words && (node->kind == NODE_TRUE || node->kind == NODE_FALSE))
+    int part;
+    const struct opt *opt = option(switches[i].key, &part);
+    if (is_flag(i) && (node->kind == NODE_TRUE || node->kind == NODE_FALSE))
         return node->kind == NODE_TRUE ? "true" : "false";
-    for (const char *const *w = switches[i].words; w && *w && node->kind == NODE_STRING; w++)
+    for (const char *const *w = opt ? opt->words : NULL; w && *w && node->kind == NODE_STRING; w++)
         if (str_eq(node->text, str_of(*w)))
             return *w;
     return NULL;
@@ -65,21 +90,15 @@ bool switches_read(const struct node *object, bool graphql, struct switch_values
 
 /* ---- what is in use ---- */
 
-static const char *in_table(struct arena *a, const struct opt_table *table, const void *filled, const char *key)
-{
-    for (size_t i = 0; i < table->n_opts; i++)
-        if (strcmp(table->opts[i].key, key) == 0)
-            return arena_printf(a, "%.*s", STR_ARG(str_trim(opt_print(a, &table->opts[i], filled), "\""))).p;
-    return NULL;
-}
-
 /* As it would stand in a file; NULL: no table has that key. */
 static const char *in_use(struct arena *a, const struct conf_model *model, const char *key)
 {
-    const char *word = in_table(a, &conf_model_table, &model->base, key);
-    for (unsigned i = 0; !word && i < chain.n_model_tables; i++)
-        word = in_table(a, chain.model_table[i], model->part[i], key);
-    return word;
+    int part;
+    const struct opt *opt = option(key, &part);
+    if (!opt)
+        return NULL;
+    struct str text = opt_print(a, opt, part < 0 ? (const void *)&model->base : model->part[part]);
+    return arena_printf(a, "%.*s", STR_ARG(str_trim(text, "\""))).p;
 }
 
 struct cJSON *switches_doc(const struct conf_model *model)
@@ -89,7 +108,7 @@ struct cJSON *switches_doc(const struct conf_model *model)
     arena_init(&a, NULL, 0);
     for (unsigned i = 0; i < N_SWITCHES; i++) {
         const char *word = in_use(&a, model, switches[i].key);
-        if (word && !switches[i].words)
+        if (word && is_flag(i))
             cJSON_AddBoolToObject(out, switches[i].key, strcmp(word, "true") == 0);
         else if (word)
             cJSON_AddStringToObject(out, switches[i].key, word);
@@ -205,7 +224,7 @@ static struct node *set_node(struct arena *a, const struct switch_values *values
     for (unsigned i = 0; i < N_SWITCHES; i++) {
         struct str word = values->word[i] ? str_of(values->word[i]) : STR_NONE;
         if (word.n)
-            node_add(out, str_of(switches[i].key), switches[i].words ? node_text(a, word) : node_raw(a, word));
+            node_add(out, str_of(switches[i].key), is_flag(i) ? node_raw(a, word) : node_text(a, word));
     }
     return out;
 }

@@ -103,7 +103,7 @@ struct conf_process {
     unsigned log_level;               /* log.level: error warn info debug (as enum log_level) */
 };
 
-/* In the order of the words in conf/model_opts.c. */
+/* Options that are one of some words: conf_words_...[], by the enum's number, NULL behind the last. */
 enum conf_quantization {
     QUANTIZATION_UNSET,
     QUANTIZATION_NONE,
@@ -116,8 +116,11 @@ enum conf_index_type { INDEX_UNSET, INDEX_HNSW, INDEX_FLAT };
 enum conf_maybe { MAYBE_UNSET, MAYBE_FALSE, MAYBE_TRUE };
 enum conf_compression { COMPRESSION_UNSET, COMPRESSION_X4, COMPRESSION_X8, COMPRESSION_X16, COMPRESSION_X32, COMPRESSION_X64 };
 enum conf_encoding { ENCODING_UNSET, ENCODING_ONE_BIT, ENCODING_TWO_BITS, ENCODING_ONE_AND_HALF_BITS };
+enum conf_query_encoding { QUERY_UNSET, QUERY_DEFAULT, QUERY_BINARY, QUERY_SCALAR4BITS, QUERY_SCALAR8BITS };
 enum conf_turbo_bits { TURBO_UNSET, TURBO_BITS1, TURBO_BITS1_5, TURBO_BITS2, TURBO_BITS4 };
 enum conf_enforce { ENFORCE_OFF, ENFORCE_OBSERVE, ENFORCE_ENFORCE };
+extern const char *const conf_words_quantization[], *const conf_words_compression[], *const conf_words_encoding[],
+    *const conf_words_query_encoding[], *const conf_words_turbo_bits[], *const conf_words_enforce[];
 
 /* Per model, the part that belongs to no plugin. Rows in conf/model_opts.c. */
 struct conf_model_base {
@@ -135,7 +138,7 @@ struct conf_model_base {
     double quantization_quantile;     /* NAN unset */
     unsigned quantization_compression; /* enum conf_compression */
     unsigned quantization_encoding;   /* enum conf_encoding */
-    unsigned quantization_query_encoding; /* 0 unset; the words in conf/model_opts.c */
+    unsigned quantization_query_encoding; /* enum conf_query_encoding */
     unsigned quantization_bits;       /* enum conf_turbo_bits */
     unsigned on_disk;                 /* enum conf_maybe */
     uint64_t segment_number, max_segment_size, optimizer_threads;

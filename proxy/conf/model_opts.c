@@ -1,13 +1,35 @@
 #include "conf/tables.h"
 
-static const char *const index_types[] = {"unset", "HNSW", "flat", NULL};
-static const char *const quantizations[] = {"unset", "none", "scalar", "product", "binary", "turbo", NULL};
-static const char *const maybe[] = {"unset", "false", "true", NULL};
-static const char *const compressions[] = {"unset", "x4", "x8", "x16", "x32", "x64", NULL};
-static const char *const encodings[] = {"unset", "one_bit", "two_bits", "one_and_half_bits", NULL};
-static const char *const query_encodings[] = {"unset", "default", "binary", "scalar4bits", "scalar8bits", NULL};
-static const char *const turbo_bits[] = {"unset", "bits1", "bits1_5", "bits2", "bits4", NULL};
-static const char *const modes[] = {"off", "observe", "enforce", NULL};
+static const char *const index_types[] = {
+    [INDEX_UNSET] = "unset", [INDEX_HNSW] = "HNSW", [INDEX_FLAT] = "flat", NULL,
+};
+static const char *const maybe[] = {
+    [MAYBE_UNSET] = "unset", [MAYBE_FALSE] = "false", [MAYBE_TRUE] = "true", NULL,
+};
+const char *const conf_words_quantization[] = {
+    [QUANTIZATION_UNSET] = "unset", [QUANTIZATION_NONE] = "none", [QUANTIZATION_SCALAR] = "scalar",
+    [QUANTIZATION_PRODUCT] = "product", [QUANTIZATION_BINARY] = "binary", [QUANTIZATION_TURBO] = "turbo",
+    NULL,
+};
+const char *const conf_words_compression[] = {
+    [COMPRESSION_UNSET] = "unset", [COMPRESSION_X4] = "x4", [COMPRESSION_X8] = "x8",
+    [COMPRESSION_X16] = "x16", [COMPRESSION_X32] = "x32", [COMPRESSION_X64] = "x64", NULL,
+};
+const char *const conf_words_encoding[] = {
+    [ENCODING_UNSET] = "unset", [ENCODING_ONE_BIT] = "one_bit", [ENCODING_TWO_BITS] = "two_bits",
+    [ENCODING_ONE_AND_HALF_BITS] = "one_and_half_bits", NULL,
+};
+const char *const conf_words_query_encoding[] = {
+    [QUERY_UNSET] = "unset", [QUERY_DEFAULT] = "default", [QUERY_BINARY] = "binary",
+    [QUERY_SCALAR4BITS] = "scalar4bits", [QUERY_SCALAR8BITS] = "scalar8bits", NULL,
+};
+const char *const conf_words_turbo_bits[] = {
+    [TURBO_UNSET] = "unset", [TURBO_BITS1] = "bits1", [TURBO_BITS1_5] = "bits1_5", [TURBO_BITS2] = "bits2",
+    [TURBO_BITS4] = "bits4", NULL,
+};
+const char *const conf_words_enforce[] = {
+    [ENFORCE_OFF] = "off", [ENFORCE_OBSERVE] = "observe", [ENFORCE_ENFORCE] = "enforce", NULL,
+};
 
 #define M struct conf_model_base
 #define O CONF_OPTIMIZATIONS
@@ -34,18 +56,18 @@ static const struct opt options[] = {
              "KB of vectors below which a scan is preferred to the graph"),
     OPT_UINT(M, indexing_threshold, "indexing_threshold", I, NULL, "0", "1000000000",
              "KB of vectors in a segment above which it is indexed"),
-    OPT_ENUM_UNSET(M, quantization_type, "quantization.type", I, quantizations,
+    OPT_ENUM_UNSET(M, quantization_type, "quantization.type", I, conf_words_quantization,
                    "unset leaves it as it is, none removes it"),
     OPT_ENUM_UNSET(M, quantization_always_ram, "quantization.always_ram", I, maybe,
                    "keep quantized vectors in memory"),
     OPT_REAL(M, quantization_quantile, "quantization.quantile", I, NULL, "0.5", "1",
              "scalar: part of the values that keep their precision; unset leaves it"),
-    OPT_ENUM_UNSET(M, quantization_compression, "quantization.compression", I, compressions,
+    OPT_ENUM_UNSET(M, quantization_compression, "quantization.compression", I, conf_words_compression,
                    "product: how much smaller; unset: x16 where it is new"),
-    OPT_ENUM_UNSET(M, quantization_encoding, "quantization.encoding", I, encodings, "binary: bits a dimension"),
-    OPT_ENUM_UNSET(M, quantization_query_encoding, "quantization.query_encoding", I, query_encodings,
+    OPT_ENUM_UNSET(M, quantization_encoding, "quantization.encoding", I, conf_words_encoding, "binary: bits a dimension"),
+    OPT_ENUM_UNSET(M, quantization_query_encoding, "quantization.query_encoding", I, conf_words_query_encoding,
                    "binary: how the query's vector is kept while it is compared"),
-    OPT_ENUM_UNSET(M, quantization_bits, "quantization.bits", I, turbo_bits, "turbo: bits a dimension"),
+    OPT_ENUM_UNSET(M, quantization_bits, "quantization.bits", I, conf_words_turbo_bits, "turbo: bits a dimension"),
     OPT_ENUM_UNSET(M, on_disk, "on_disk", I, maybe, "keep original vectors on disk"),
     OPT_UINT(M, segment_number, "segment_number", I, NULL, "0", "1000", "segments to aim for; 0: by cores"),
     OPT_UINT(M, max_segment_size, "max_segment_size", I, NULL, "1", "1000000000",
@@ -89,7 +111,7 @@ static const struct opt options[] = {
     OPT_UINT_UNSET(M, strict_resident_percent, "strict_mode.max_resident_memory_percent", I, "1", "100",
                    "part of the server's memory beyond which writes are refused; Qdrant 1.18"),
 
-    OPT_ENUM(M, enforce, "enforce", T, "observe", modes,
+    OPT_ENUM(M, enforce, "enforce", T, "observe", conf_words_enforce,
              "off: Qdrant's settings are not looked at; observe: differences are shown; enforce: they are repaired"),
     OPT_UINT_UNSET(M, batch_size, "batch_size", T, "1", "100000",
                    "points an upsert should carry: advice for whoever loads data, told by GET /api/v1/models; quiver itself cuts no upserts"),

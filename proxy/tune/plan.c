@@ -9,13 +9,6 @@
 
 enum { VECTORS_MAX = 64 };
 
-/* In the order of enum conf_quantization and of the words in conf/model_opts.c. */
-static const char *const kinds[] = {NULL, NULL, "scalar", "product", "binary", "turbo"};
-static const char *const compressions[] = {NULL, "x4", "x8", "x16", "x32", "x64"};
-static const char *const encodings[] = {NULL, "one_bit", "two_bits", "one_and_half_bits"};
-static const char *const query_encodings[] = {NULL, "default", "binary", "scalar4bits", "scalar8bits"};
-static const char *const turbo_bits[] = {NULL, "bits1", "bits1_5", "bits2", "bits4"};
-
 /* The wish with what index_type says about m. NULL: none. */
 static cJSON *wish_of(const struct knob *knob, const struct conf_model_base *wish, const cJSON *fact)
 {
@@ -61,10 +54,17 @@ static void compare(struct plan *p, const struct conf_model_base *wish, const st
 static void set_text(cJSON *object, const char *key, const char *word, const char *fallback)
 {
     const char *is = doc_text(doc_get(object, key));
-    if (!word || strcmp(is ? is : fallback, word) == 0)
+    if (strcmp(is ? is : fallback, word) == 0)
         return;
     cJSON_DeleteItemFromObjectCaseSensitive(object, key);
     cJSON_AddStringToObject(object, key, word);
+}
+
+/* wished: a number of words; 0: unset. */
+static void set_word(cJSON *object, const char *key, const char *const *words, unsigned wished, const char *fallback)
+{
+    if (wished)
+        set_text(object, key, words[wished], fallback);
 }
 
 static void set_placement(cJSON *object, unsigned always_ram)
@@ -97,15 +97,15 @@ static cJSON *quantizer(const struct conf_model_base *wish, unsigned kind, const
         }
         break;
     case QUANTIZATION_PRODUCT:
-        set_text(made, "compression", compressions[wish->quantization_compression], "");
+        set_word(made, "compression", conf_words_compression, wish->quantization_compression, "");
         if (!doc_get(made, "compression"))
             cJSON_AddStringToObject(made, "compression", "x16");
         break;
     case QUANTIZATION_BINARY:
-        set_text(made, "encoding", encodings[wish->quantization_encoding], "one_bit");
-        set_text(made, "query_encoding", query_encodings[wish->quantization_query_encoding], "default");
+        set_word(made, "encoding", conf_words_encoding, wish->quantization_encoding, "one_bit");
+        set_word(made, "query_encoding", conf_words_query_encoding, wish->quantization_query_encoding, "default");
         break;
-    case QUANTIZATION_TURBO: set_text(made, "bits", turbo_bits[wish->quantization_bits], ""); break;
+    case QUANTIZATION_TURBO: set_word(made, "bits", conf_words_turbo_bits, wish->quantization_bits, ""); break;
     }
     return made;
 }
@@ -120,7 +120,7 @@ static bool wishes_quantization(const struct conf_model_base *wish)
 static unsigned kind_of(const cJSON *config)
 {
     for (unsigned k = QUANTIZATION_SCALAR; k <= QUANTIZATION_TURBO; k++)
-        if (cJSON_IsObject(doc_get(config, kinds[k])))
+        if (cJSON_IsObject(doc_get(config, conf_words_quantization[k])))
             return k;
     return QUANTIZATION_NONE;
 }
@@ -140,14 +140,14 @@ static cJSON *quantization_wish(struct plan *p, const struct conf_model_base *wi
         kind = is;
     if (kind == QUANTIZATION_NONE)
         return is == QUANTIZATION_NONE ? NULL : cJSON_CreateString("Disabled");
-    const cJSON *present = doc_get(fact, kinds[kind]);
+    const cJSON *present = doc_get(fact, conf_words_quantization[kind]);
     cJSON *inner = quantizer(wish, kind, is == kind ? present : NULL);
     if (is == kind && fact_equals(present, inner)) {
         cJSON_Delete(inner);
         return NULL;
     }
     cJSON *outer = cJSON_CreateObject();
-    cJSON_AddItemToObject(outer, kinds[kind], inner);
+    cJSON_AddItemToObject(outer, conf_words_quantization[kind], inner);
     return outer;
 }
 
@@ -304,7 +304,7 @@ cJSON *plan_wishes(const struct conf_model_base *wish)
         cJSON_AddStringToObject(out, "quantization_config", "Disabled");
     } else if (wish->quantization_type != QUANTIZATION_UNSET) {
         cJSON *outer = cJSON_AddObjectToObject(out, "quantization_config");
-        cJSON_AddItemToObject(outer, kinds[wish->quantization_type],
+        cJSON_AddItemToObject(outer, conf_words_quantization[wish->quantization_type],
                               quantizer(wish, wish->quantization_type, NULL));
     }
     if (wish->on_disk != MAYBE_UNSET)

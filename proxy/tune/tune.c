@@ -271,8 +271,6 @@ bool tune_test(struct tune *t, const char *model, unsigned seconds, uint64_t *id
 
 /* ---- status ---- */
 
-static const char *const mode_names[] = {"off", "observe", "enforce"}; /* enum conf_enforce */
-
 static void add_target(cJSON *object, const char *key, double value, bool set)
 {
     if (set)
@@ -287,7 +285,7 @@ static cJSON *model_status(struct tune *t, const struct conf_model *model)
     const cJSON *test = tune_get_test(t, model->name, false);
     cJSON *doc = cJSON_CreateObject(), *targets;
     cJSON_AddStringToObject(doc, "model", model->name);
-    cJSON_AddStringToObject(doc, "mode", mode_names[b->enforce]);
+    cJSON_AddStringToObject(doc, "mode", conf_words_enforce[b->enforce]);
     cJSON_AddBoolToObject(doc, "resting", history_rests(t->history, model->name));
     cJSON_AddItemToObject(doc, "wish", plan_wishes(b));
     cJSON_AddItemToObject(doc, "collections", watch_json(t->watch, model->name));
