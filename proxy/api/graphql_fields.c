@@ -202,19 +202,13 @@ static const struct node *given(const struct gql_root *root, const char *argumen
     return value && value->kind != NODE_NULL ? value : NULL;
 }
 
-static struct str search_request(struct gql_root *root, struct str vector)
+static struct str search_request(struct gql_root *root, const struct conf_model *model, struct str vector)
 {
     struct arena *a = &call_of(root)->arena;
     struct text body = {0};
     const struct node *using = given(root, "using");
-    text_add(&body, STR("{\"vector\":"));
-    if (using) {
-        text_add(&body, STR("{\"name\":"));
-        text_quote(&body, using->text);
-        text_add(&body, STR(",\"vector\":"));
-    }
-    text_add(&body, vector);
-    text_add(&body, using ? STR("}") : STR(""));
+    text_add(&body, STR("{"));
+    search_vector(&body, model, using ? using->text : STR_NONE, vector);
     for (unsigned i = 0; i < sizeof search_members / sizeof *search_members; i++) {
         const struct node *value = given(root, search_members[i].argument);
         if (!value)
@@ -252,7 +246,7 @@ static void begin_search(struct gql_root *root, bool in_parts)
     }
     root->work = f;
     root->stop = stop_search;
-    search_start(&f->search, call, f->model, search_request(root, text));
+    search_start(&f->search, call, f->model, search_request(root, f->model, text));
 }
 
 static void resolve_search(struct gql_root *root)

@@ -11,7 +11,7 @@ static const char schema_text[] =
     "\"any JSON value\" scalar JSON scalar String scalar Int scalar Float scalar Boolean scalar ID\n"
     "type Query {\n"
     "  \"a search with the model's settings, and what was done; without a vector a probe with a fixed one\"\n"
-    "  optimizedSearch(model: String!, vector: [Float!], limit: Int = 10): JSON!\n"
+    "  optimizedSearch(model: String!, vector: [Float!], limit: Int = 10, using: String): JSON!\n"
     "  \"the same, part by part\"\n"
     "  search(model: String!, vector: [Float!], limit: Int = 10, filter: JSON, params: JSON, withPayload: "
     "JSON, withVector: JSON,\n"

@@ -2,7 +2,7 @@
 
 #define LIMIT {"limit", "{\"type\":\"integer\",\"minimum\":1,\"maximum\":10000,\"default\":10}", "how many points to find"}
 #define VECTOR {"vector", "{\"type\":\"string\",\"example\":\"0.1,0.2,0.3\"}", "numbers with commas; without it a fixed vector of the model's size"}
-#define USING {"using", "{\"type\":\"string\"}", "the name of the vector, where the collection has named ones"}
+#define USING {"using", "{\"type\":\"string\"}", "the name of the vector, where the collection has named ones; without it the one that the model's settings name"}
 
 #define MODELS {"model", "{\"type\":\"string\"}", "a model's name, or several with commas; without it all"}
 #define ONE_MODEL {"model", "{\"type\":\"string\"}", "a model's name; without it all"}

@@ -38,6 +38,20 @@ struct str search_probe(struct arena *a, const struct conf_model *model)
     return str_slice(out, n);
 }
 
+void search_vector(struct text *body, const struct conf_model *model, struct str using, struct str vector)
+{
+    const char *own = model->base.vector;
+    struct str name = using.p ? using : own ? str_of(own) : STR_NONE;
+    text_add(body, STR("\"vector\":"));
+    if (name.p) {
+        text_add(body, STR("{\"name\":"));
+        text_quote(body, name);
+        text_add(body, STR(",\"vector\":"));
+    }
+    text_add(body, vector);
+    text_add(body, name.p ? STR("}") : STR(""));
+}
+
 /* Which of Qdrant's operations this body is for. */
 static const char *operation_of(struct str body)
 {
@@ -255,22 +269,29 @@ static void begin(struct call *call, struct str body, bool explain)
     search_start(&sc->search, call, call->model, body);
 }
 
-static void begin_probe(struct call *call, uint64_t limit, bool explain)
+static void begin_with_vector(struct call *call, struct str using, struct str vector, uint64_t limit, bool explain)
+{
+    struct text body = {0};
+    text_add(&body, STR("{"));
+    search_vector(&body, call->model, using, vector);
+    text_add(&body, arena_printf(&call->arena, ",\"limit\":%llu}", (unsigned long long)limit));
+    begin(call, (struct str){body.p, body.n}, explain);
+    text_free(&body);
+}
+
+static void begin_probe(struct call *call, struct str using, uint64_t limit, bool explain)
 {
     struct str vector = search_probe(&call->arena, call->model);
     if (!vector.n)
         return call_error(call, 400, SEARCH_NO_PROBE, call->model->name);
-    begin(call,
-          arena_printf(&call->arena, "{\"vector\":%.*s,\"limit\":%llu}", STR_ARG(vector),
-                       (unsigned long long)limit),
-          explain);
+    begin_with_vector(call, using, vector, limit, explain);
 }
 
-/* "0.1, 0.2" or "[0.1,0.2]" -> "0.1,0.2"; false when the call has been answered. */
+/* "0.1, 0.2" or "[0.1,0.2]" -> "[0.1,0.2]"; false when the call has been answered. */
 static bool vector_of(struct call *call, struct str given, struct str *out)
 {
     struct str rest = str_trim(given, " ");
-    char *text = arena_alloc(&call->arena, given.n + 1);
+    char *text = arena_alloc(&call->arena, given.n + 3);
     size_t n = 0;
     if (rest.n >= 2 && rest.p[0] == '[' && rest.p[rest.n - 1] == ']')
         rest = str_slice(rest.p + 1, rest.n - 2);
@@ -281,11 +302,11 @@ static bool vector_of(struct call *call, struct str given, struct str *out)
                        (int)(one.n < 40 ? one.n : 40), one.n ? one.p : "");
             return false;
         }
-        if (n)
-            text[n++] = ',';
+        text[n++] = i > 1 ? ',' : '[';
         memcpy(text + n, one.p, one.n);
         n += one.n;
     }
+    text[n++] = ']';
     *out = str_slice(text, n);
     return true;
 }
@@ -301,27 +322,16 @@ void api_search_get(struct call *call)
         return call_error(call, 400, "limit: found '%.*s', expected a whole number from 1 to %d",
                           (int)(limit_text.n < 40 ? limit_text.n : 40), limit_text.n ? limit_text.p : "",
                           LIMIT_MAX);
-    bool has_using = call_query(call, "using", &using, &bad);
+    call_query(call, "using", &using, &bad);
     if (bad)
         return;
     if (!call_query(call, "vector", &vector, &bad)) {
         if (!bad)
-            begin_probe(call, limit, false);
+            begin_probe(call, using, limit, false);
         return;
     }
-    if (!vector_of(call, vector, &vector))
-        return;
-    struct text body = {0};
-    text_add(&body, STR("{\"vector\":"));
-    if (has_using) {
-        text_add(&body, STR("{\"name\":"));
-        text_quote(&body, using);
-        text_add(&body, STR(",\"vector\":"));
-    }
-    text_add(&body, arena_printf(&call->arena, "[%.*s]%s,\"limit\":%llu}", STR_ARG(vector),
-                                 has_using ? "}" : "", (unsigned long long)limit));
-    begin(call, (struct str){body.p, body.n}, false);
-    text_free(&body);
+    if (vector_of(call, vector, &vector))
+        begin_with_vector(call, using, vector, limit, false);
 }
 
 /* A body that is there must be an object; it goes on as it is. */
@@ -331,7 +341,7 @@ static void search_with_body(struct call *call, bool explain)
     struct arena scratch;
     struct str body = call->request->body;
     if (!str_trim(body, " \t\r\n").n)
-        return begin_probe(call, LIMIT_DEFAULT, explain);
+        return begin_probe(call, STR_NONE, LIMIT_DEFAULT, explain);
     arena_init(&scratch, NULL, 0);
     struct node *read = tree_read(&scratch, body, &err);
     enum node_kind kind = read ? read->kind : NODE_NULL;

@@ -21,6 +21,9 @@ struct str search_probe(struct arena *, const struct conf_model *);
     "?vector=0.1,0.2,... or in a body such "                                                 \
     "as {\"vector\":[0.1,0.2],\"limit\":10}"
 
+/* Adds `"vector":...`: of the name `using`, else of the model's own (its key `vector`), else the one without a name. */
+void search_vector(struct text *body, const struct conf_model *, struct str using, struct str vector);
+
 /* Begins it. body: of POST /collections/{c}/points/search, or of .../query when it has `query` or `prefetch`
  * and no `vector`. */
 void search_start(struct search *, struct call *, const struct conf_model *, struct str body);

@@ -44,7 +44,7 @@ static const struct opt options[] = {
     OPT_UINT_UNSET(M, vector_size, "vector_size", O, "1", "65536", "dimension of its vectors"),
 
     OPT_TEXT(M, vector, "vector", O, NULL,
-             "the named vector that the settings of the index are for; default: all of the collection"),
+             "the named vector that the settings of the index are for, and that searches of the control port ask unless they name another; default: all of the collection"),
     OPT_ENUM_UNSET(M, index_type, "index_type", I, index_types,
                    "HNSW, or flat for exact scans without a graph; unset leaves it as it is"),
     OPT_UINT(M, index_m, "index_params.m", I, NULL, "0", "1000", "links per point in the graph"),

@@ -44,6 +44,41 @@ def test_a_search_is_what_the_engine_says(api: Api, filled: Engine) -> None:
     assert got == [{k: p[k] for k in ("id", "version", "score", "payload")} for p in direct]
 
 
+def test_searches_ask_the_vector_that_is_meant(start: Callable[..., Api], filled: Engine) -> None:
+    named = {"text": {"size": DIM, "distance": "Cosine"}, "image": {"size": DIM, "distance": "Dot"}}
+    filled.call("PUT", "/collections/named", {"vectors": named})
+    vectors = [[((i * 37 + k * 11) % 97) / 97 for k in range(DIM)] for i in range(20)]
+    points = [{"id": i, "vector": {"text": v, "image": [10 * x for x in v]}} for i, v in enumerate(vectors)]
+    filled.call("PUT", "/collections/named/points?wait=true", {"points": points})
+    q = start(filled.url, optimizations={"named": {"vector_size": DIM, "vector": "text"}})
+    path, given = f"{V1}/models/named/search", ",".join(str(x) for x in vectors[7])
+    fields = ['optimizedSearch(model:"named")', f'optimizedSearch(model:"named",vector:[{given}])']
+
+    def scalar(field: str) -> Any:
+        doc = q.graphql("{%s}" % field).json()
+        assert "errors" not in doc, doc
+        return doc["data"]["optimizedSearch"]["answer"]["result"]
+
+    for answer in (
+        q.ask("GET", f"{path}?limit=1"),
+        q.ask("GET", f"{path}?limit=1&using=text"),
+        q.ask("GET", f"{path}?limit=1&using=image"),
+        q.ask("POST", path),
+        q.ask("POST", f"{path}/optimized"),
+    ):
+        assert answer.status == 200, answer.body
+    assert q.ask("GET", f"{path}?limit=1&using=other").status == 400
+    near = q.ask("GET", f"{path}?limit=1&vector={given}").json()["result"][0]
+    assert near["id"] == 7 and near["score"] == pytest.approx(1, abs=1e-5)  # cosine: it is the text
+    image = q.ask("GET", f"{path}?limit=1&using=image&vector={given}").json()["result"][0]
+    assert image["score"] > 10
+    probe, by_vector = (scalar(f) for f in fields)
+    assert len(probe) == len(by_vector) == 10 and by_vector[0] == near
+    assert scalar(fields[1][:-1] + ',using:"image")')[0]["score"] > 10
+    got = q.graphql('{search(model:"named",vector:[%s],limit:1){points{id}}}' % given).json()
+    assert got["data"]["search"]["points"] == [{"id": 7}]
+
+
 def test_the_engines_own_error_is_passed_on(api: Api) -> None:
     answer = api.ask("POST", f"{V1}/models/small/search", b'{"vector":[0.1,0.2,0.3],"limit":10}')
     assert answer.status == 400 and "dimension" in answer.json()["status"]["error"]

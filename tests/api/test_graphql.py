@@ -251,7 +251,7 @@ def test_audits_and_introspection(api: Api, node_modules: str) -> None:
         a["id"]: (a["status"], a["name"], a.get("reason")) for a in doc["audits"] if a["status"] != "ok"
     }
     assert set(failed) == OTHERWISE, failed
-    assert "optimizedSearch(model: String!, vector: [Float!], limit: Int = 10): JSON!" in doc["schema"]
+    assert "optimizedSearch(model: String!, vector: [Float!], limit: Int = 10, using: String): JSON!" in doc["schema"]
     assert doc["schemaErrors"] == []
 
 
