@@ -8,6 +8,7 @@
 struct head_parse {
     struct http_head *head;
     struct http_refusal *no;
+    struct http_limits max;
     bool is_response; /* every refusal is then a 502 */
     bool said_close, said_keep_alive;
 };

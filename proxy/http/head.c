@@ -5,16 +5,18 @@
 
 enum {
     METHOD_MAX = 32,
-    REQUEST_LINE_MAX = METHOD_MAX + 1 + HTTP_TARGET_MAX + sizeof " HTTP/1.1\r\n" - 1,
+    AROUND_TARGET_MAX = METHOD_MAX + 1 + sizeof " HTTP/1.1\r\n" - 1, /* bytes of a request line beside its target */
     NO_VERSION = 99,
 };
+
+static const struct http_limits usual = {HTTP_TARGET_MAX, HTTP_HEAD_MAX};
 
 /* Looks for the blank line in in[lead..n), from *scanned on. HTTP_DONE: the head is in[lead..*end). */
 static enum http_result find_end(struct head_parse *ps, const char *in, size_t n, size_t lead,
                                  size_t *scanned, size_t *end)
 {
     size_t from = *scanned > lead ? *scanned : lead;
-    size_t stop = n - lead > HTTP_HEAD_MAX ? lead + HTTP_HEAD_MAX : n;
+    size_t stop = n - lead > ps->max.head ? lead + ps->max.head : n;
     const char *lf;
     while (from < stop && (lf = memchr(in + from, '\n', stop - from))) {
         size_t at = (size_t)(lf - in);
@@ -29,9 +31,9 @@ static enum http_result find_end(struct head_parse *ps, const char *in, size_t n
         }
     }
     *scanned = stop;
-    if (n - lead < HTTP_HEAD_MAX)
+    if (n - lead < ps->max.head)
         return HTTP_MORE;
-    head_refuse(ps, 431, "the head is longer than %d bytes", HTTP_HEAD_MAX);
+    head_refuse(ps, 431, "the head is longer than %zu bytes", ps->max.head);
     return HTTP_REFUSED;
 }
 
@@ -59,9 +61,9 @@ static size_t n_of_class(const char *p, size_t n, unsigned classes)
 static bool parse_target(struct head_parse *ps, struct str target)
 {
     struct http_head *h = ps->head;
-    if (target.n > HTTP_TARGET_MAX)
-        return head_refuse(ps, 414, "the request target has %zu bytes, at most %d are allowed", target.n,
-                           HTTP_TARGET_MAX);
+    if (target.n > ps->max.target)
+        return head_refuse(ps, 414, "the request target has %zu bytes, at most %zu are allowed", target.n,
+                           ps->max.target);
     if (target.n == 0 || target.p[0] != '/')
         return head_refuse(ps, 400, "the request target does not begin with '/', expected e.g. /collections");
     size_t good = n_of_class(target.p, target.n, BYTE_TARGET);
@@ -115,7 +117,7 @@ static void refuse_long_line(struct head_parse *ps, struct str start)
     if (n_method > METHOD_MAX || start.p[n_method] != ' ')
         parse_method(ps, str_slice(start.p, n_method + 1));
     else
-        head_refuse(ps, 414, "the request target has more than %d bytes", HTTP_TARGET_MAX);
+        head_refuse(ps, 414, "the request target has more than %zu bytes", ps->max.target);
 }
 
 static bool parse_expect(struct head_parse *ps)
@@ -154,7 +156,13 @@ static bool parse_whole_request(struct head_parse *ps, struct str raw)
 enum http_result http_parse_request(const char *in, size_t n, size_t *scanned, struct http_head *head,
                                     size_t *head_n, struct http_refusal *no)
 {
-    struct head_parse ps = {.head = head, .no = no};
+    return http_parse_request_within(&usual, in, n, scanned, head, head_n, no);
+}
+
+enum http_result http_parse_request_within(const struct http_limits *max, const char *in, size_t n, size_t *scanned,
+                                           struct http_head *head, size_t *head_n, struct http_refusal *no)
+{
+    struct head_parse ps = {.head = head, .no = no, .max = *max};
     size_t lead = 0, end = 0, before = *scanned;
     if (n && in[0] == '\r') {
         if (n > 1 && in[1] != '\n') {
@@ -174,9 +182,9 @@ enum http_result http_parse_request(const char *in, size_t n, size_t *scanned, s
     }
     enum http_result found = find_end(&ps, in, n, lead, scanned, &end);
     if (found != HTTP_DONE) {
-        size_t limit = lead + REQUEST_LINE_MAX;
-        if (before < limit && n >= limit && !memchr(in + lead, '\n', REQUEST_LINE_MAX)) {
-            refuse_long_line(&ps, str_slice(in + lead, REQUEST_LINE_MAX));
+        size_t line_max = AROUND_TARGET_MAX + max->target, limit = lead + line_max;
+        if (before < limit && n >= limit && !memchr(in + lead, '\n', line_max)) {
+            refuse_long_line(&ps, str_slice(in + lead, line_max));
             return HTTP_REFUSED;
         }
         return found;
@@ -242,7 +250,7 @@ static bool parse_whole_response(struct head_parse *ps, struct str raw, bool req
 enum http_result http_parse_response(const char *in, size_t n, size_t *scanned, bool request_method_head,
                                      struct http_head *head, size_t *head_n, struct http_refusal *no)
 {
-    struct head_parse ps = {.head = head, .no = no, .is_response = true};
+    struct head_parse ps = {.head = head, .no = no, .max = usual, .is_response = true};
     size_t end = 0, n_known = n < 7 ? n : 7;
     if (n && memcmp(in, "HTTP/1.", n_known) != 0) {
         head_refuse(&ps, 502, "the answer does not begin with HTTP/1.1 or HTTP/1.0");

@@ -110,6 +110,13 @@ struct http_refusal {
 enum http_result http_parse_request(const char *in, size_t n, size_t *scanned, struct http_head *head,
                                     size_t *head_n, struct http_refusal *refusal);
 
+/* The same within other limits than HTTP_TARGET_MAX and HTTP_HEAD_MAX. */
+struct http_limits {
+    size_t target, head;
+};
+enum http_result http_parse_request_within(const struct http_limits *, const char *in, size_t n, size_t *scanned,
+                                           struct http_head *head, size_t *head_n, struct http_refusal *refusal);
+
 /* `request_method_head`: the request was a HEAD, so there is no body whatever the fields say. 1xx, 204 and
  * 304 have none either. 101 is refused: quiver never asks for an upgrade. */
 enum http_result http_parse_response(const char *in, size_t n, size_t *scanned, bool request_method_head,

@@ -145,9 +145,13 @@ void acceptor_close(struct acceptor **closing)
 /* ---- control port ---- */
 
 enum {
-    AHEAD_MAX = 64 * 1024,   /* bytes read ahead of an answer */
-    LINGER_MAX = 256 * 1024, /* bytes thrown away after the last answer */
+    AHEAD_MAX = 64 * 1024,         /* bytes read ahead of an answer */
+    SMALL_MAX = 64 * 1024,         /* a request of so many bytes never has to pay for the large ones of others */
+    LINGER_MAX = CONTROL_HELD_MAX, /* bytes thrown away after the last answer */
+    REFUSED_MAX = 64,              /* connections beyond CONTROL_CLIENTS_MAX that hear so; more are closed at once */
 };
+
+static const struct http_limits head_max = {.target = CONTROL_TARGET_MAX, .head = CONTROL_TARGET_MAX + HTTP_HEAD_MAX};
 
 static const struct timeval idle_limit = {.tv_sec = 75}, head_limit = {.tv_sec = 10},
                             body_limit = {.tv_sec = 30}, write_limit = {.tv_sec = 30},
@@ -176,7 +180,7 @@ struct control_client {
     bool head_begun;                   /* the deadline in force is that of a head */
     struct evbuffer *in, *body;        /* received and not used; decoded */
     struct event *deadline, *work;     /* work: runs what must not run inside libevhtp */
-    size_t scanned, n_lingered;
+    size_t scanned, n_lingered, n_held; /* n_held: its part of the listener's */
     struct chunk_decoder chunk;
     char *raw_head;
     struct http_head head;
@@ -186,14 +190,23 @@ struct control_client {
 struct control_listener {
     struct listening listening;
     struct list clients;
+    size_t n_held;                     /* bytes of requests, those under way too */
     void (*handle)(struct control_request *, void *arg);
     void *arg;
 };
+
+static void client_count(struct control_client *c, size_t n)
+{
+    if (c->listener)
+        c->listener->n_held += n - c->n_held;
+    c->n_held = n;
+}
 
 static void client_free_if_alone(struct control_client *c)
 {
     if (c->conn || c->out || c->pinned)
         return;
+    client_count(c, 0);
     if (c->listener)
         list_remove(&c->listener->clients, &c->link);
     evbuffer_free(c->in);
@@ -267,7 +280,11 @@ static void client_refuse(struct control_client *c, unsigned status, const char 
 {
     struct bufferevent *bev = bev_of(c);
     c->state = CONTROL_LAST;
-    write_head(bev, NULL, status, "text/plain; charset=utf-8", strlen(why) + 1, false, STR_NONE);
+    evbuffer_drain(c->in, evbuffer_get_length(c->in));
+    evbuffer_drain(c->body, evbuffer_get_length(c->body));
+    client_count(c, 0);
+    write_head(bev, NULL, status, "text/plain; charset=utf-8", strlen(why) + 1, false,
+               status == 503 ? STR("Retry-After: 1\r\n") : STR_NONE);
     bufferevent_write(bev, why, strlen(why));
     bufferevent_write(bev, "\n", 1);
     bufferevent_disable(bev, EV_READ);
@@ -374,16 +391,19 @@ static void client_handle(struct control_client *c)
     c->listener->handle(&c->request, c->listener->arg);
 }
 
+static const char body_too_large[] = "the body is larger than 32 MiB";
+
 static void body_begin(struct control_client *c)
 {
     const struct http_head *h = &c->head;
-    evbuffer_drain(c->body, evbuffer_get_length(c->body));
     if (!method_known(h->method))
         return client_refuse(c, 501, "the method is none of GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
-    if (h->target.n > CONTROL_TARGET_MAX)
-        return client_refuse(c, 414, "the target is longer than 4096 bytes");
+    if (h->path.n > CONTROL_PATH_MAX)
+        return client_refuse(c, 414, "the path is longer than 4096 bytes");
+    if (h->n_fields > CONTROL_FIELDS_MAX || h->raw.n - h->target.n > CONTROL_FIELD_BYTES_MAX)
+        return client_refuse(c, 431, "the head has more than 64 fields, or more than 16 KiB beside its target");
     if (h->framing == HTTP_BODY_LENGTH && h->length > CONTROL_BODY_MAX)
-        return client_refuse(c, 413, "the body is larger than 1 MiB");
+        return client_refuse(c, 413, body_too_large);
     c->state = CONTROL_BODY;
     chunk_init(&c->chunk);
     if (h->expect_continue && evbuffer_get_length(c->in) == 0 && (h->framing != HTTP_BODY_LENGTH || h->length))
@@ -397,10 +417,10 @@ static bool head_read(struct control_client *c)
     struct http_refusal refusal;
     if (n == 0)
         return false;
-    if (n > HTTP_HEAD_MAX + 1)
-        n = HTTP_HEAD_MAX + 1;
+    if (n > head_max.head + 1)
+        n = head_max.head + 1;
     const char *bytes = (const char *)evbuffer_pullup(c->in, (ev_ssize_t)n);
-    enum http_result result = http_parse_request(bytes, n, &c->scanned, &c->head, &n_head, &refusal);
+    enum http_result result = http_parse_request_within(&head_max, bytes, n, &c->scanned, &c->head, &n_head, &refusal);
     if (result == HTTP_MORE) {
         if (!c->head_begun)
             event_add(c->deadline, &head_limit); /* from the first byte: drops do not move it */
@@ -416,7 +436,7 @@ static bool head_read(struct control_client *c)
     free(c->raw_head);
     c->raw_head = mem_strndup(bytes, n_head);
     c->scanned = 0;
-    http_parse_request(c->raw_head, n_head, &c->scanned, &c->head, &n_head, &refusal);
+    http_parse_request_within(&head_max, c->raw_head, n_head, &c->scanned, &c->head, &n_head, &refusal);
     c->scanned = 0;
     evbuffer_drain(c->in, n_head);
     body_begin(c);
@@ -437,7 +457,7 @@ static bool chunks_read(struct control_client *c)
         if (result == CHUNK_BAD || evbuffer_get_length(c->body) > CONTROL_BODY_MAX) {
             bool bad = result == CHUNK_BAD;
             client_refuse(c, bad ? 400 : 413,
-                          bad ? "the chunked body is malformed" : "the body is larger than 1 MiB");
+                          bad ? "the chunked body is malformed" : body_too_large);
             return false;
         }
     }
@@ -469,13 +489,24 @@ static void client_advance(struct control_client *c)
         client_dispatch(c);
 }
 
+/* Its request has been answered: the bytes of it go. */
+static void request_over(struct control_client *c)
+{
+    evbuffer_drain(c->body, evbuffer_get_length(c->body));
+    free(c->raw_head);
+    c->raw_head = NULL;
+    client_count(c, evbuffer_get_length(c->in));
+}
+
 static void client_work(evutil_socket_t fd, short what, void *arg)
 {
     struct control_client *c = arg;
-    if (c->state == CONTROL_BUSY)
+    if (c->state == CONTROL_BUSY) {
         client_handle(c);
-    else
+    } else {
+        request_over(c);
         client_advance(c);
+    }
 }
 
 static void client_late(evutil_socket_t fd, short what, void *arg)
@@ -502,7 +533,11 @@ static void client_readable(struct bufferevent *bev, void *arg)
             client_end(c);
         return;
     }
+    client_count(c, c->n_held + evbuffer_get_length(input));
     evbuffer_add_buffer(c->in, input);
+    bool comes = c->state == CONTROL_HEAD || c->state == CONTROL_BODY;
+    if (comes && c->n_held > SMALL_MAX && c->listener->n_held > CONTROL_HELD_MAX)
+        return client_refuse(c, 503, "the requests of all clients together are larger than 128 MiB, try again");
     if (c->state == CONTROL_BUSY && evbuffer_get_length(c->in) > AHEAD_MAX)
         bufferevent_disable(bev, EV_READ); /* libevhtp arms it again after the answer */
     client_advance(c);
@@ -544,7 +579,7 @@ static evhtp_res client_accepted(evhtp_connection_t *conn, void *arg)
     struct bufferevent *bev = evhtp_connection_get_bev(conn);
     bufferevent_event_cb evhtp_event;
     void *evhtp_arg;
-    if (l->clients.n >= CONTROL_CLIENTS_MAX)
+    if (l->clients.n >= CONTROL_CLIENTS_MAX + REFUSED_MAX)
         return EVHTP_RES_ERROR;
     struct control_client *c = mem_zalloc(sizeof *c);
     c->listener = l;
@@ -560,6 +595,8 @@ static evhtp_res client_accepted(evhtp_connection_t *conn, void *arg)
     bufferevent_getcb(bev, &c->evhtp_read, &c->evhtp_write, &evhtp_event, &evhtp_arg);
     bufferevent_setcb(bev, client_readable, client_written, client_event, c);
     event_add(c->deadline, &idle_limit);
+    if (l->clients.n > CONTROL_CLIENTS_MAX)
+        client_refuse(c, 503, "the control port has 1024 clients already, try again");
     return EVHTP_RES_OK;
 }
 

@@ -32,9 +32,13 @@ void acceptor_close(struct acceptor **); /* hands over what waits in the queue, 
 /* ---- control port ---- */
 
 enum {
-    CONTROL_BODY_MAX = 1 << 20,  /* bytes of a request's body; more is 413 */
-    CONTROL_TARGET_MAX = 4096,   /* more is 414 */
-    CONTROL_CLIENTS_MAX = 256,   /* connections of one listener; more are closed at once */
+    CONTROL_PATH_MAX = 4096,         /* more is 414 */
+    CONTROL_TARGET_MAX = 128 * 1024, /* with the query: a vector of 4,096 numbers fits; more is 414 */
+    CONTROL_FIELD_BYTES_MAX = 16 * 1024, /* of a head beside its target; more is 431. A head that is made of these */
+    CONTROL_FIELDS_MAX = 64,         /* fields and of some of our own is within the limits of http/head.h */
+    CONTROL_BODY_MAX = 32 << 20,     /* bytes of a request's body; more is 413 */
+    CONTROL_HELD_MAX = 128 << 20,    /* bytes of all requests of a listener; beyond it a large one is 503 */
+    CONTROL_CLIENTS_MAX = 1024,      /* connections of one listener; more are 503 */
 };
 
 struct control_listener;

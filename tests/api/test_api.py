@@ -64,6 +64,40 @@ def test_a_body_goes_on_byte_by_byte(api: Api, fake: FakeQdrant) -> None:
     assert fake.last.body == body and fake.last.path == "/collections/hermes/points/query"
 
 
+def test_vectors_of_4096_numbers_and_large_bodies_come_through(start: Callable[..., Api], fake: FakeQdrant) -> None:
+    q = start(optimizations={"wide": {"vector_size": 4096}})
+    path = f"{V1}/models/wide/search"
+    vector = [f"-0.{i:016}" for i in range(4096)]
+    for comma in (",", "%2C"):
+        answer = q.ask("GET", f"{path}?vector={comma.join(vector)}", headers={"Cache-Control": "no-store"})
+        assert answer.status == 200, answer.body
+        assert fake.last.body == b'{"vector":[%s],"limit":10}' % ",".join(vector).encode()
+    assert q.ask("GET", f"{path}?vector={'0' * 131072}").status == 414
+    body = b'{"vector":[%s],"limit":1}' % b",".join([b"0.%050d" % i for i in range(65536)])
+    assert q.ask("POST", path, body).status == 200 and fake.last.body == body
+    assert q.ask("POST", path, b"[" + b" " * 2**25).status == 413
+
+
+def test_many_clients_at_once(api: Api) -> None:
+    done = subprocess.run(
+        ["ab", "-q", "-n", "1200", "-c", "300", f"http://127.0.0.1:{api.api}{V1}/models/hermes/search"],
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert re.search(r"Complete requests:\s+1200\b", done.stdout), done
+    assert re.search(r"Failed requests:\s+0\b", done.stdout) and "Non-2xx" not in done.stdout, done.stdout
+
+
+def test_a_head_that_a_search_could_not_pass_on_is_refused(api: Api) -> None:
+    path = f"{V1}/models/hermes/search"
+    for fields in ([("Cache-Control", "no-cache")] * 98, [("Authorization", "x" * 32500)]):
+        with Conn(api.api) as c:
+            c.send(head_of("GET", path, fields))
+            assert c.read().status == 431
+    assert api.ask("GET", path).status == 200
+
+
 def test_what_was_done_is_told(start: Callable[..., Api]) -> None:
     q = start(optimizations={"hermes": {"vector_size": 8, "search": {"default": {"hnsw_ef": 32}}}})
     doc = q.ask("POST", f"{V1}/models/hermes/search/optimized").json()

@@ -401,6 +401,35 @@ static void limits_are_noticed_before_the_end_of_the_head(void **state)
     free(got);
 }
 
+static const struct http_limits wider = {.target = 3 * HTTP_TARGET_MAX, .head = 2 * HTTP_HEAD_MAX};
+
+static enum http_result parse_wider(const char *in, size_t n, size_t *scanned, struct http_head *head, size_t *head_n,
+                                    struct http_refusal *no)
+{
+    return http_parse_request_within(&wider, in, n, scanned, head, head_n, no);
+}
+
+static void other_limits_are_kept_as_well(void **state)
+{
+    static const struct {
+        size_t target, total;
+        unsigned status;
+    } cases[] = {
+        {3 * HTTP_TARGET_MAX, 0, 0},         {3 * HTTP_TARGET_MAX + 1, 0, 414}, {60000, 0, 414},
+        {1, 2 * HTTP_HEAD_MAX, 0},           {1, 2 * HTTP_HEAD_MAX + 1, 431},
+    };
+    struct outcome *got = mem_zalloc(sizeof *got);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct str in = make_head(cases[i].target, 1, cases[i].total);
+        parse_at_once(parse_wider, in, got);
+        assert_int_equal(got->result, cases[i].status ? HTTP_REFUSED : HTTP_DONE);
+        if (cases[i].status)
+            assert_int_equal(got->no.status, cases[i].status);
+        free((char *)in.p);
+    }
+    free(got);
+}
+
 static void the_same_bytes_are_looked_at_once_only(void **state)
 {
     struct outcome *got = mem_zalloc(sizeof *got);
@@ -443,6 +472,7 @@ int main(void)
         cmocka_unit_test(a_hundred_fields_pass_and_one_more_is_431),
         cmocka_unit_test(a_head_of_32768_bytes_passes_and_one_more_is_431),
         cmocka_unit_test(limits_are_noticed_before_the_end_of_the_head),
+        cmocka_unit_test(other_limits_are_kept_as_well),
         cmocka_unit_test(the_same_bytes_are_looked_at_once_only),
         cmocka_unit_test(a_refusal_never_quotes_a_value),
     };

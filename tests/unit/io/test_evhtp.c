@@ -239,8 +239,10 @@ static void handle(struct control_request *r, void *arg)
         free((char *)big.p);
         return;
     }
-    int n = snprintf(text, sizeof text, "%.*s %.*s ?%.*s %zu %.20s", STR_ARG(r->method), STR_ARG(r->path),
-                     STR_ARG(r->query), r->body.n, r->body.n ? r->body.p : "");
+    struct str path = str_slice(r->path.p, r->path.n < 100 ? r->path.n : 100),
+               query = str_slice(r->query.p, r->query.n < 60 ? r->query.n : 60);
+    int n = snprintf(text, sizeof text, "%.*s %.*s ?%.*s %zu %.20s", STR_ARG(r->method), STR_ARG(path),
+                     STR_ARG(query), r->body.n, r->body.n ? r->body.p : "");
     control_reply(&r, 200, "text/plain", str_slice(text, (size_t)n), STR_NONE);
     assert_null(r);
 }
@@ -350,7 +352,7 @@ static void what_is_malformed_is_refused_by_us_and_closed(void **state)
         {"GET / HTTP/2.0\r\nHost: x\r\n\r\n", "HTTP/1.1 505 "},
         {"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\n\r\n", "HTTP/1.1 501 "},
         {"PURGE / HTTP/1.1\r\nHost: x\r\n\r\n", "HTTP/1.1 501 "},
-        {"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1048577\r\n\r\nabc", "HTTP/1.1 413 "},
+        {"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 33554433\r\n\r\nabc", "HTTP/1.1 413 "},
         {"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", "HTTP/1.1 400 "},
         {"\x16\x03\x01\x02", "HTTP/1.1 400 "},
     };
@@ -369,22 +371,110 @@ static void what_is_malformed_is_refused_by_us_and_closed(void **state)
     assert_int_equal(n_handled, 0);
 }
 
-static void a_long_target_or_head_is_refused(void **state)
+/* Sends all of it and turns the loop until it must have been read. */
+static void say_all(int fd, const char *bytes, size_t n)
 {
-    char request[40000];
+    size_t sent = 0, turns = TURNS + n / 4096;
+    for (size_t i = 0; i < turns; i++) {
+        ssize_t some = sent < n ? send(fd, bytes + sent, n - sent, MSG_NOSIGNAL | MSG_DONTWAIT) : 0;
+        sent += some > 0 ? (size_t)some : 0;
+        event_base_loop(base, EVLOOP_NONBLOCK);
+    }
+    assert_int_equal(sent, n);
+}
+
+static void a_long_path_target_or_head_is_refused(void **state)
+{
+    static const struct {
+        const char *before, *after, *status;
+        size_t n;
+    } rows[] = {
+        {"GET /", " HTTP/1.1\r\nHost: x\r\n\r\n", "HTTP/1.1 200 ", CONTROL_PATH_MAX - 1},
+        {"GET /", " HTTP/1.1\r\nHost: x\r\n\r\n", "HTTP/1.1 414 ", CONTROL_PATH_MAX},
+        {"GET /?", " HTTP/1.1\r\nHost: x\r\n\r\n", "HTTP/1.1 200 ", CONTROL_TARGET_MAX - 2},
+        {"GET /?", " HTTP/1.1\r\nHost: x\r\n\r\n", "HTTP/1.1 414 ", CONTROL_TARGET_MAX - 1},
+        {"GET / HTTP/1.1\r\nHost: x\r\nX: ", "\r\n\r\n", "HTTP/1.1 200 ", CONTROL_FIELD_BYTES_MAX - 100},
+        {"GET / HTTP/1.1\r\nHost: x\r\nX: ", "\r\n\r\n", "HTTP/1.1 431 ", CONTROL_FIELD_BYTES_MAX},
+        {"GET / HTTP/1.1\r\nHost: x\r\nX: ", "", "HTTP/1.1 431 ", 200000},
+    };
+    for (unsigned i = 0; i < sizeof rows / sizeof *rows; i++) {
+        int fd = dial();
+        char *filler = mem_alloc(rows[i].n);
+        memset(filler, 'a', rows[i].n);
+        say(fd, rows[i].before);
+        say_all(fd, filler, rows[i].n);
+        say(fd, rows[i].after);
+        free(filler);
+        expect(fd, rows[i].status);
+        close(fd);
+    }
+}
+
+static void more_fields_than_may_be_passed_on_are_refused(void **state)
+{
     int fd = dial();
-    memset(request, 'a', sizeof request);
-    memcpy(request, "GET /", 5);
-    strcpy(request + 5000, " HTTP/1.1\r\nHost: x\r\n\r\n");
-    say(fd, request);
-    expect(fd, "HTTP/1.1 414 ");
-    close(fd);
-    fd = dial();
-    memset(request, 'a', sizeof request);
-    memcpy(request, "GET / HTTP/1.1\r\nHost: x\r\nX: ", 28);
-    assert_int_equal(send(fd, request, sizeof request, 0), sizeof request);
+    say(fd, "GET / HTTP/1.1\r\nHost: x\r\n");
+    for (unsigned i = 1; i < CONTROL_FIELDS_MAX; i++)
+        say(fd, "X: a\r\n");
+    say(fd, "\r\n");
+    expect(fd, "HTTP/1.1 200 ");
+    say(fd, "GET / HTTP/1.1\r\nHost: x\r\n");
+    for (unsigned i = 1; i < CONTROL_FIELDS_MAX + 1; i++)
+        say(fd, "X: a\r\n");
+    say(fd, "\r\n");
     expect(fd, "HTTP/1.1 431 ");
     close(fd);
+}
+
+static void large_bodies_have_a_limit_together(void **state)
+{
+    enum { N = CONTROL_HELD_MAX / CONTROL_BODY_MAX + 1, LACKS = 1000 };
+    int fd[N];
+    char *bytes = mem_zalloc(CONTROL_BODY_MAX);
+    for (unsigned i = 0; i < N - 1; i++) { /* none is whole */
+        fd[i] = dial();
+        say(fd[i], "POST /p HTTP/1.1\r\nHost: x\r\nContent-Length: 33554432\r\n\r\n");
+        say_all(fd[i], bytes, CONTROL_BODY_MAX - LACKS);
+    }
+    fd[N - 1] = dial();
+    say(fd[N - 1], "POST /p HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n");
+    say_all(fd[N - 1], bytes, 999999);
+    expect(fd[N - 1], "HTTP/1.1 503 ");
+    int small = dial();
+    say(small, "POST /p HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc");
+    expect(small, "POST /p ? 3 abc");
+    say_all(fd[0], bytes, LACKS);
+    expect(fd[0], "POST /p ? 33554432 ");
+    int again = dial(); /* there is room now */
+    say(again, "POST /p HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n");
+    say_all(again, bytes, 1000000);
+    expect(again, "POST /p ? 1000000 ");
+    for (unsigned i = 0; i < N; i++)
+        close(fd[i]);
+    close(small);
+    close(again);
+    free(bytes);
+}
+
+static void a_client_too_many_hears_so(void **state)
+{
+    static int fd[CONTROL_CLIENTS_MAX];
+    for (unsigned i = 0; i < CONTROL_CLIENTS_MAX; i++) {
+        fd[i] = dial();
+        if (i % 32 == 31)
+            turn();
+    }
+    int late = dial();
+    say(late, "GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    char *text = receive(late, NULL);
+    assert_memory_equal(text, "HTTP/1.1 503 ", 13);
+    assert_non_null(strstr(text, "\r\nRetry-After: 1\r\n"));
+    free(text);
+    close(late);
+    say(fd[0], "GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    expect(fd[0], "HTTP/1.1 200 ");
+    for (unsigned i = 0; i < CONTROL_CLIENTS_MAX; i++)
+        close(fd[i]);
 }
 
 static void a_client_that_waits_is_told_to_go_on(void **state)
@@ -487,7 +577,10 @@ int main(void)
         CONTROL(head_gets_a_length_and_no_body),
         CONTROL(a_large_answer_comes_whole),
         CONTROL(what_is_malformed_is_refused_by_us_and_closed),
-        CONTROL(a_long_target_or_head_is_refused),
+        CONTROL(a_long_path_target_or_head_is_refused),
+        CONTROL(more_fields_than_may_be_passed_on_are_refused),
+        CONTROL(large_bodies_have_a_limit_together),
+        CONTROL(a_client_too_many_hears_so),
         CONTROL(a_client_that_waits_is_told_to_go_on),
         CONTROL(an_answer_may_come_later),
         CONTROL(a_handler_hears_that_its_client_has_gone),
