@@ -105,20 +105,18 @@ static struct node *wrong(const struct coercion *c, const struct node *value, st
     return NULL;
 }
 
-static bool is_int(struct str number)
+static bool is_int(struct str number, int32_t *out)
 {
     char text[32];
-    char *end;
     if (number.n >= sizeof text)
         return false;
     memcpy(text, number.p, number.n);
     text[number.n] = 0;
-    if (strpbrk(text, ".eE")) {
-        double x = strtod(text, NULL);
-        return x >= INT32_MIN && x <= INT32_MAX && x == (double)(int32_t)x;
-    }
-    long long n = strtoll(text, &end, 10);
-    return n >= INT32_MIN && n <= INT32_MAX;
+    double x = strtod(text, NULL); /* exact as far as an Int goes; 3.0 and 3e0 are one too */
+    if (!(x >= INT32_MIN && x <= INT32_MAX && x == (double)(int32_t)x))
+        return false;
+    *out = (int32_t)x;
+    return true;
 }
 
 static bool scalar_takes(const struct coercion *c, struct str name, const struct node *v)
@@ -126,10 +124,11 @@ static bool scalar_takes(const struct coercion *c, struct str name, const struct
     bool fraction =
         v->kind == NODE_NUMBER && (memchr(v->text.p, '.', v->text.n) || memchr(v->text.p, 'e', v->text.n) ||
                                    memchr(v->text.p, 'E', v->text.n));
+    int32_t whole;
     if (str_eq(name, STR("JSON")))
         return true;
     if (str_eq(name, STR("Int")))
-        return v->kind == NODE_NUMBER && (c->from_json || !fraction) && is_int(v->text);
+        return v->kind == NODE_NUMBER && (c->from_json || !fraction) && is_int(v->text, &whole);
     if (str_eq(name, STR("Float")))
         return v->kind == NODE_NUMBER;
     if (str_eq(name, STR("Boolean")))
@@ -224,6 +223,9 @@ static struct node *coerce(const struct coercion *c, struct str type, const stru
         return wrong(c, in, type);
     if (str_eq(def->name, STR("JSON")))
         return coerce_json(c, in);
+    int32_t whole;
+    if (str_eq(def->name, STR("Int")) && is_int(in->text, &whole)) /* what comes as 3.0 goes on as 3 */
+        return node_new(c->r->arena, NODE_NUMBER, arena_printf(c->r->arena, "%d", whole));
     return node_new(c->r->arena, str_eq(def->name, STR("ID")) ? NODE_STRING : in->kind, in->text);
 }
 
@@ -247,6 +249,8 @@ struct node *gql_arguments(struct gql_request *r, struct gql_input_def *defs, co
         struct node *coerced = coerce(&c, def->type, value ? value : &null_node);
         if (!coerced)
             return NULL;
+        if (coerced->kind == NODE_NULL && def->fallback) /* null asks for nothing else than what is usual */
+            coerced = coerce(&c, def->type, def->fallback);
         node_add(out, def->name, coerced);
     }
     return out;

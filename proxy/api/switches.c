@@ -80,12 +80,15 @@ bool switches_read(const struct node *object, bool graphql, struct switch_values
             continue;
         out->word[i] = word_of(i, m);
         out->n++;
+        const char *is = m->kind == NODE_STRING ? "another word" : node_kind_name(m->kind);
+        if (!out->word[i] && graphql) /* the answer has the field's place */
+            return err_set(err, "argument '%s': found %s, expected %s", switches[i].graphql, is, switches[i].expected);
         if (!out->word[i])
-            return err_set(err, "line %u, column %u: %s is %s, expected %s", m->line, m->column, switches[i].key,
-                           m->kind == NODE_STRING ? "another word" : node_kind_name(m->kind), switches[i].expected);
+            return err_set(err, "line %u, column %u: %s is %s, expected %s", m->line, m->column, switches[i].key, is, switches[i].expected);
     }
-    return out->n || err_set(err, "expected an object with one or more of cache, coalesce, rewrite (true or false), enforce (\"off\", "
-                             "\"observe\", \"enforce\") and memory_policy (\"warn\", \"refuse\", \"off\")");
+    return out->n || err_set(err, "expected %s of cache, coalesce, rewrite (true or false), enforce (\"off\", \"observe\", \"enforce\") and "
+                             "%s (\"warn\", \"refuse\", \"off\")", graphql ? "one or more" : "an object with one or more",
+                             graphql ? "memoryPolicy" : "memory_policy");
 }
 
 /* ---- what is in use ---- */

@@ -57,6 +57,28 @@ def test_a_search_part_by_part(api: Api, fake: FakeQdrant) -> None:
     }
 
 
+def test_null_is_the_default_and_whole_numbers_are_written_whole(api: Api, fake: FakeQdrant) -> None:
+    query = 'query($l:Int){optimizedSearch(model:"hermes",limit:$l)}'
+    for variables, limit in (({"l": None}, b"10"), ({}, b"10"), ({"l": 3.0}, b"3"), ({"l": -0.0}, b"0")):
+        data(api, query, variables=variables)
+        assert fake.last.body.endswith(b',"limit":%s}' % limit), fake.last.body
+    data(api, '{search(model:"hermes",limit:null,vector:[1],using:null,filter:null){time}}')
+    assert fake.last.body == b'{"vector":[1],"limit":10}'
+    assert api.graphql(query, variables={"l": 3.5}).status == 400
+
+
+def test_a_wrong_switch_is_named_without_a_place_that_is_none(api: Api) -> None:
+    for given, said in (
+        ('enforce:"on"', "argument 'enforce': found another word, expected \"off\""),
+        ('memoryPolicy:"on"', "argument 'memoryPolicy': found another word"),
+        ("cache:null", "expected one or more of cache"),
+    ):
+        answer = api.graphql('mutation{setSwitches(model:"hermes",%s){cache}}' % given)
+        (error,) = answer.json()["errors"]
+        assert answer.status == 400 and said in error["message"] and "line 0" not in error["message"], error
+        assert error["locations"] == [{"line": 1, "column": 10}]
+
+
 def test_searches_of_one_request_run_together(api: Api, fake: FakeQdrant) -> None:
     import threading
 
