@@ -265,8 +265,12 @@ void api_models(struct call *call)
     call_reply_node(call, 200, out, STR_NONE);
 }
 
+/* Counts are known here; only memory has to be asked of Qdrant, and a slow one is not waited for. */
+#define MEMORY_WAIT SEC
+
 struct metrics_call {
     struct tuning_question memory;
+    struct timer late;
     struct call *call;
 };
 
@@ -291,6 +295,7 @@ static void reply_metrics(struct call *call, struct cJSON *memory)
 static void memory_known(struct tuning_question *q, unsigned status, struct cJSON *doc)
 {
     struct metrics_call *m = (struct metrics_call *)q;
+    timer_fini(&m->late);
     if (status != 200) {
         cJSON_Delete(doc);
         doc = NULL;
@@ -298,10 +303,23 @@ static void memory_known(struct tuning_question *q, unsigned status, struct cJSO
     reply_metrics(m->call, doc);
 }
 
+static void forget(struct metrics_call *m)
+{
+    const struct api_tuning *t = m->call->api->hooks.tuning;
+    timer_fini(&m->late);
+    t->forget(t->arg, &m->memory);
+}
+
+static void memory_late(void *arg)
+{
+    struct metrics_call *m = arg;
+    forget(m);
+    reply_metrics(m->call, NULL);
+}
+
 static void stop(struct call *call)
 {
-    struct metrics_call *m = call->work;
-    call->api->hooks.tuning->forget(call->api->hooks.tuning->arg, &m->memory);
+    forget(call->work);
 }
 
 void api_model_metrics(struct call *call)
@@ -312,6 +330,8 @@ void api_model_metrics(struct call *call)
     struct metrics_call *m = arena_zalloc(&call->arena, sizeof *m);
     m->call = call;
     m->memory.done = memory_known;
+    timer_init(&m->late, &call->api->hooks.worker->loop, memory_late, m);
+    timer_set(&m->late, clock_usec() + MEMORY_WAIT);
     call->work = m;
     call->abandon = stop;
     t->memory(t->arg, call->model->name, &m->memory);

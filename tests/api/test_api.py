@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import threading
+import time
 from typing import Callable
 
 import pytest
@@ -235,6 +236,19 @@ def test_models_and_their_figures(api: Api) -> None:
     assert 0 < doc["latency_us"]["total"]["p50"] <= doc["latency_us"]["total"]["p99"]
     assert doc["requests_per_second"]["10s"] > 0 and doc["queue"]["length"] == 0
     assert "memory" in doc and doc["last_test"] is None
+
+
+def test_counts_of_a_model_do_not_wait_for_qdrant(api: Api, fake: FakeQdrant) -> None:
+    go, default = threading.Event(), fake.default
+    fake.default = lambda x: (x.wait(go), default(x))  # type: ignore[method-assign]
+    path, began = f"{V1}/models/hermes/metrics", time.monotonic()
+    doc = api.ask("GET", path).json()
+    assert 0.8 < time.monotonic() - began < 4 and doc["memory"] is None and doc["pool"]["limit"] > 0
+    with Conn(api.api) as c:  # one that leaves before
+        c.send(head_of("GET", path))
+        time.sleep(0.1)
+    go.set()
+    wait_until(lambda: api.ask("GET", path).json()["memory"], 10, "memory is known again")
 
 
 def api_models() -> list[str]:
