@@ -69,7 +69,10 @@ static const struct {
     {"GraphqlAnswer",
      "{\"type\":\"object\",\"properties\":{\"data\":{\"type\":[\"object\",\"null\"]},\"errors\":{\"type\":\"array\",\"items\":{"
      "\"type\":\"object\",\"required\":[\"message\"],\"properties\":{\"message\":{\"type\":\"string\"},\"locations\":{\"type\":\"array\"},"
-     "\"path\":{\"type\":\"array\"}}}}}}"},
+     "\"path\":{\"type\":\"array\"},\"extensions\":{\"type\":\"object\",\"properties\":{\"status\":{\"type\":\"integer\"}}}}}}}}"},
+    {"GraphqlAnswerOrError",
+     "{\"description\":\"Error: what was refused before GraphQL saw it.\",\"anyOf\":[{\"required\":[\"errors\"],\"$ref\":"
+     "\"#/components/schemas/GraphqlAnswer\"},{\"$ref\":\"#/components/schemas/Error\"}]}"},
     {"Job",
      "{\"type\":\"object\",\"required\":[\"id\",\"kind\",\"state\",\"progress\",\"text\",\"began\"],\"properties\":{\"id\":{\"type\":\"integer\"},"
      "\"kind\":{\"type\":\"string\"},\"model\":{\"type\":[\"string\",\"null\"]},\"state\":{\"enum\":[\"running\",\"done\",\"failed\"]},"
@@ -137,13 +140,26 @@ static struct node *reference(struct arena *a, const char *kind, const char *nam
     return out;
 }
 
-/* {"application/json": {"schema": {"$ref": ...}}}; "text" and "yaml" are no schemas but what they say. */
+static void add_media(struct arena *a, struct node *content, const char *type, struct node *schema)
+{
+    node_add(node_add(content, str_of(type), node_object(a)), STR("schema"), schema);
+}
+
+static bool is_graphql(const char *schema)
+{
+    return strncmp(schema, "GraphqlAnswer", strlen("GraphqlAnswer")) == 0;
+}
+
+/* {"application/json": {"schema": {"$ref": ...}}}; "text" and "yaml" are no schemas but what they say. GraphQL's answers have a media type
+ * of their own for clients that ask for it. */
 static struct node *content(struct arena *a, const char *schema)
 {
     bool text = strcmp(schema, "text") == 0, yaml = strcmp(schema, "yaml") == 0;
-    struct node *out = node_object(a), *media = node_object(a);
-    node_add(media, STR("schema"), text || yaml ? node_raw(a, STR("{\"type\":\"string\"}")) : reference(a, "schemas", schema));
-    node_add(out, text ? STR("text/plain") : yaml ? STR("application/yaml") : STR("application/json"), media);
+    struct node *out = node_object(a);
+    add_media(a, out, text ? "text/plain" : yaml ? "application/yaml" : "application/json",
+              text || yaml ? node_raw(a, STR("{\"type\":\"string\"}")) : reference(a, "schemas", schema));
+    if (is_graphql(schema))
+        add_media(a, out, "application/graphql-response+json", reference(a, "schemas", "GraphqlAnswer"));
     return out;
 }
 
@@ -192,7 +208,9 @@ static struct node *operation(struct arena *a, const struct api_route *route)
     node_add(answers, STR("200"), answer(a, route, route->status == 202 ? "It has ended (wait=true)." : "What was asked for."));
     if (route->status == 202)
         node_add(answers, STR("202"), answer(a, route, "It has begun."));
-    node_add(answers, STR("default"), reference(a, "responses", "Error"));
+    if (route->answer == api_readyz)
+        node_add(answers, STR("503"), answer(a, route, "Not now: why."));
+    node_add(answers, STR("default"), reference(a, "responses", is_graphql(route->result) ? "GraphqlError" : "Error"));
     node_add(out, STR("responses"), answers);
     if (route->access == ACCESS_HEALTH)
         node_add(out, STR("security"), node_list(a));
@@ -215,15 +233,22 @@ static struct node *paths(struct arena *a)
     return out;
 }
 
+static struct node *error(struct arena *a, const char *schema)
+{
+    struct node *out = node_object(a);
+    node_add(out, STR("description"), text(a, "What was found, where, and what would be right."));
+    node_add(out, STR("content"), content(a, schema));
+    return out;
+}
+
 static struct node *components(struct arena *a)
 {
-    struct node *out = node_object(a), *all = node_object(a), *answers = node_object(a), *error = node_object(a);
+    struct node *out = node_object(a), *all = node_object(a), *answers = node_object(a);
     for (unsigned i = 0; i < sizeof schemas / sizeof *schemas; i++)
         node_add(all, str_of(schemas[i].name), node_raw(a, str_of(schemas[i].schema)));
     node_add(out, STR("schemas"), all);
-    node_add(error, STR("description"), text(a, "What was found, where, and what would be right."));
-    node_add(error, STR("content"), content(a, "Error"));
-    node_add(answers, STR("Error"), error);
+    node_add(answers, STR("Error"), error(a, "Error"));
+    node_add(answers, STR("GraphqlError"), error(a, "GraphqlAnswerOrError"));
     node_add(out, STR("responses"), answers);
     node_add(out, STR("securitySchemes"),
              node_raw(a, STR("{\"bearer\":{\"type\":\"http\",\"scheme\":\"bearer\",\"description\":\"api.token, or api.read_token for what "

@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "http/chunk.h"
+#include "qdrant/reply.h"
 
 static const struct timeval accept_pause = {.tv_usec = 100000};
 
@@ -275,18 +276,20 @@ static void write_head(struct bufferevent *bev, const struct http_head *request,
     evbuffer_add(out, "\r\n", 2);
 }
 
-/* The last words on a connection whose bytes cannot be understood, or are too many. */
+/* The last words on a connection whose bytes cannot be understood, or are too many: in the shape of Qdrant's errors, as all others. */
 static void client_refuse(struct control_client *c, unsigned status, const char *why)
 {
     struct bufferevent *bev = bev_of(c);
+    struct arena a;
+    arena_init(&a, NULL, 0);
+    struct str body = reply_error_body(&a, str_of(why));
     c->state = CONTROL_LAST;
     evbuffer_drain(c->in, evbuffer_get_length(c->in));
     evbuffer_drain(c->body, evbuffer_get_length(c->body));
     client_count(c, 0);
-    write_head(bev, NULL, status, "text/plain; charset=utf-8", strlen(why) + 1, false,
-               status == 503 ? STR("Retry-After: 1\r\n") : STR_NONE);
-    bufferevent_write(bev, why, strlen(why));
-    bufferevent_write(bev, "\n", 1);
+    write_head(bev, NULL, status, "application/json", body.n, false, status == 503 ? STR("Retry-After: 1\r\n") : STR_NONE);
+    bufferevent_write(bev, body.p, body.n);
+    arena_fini(&a);
     bufferevent_disable(bev, EV_READ);
     event_add(c->deadline, &write_limit);
 }

@@ -33,11 +33,11 @@ def fake() -> Iterator[FakeQdrant]:
 def start(fake: FakeQdrant, tmp_path: Path) -> Iterator[Callable[..., Api]]:
     running: list[Api] = []
 
-    def run(upstream: str | None = None, **parts: Any) -> Api:
+    def run(upstream: str | None = None, ready: bool = True, **parts: Any) -> Api:
         quiver = {"state_dir": str(tmp_path / "state"), **parts.pop("quiver", {})}
         q = Api(upstream or fake.url, quiver=quiver, start=False, **{"optimizations": MODELS, **parts})
         running.append(q)
-        q.start()
+        q.start(ready)
         return q
 
     yield run

@@ -3,12 +3,12 @@
 from typing import Callable
 
 import pytest
-from apilib import Api
-from lib import FakeQdrant, Response, wait_until
+from apilib import Api, error_of
+from lib import Conn, FakeQdrant, Response, wait_until
 
 jsonschema = pytest.importorskip("jsonschema")
 V1 = "/api/v1"
-NOT_HERE = {"/graphql"}  # test_graphql.py
+NOT_HERE = {"/graphql"}  # below: it needs a query
 
 
 def checker(api: Api) -> Callable[[str, str, Response], None]:
@@ -16,10 +16,13 @@ def checker(api: Api) -> Callable[[str, str, Response], None]:
     doc = api.ask("GET", f"{V1}/openapi.json").json()
 
     def check(method: str, path: str, answer: Response) -> None:
-        content = doc["paths"][path][method.lower()]["responses"][str(answer.status)]["content"]
-        (media,) = content
-        assert (answer.get("content-type") or "").split(";")[0] == media, path
-        if media == "application/json":
+        responses = doc["paths"][path][method.lower()]["responses"]
+        response = responses.get(str(answer.status)) or responses["default"]
+        if "$ref" in response:
+            response = doc["components"]["responses"][response["$ref"].rsplit("/", 1)[-1]]
+        content, media = response["content"], (answer.get("content-type") or "").split(";")[0]
+        assert media in content, (path, answer.status, media)
+        if media.endswith("json"):
             schema = content[media]["schema"]
             jsonschema.Draft202012Validator({**schema, "components": doc["components"]}).validate(answer.json())
 
@@ -72,3 +75,51 @@ def test_queries_are_described_to_the_last_member(api: Api) -> None:
     assert set(doc["queries"][0]) == set(schemas["Query"]["properties"]) | figures
     done = api.ask("POST", f"{V1}/models/hermes/search/optimized").json()["optimization"]
     assert set(done) == set(schemas["OptimizedAnswer"]["properties"]["optimization"]["properties"])
+
+
+def test_graphql_is_as_described(api: Api) -> None:
+    check = checker(api)
+    modern = "application/graphql-response+json"
+    for query, kind, status in (
+        ("{models{name}}", "application/json", 200),
+        ("{modls{name}}", "application/json", 400),
+        ('{optimizedSearch(model:"nope")}', "application/json", 404),
+        ("mutation{purgeCache{models}}", "text/plain", 415),
+        ("mutation{purgeCache{models}}", "application/json", 200),
+    ):
+        for accept in (modern, "*/*"):
+            answer = api.graphql(query, {"Accept": accept, "Content-Type": kind})
+            assert answer.status == status and (modern in (answer.get("content-type") or "")) == (accept == modern)
+            assert ("errors" in answer.json()) == (status != 200)
+            check("POST", "/graphql", answer)
+    check("GET", "/graphql", api.ask("GET", "/graphql?query={models{name}}", headers={"Accept": modern}))
+    check("GET", "/graphql", api.ask("GET", "/graphql"))
+    check("GET", "/graphql", api.ask("GET", "/graphql?query=a&query=b"))
+
+
+def test_refusals_are_as_described(api: Api, start: Callable[..., Api]) -> None:
+    check = checker(api)
+    search, openapi = f"{V1}/models/{{model}}/search", f"{V1}/openapi.json"
+    hermes = search.replace("{model}", "hermes")
+    for method, path, asked, body, headers, status in (
+        ("GET", search, f"{hermes}?limit=0", None, {}, 400),
+        ("GET", search, search.replace("{model}", "nope"), None, {}, 404),
+        ("GET", search, f"{hermes}?vector={'0' * 2**17}", None, {}, 414),
+        ("GET", search, hermes, None, {"X": "a" * 20000}, 431),
+        ("POST", search, hermes, b" " * (2**25 + 1), {}, 413),
+        ("GET", openapi, openapi, None, {"Content-Length": "x"}, 400),
+        ("GET", openapi, openapi, None, {"Transfer-Encoding": "gzip"}, 501),
+        ("GET", openapi, openapi, None, {"Expect": "more"}, 417),
+    ):
+        answer = api.ask(method, asked, body, headers)
+        assert answer.status == status, (path, answer)
+        check(method, path, answer)
+    for head, status in (("TRACE / HTTP/1.1", 501), ("get / HTTP/1.1", 501), ("GET / HTTP/2.0", 505), ("GET /", 400)):
+        with Conn(api.api) as c:
+            c.send(f"{head}\r\nHost: localhost\r\n\r\n".encode())
+            answer = c.read()
+        assert answer.status == status and error_of(answer)
+        check("GET", openapi, answer)
+    away = start("http://no-such-host.invalid:6333", ready=False)
+    check("GET", "/readyz", answer := away.ask("GET", "/readyz"))
+    assert answer.status == 503
