@@ -618,6 +618,17 @@ struct control_listener *control_open(struct event_base *base, int listen_fd,
     return l;
 }
 
+/* What has been answered goes out as far as the socket takes it. */
+static void client_flush(struct control_client *c)
+{
+    struct evbuffer *out = bufferevent_get_output(bev_of(c));
+    int fd = bufferevent_getfd(bev_of(c));
+    evbuffer_unfreeze(out, 1); /* as a bufferevent does around its own writes */
+    while (evbuffer_get_length(out) && evbuffer_write(out, fd) > 0)
+        ;
+    evbuffer_freeze(out, 1);
+}
+
 void control_close(struct control_listener **closing)
 {
     struct control_listener *l = *closing;
@@ -625,6 +636,8 @@ void control_close(struct control_listener **closing)
     for (struct link *k; (k = list_pop(&l->clients));) {
         struct control_client *c = LIST_OF(control_client, link, k);
         c->listener = NULL;
+        if (c->conn)
+            client_flush(c);
         client_gone(c);
     }
     listening_fini(&l->listening);

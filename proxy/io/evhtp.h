@@ -65,6 +65,6 @@ struct control_listener *control_open(struct event_base *, int listen_fd,
 void control_reply(struct control_request **request, unsigned status, const char *content_type, struct str body,
                    struct str headers);
 
-/* Stops listening (what waits in the kernel's queue is reset) and closes all connections; requests that
- * are out become gone and are still to be answered with control_reply. No handle() is called any more. */
+/* Stops listening (what waits in the kernel's queue is reset) and closes all connections: what has been answered goes out as far as the
+ * sockets take it, requests that are out become gone and are still to be answered with control_reply. No handle() is called any more. */
 void control_close(struct control_listener **);

@@ -458,6 +458,7 @@ static void close_control(struct letter *letter)
     w->seen_collection = NULL;
     w->collection_changed = NULL;
     w->server_in_doubt = NULL;
+    tune_stop(server.tune); /* first: who waits for a job still gets its answer */
     if (server.api)
         api_close(&server.api);
     page_close();

@@ -209,7 +209,7 @@ void deed_free(struct deed **freeing)
     survey_fini(&d->survey);
     timer_fini(&d->timer);
     if (d->job)
-        job_end(d->jobs, d->job, false, NULL, "quiver ended before it was done");
+        job_end(d->jobs, d->job, false, NULL, "%s", JOB_CUT_OFF);
     for (unsigned i = 0; i < d->n; i++) {
         free(d->target[i].collection);
         cJSON_Delete(d->target[i].undo);

@@ -14,6 +14,8 @@ struct cJSON;
 
 enum { JOBS_KEPT = 100, JOB_TEXT_MAX = 240 };
 
+#define JOB_CUT_OFF "quiver ended before it was done" /* how a job ends that the process does not wait for */
+
 /* The states, and their words in answers. */
 #define JOB_STATES(X)                                                                                        \
     X(RUNNING, "running")                                                                                    \

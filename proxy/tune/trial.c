@@ -779,7 +779,7 @@ void trial_free(struct trial **freeing)
     ask_fini(&t->still_there);
     survey_fini(&t->survey);
     if (t->job)
-        job_end(t->jobs, t->job, false, NULL, "quiver ended before it was done");
+        job_end(t->jobs, t->job, false, NULL, "%s", JOB_CUT_OFF);
     cJSON_Delete(t->models);
     free(t->chosen);
     free(t->target);

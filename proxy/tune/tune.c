@@ -90,15 +90,21 @@ struct tune *tune_open(struct worker *control)
     return t;
 }
 
+void tune_stop(struct tune *t)
+{
+    if (t->watch)
+        watch_close(&t->watch);
+    free_deeds(&t->deeds);
+    free_trials(&t->trials);
+}
+
 void tune_close(struct tune **closing)
 {
     struct tune *t = *closing;
     *closing = NULL;
     for (struct link *k = list_first(&t->questions); k; k = list_next(&t->questions, k))
         tune_forget(LIST_OF(question, link, k)->answer);
-    watch_close(&t->watch);
-    free_deeds(&t->deeds);
-    free_trials(&t->trials);
+    tune_stop(t);
     free_questions(&t->questions);
     loop_unwake(&t->worker->loop, &t->sweep);
     sweep(&t->sweep);

@@ -23,7 +23,9 @@ struct worker;
 /* After the worker has its snapshot and runs. Never fails: without a writable state_dir nothing can be
  * applied, and says so. */
 struct tune *tune_open(struct worker *control);
-void tune_close(struct tune **); /* cancels what runs; its record is in the history */
+/* Cancels what runs, whose record is in the history, and tells those who wait for jobs; then only forgetting and tune_close are left. */
+void tune_stop(struct tune *);
+void tune_close(struct tune **); /* stops it first */
 
 struct jobs *tune_jobs(struct tune *); /* for lookup and waiting */
 

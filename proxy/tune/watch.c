@@ -379,6 +379,8 @@ void watch_close(struct watch **closing)
     timer_fini(&w->timer);
     survey_fini(&w->survey);
     repair_fini(&w->repair);
+    if (w->job)
+        job_end(w->jobs, w->job, false, NULL, "%s", JOB_CUT_OFF);
     snapshot_put(&w->snapshot);
     cJSON_Delete(w->without);
     while (w->first) {

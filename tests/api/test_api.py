@@ -251,6 +251,24 @@ def test_counts_of_a_model_do_not_wait_for_qdrant(api: Api, fake: FakeQdrant) ->
     wait_until(lambda: api.ask("GET", path).json()["memory"], 10, "memory is known again")
 
 
+def test_who_waits_for_a_job_hears_that_quiver_ends(start: Callable[..., Api], fake: FakeQdrant) -> None:
+    go, default = threading.Event(), fake.default
+    q = start(indexing={"hermes": {"index_params": {"m": 24}}})
+    fake.default = lambda x: (x.wait(go), default(x))  # type: ignore[method-assign]
+    with Conn(q.api) as begins, Conn(q.api) as looks:
+        begins.send(head_of("POST", f"{V1}/optimizations/apply?model=hermes&wait=true", {"Host": "localhost", "Content-Length": "0"}))
+        wait_until(lambda: q.ask("GET", f"{V1}/jobs").json()["jobs"], 5, "the job runs")
+        looks.send(head_of("GET", f"{V1}/jobs/1?wait=true"))
+        time.sleep(0.1)
+        q.term()
+        for c in (begins, looks):
+            answer = c.read()
+            assert answer.status == 502 and "quiver ended" in answer.json()["status"]["error"], answer
+            assert answer.json()["state"] == "failed"
+    assert q.wait() == 0
+    go.set()
+
+
 def api_models() -> list[str]:
     return ["hermes", "notes", "unsized"]
 

@@ -146,9 +146,10 @@ def test_optimization_status(api: Api) -> None:
     got = data(
         api,
         '{optimizationStatus(model:"hermes")'
-        "{model mode wish collections{collection drift{path} gaveUp waits} targets{ops}}}",
+        "{model mode wish collections{collection exists error drift{path} gaveUp waits} targets{ops}}}",
     )
     for of in got["optimizationStatus"][0]["collections"]:
+        assert of["exists"] is True and of["error"] is None
         assert of["gaveUp"] == of["waits"] == []
     assert (
         got["optimizationStatus"][0]["model"] == "hermes"
