@@ -16,7 +16,7 @@ enum { ESCAPED_MAX = 800 };
 
 static void go_on(struct survey *s);
 
-static void add_entry(struct survey *s, const struct conf_model *model, const char *collection)
+static void add_entry(struct survey *s, const struct conf_model *model, const char *collection, bool unlisted)
 {
     for (unsigned i = 0; i < s->n; i++)
         if (s->entry[i].model == model && strcmp(s->entry[i].collection, collection) == 0)
@@ -30,21 +30,24 @@ static void add_entry(struct survey *s, const struct conf_model *model, const ch
         s->cap = s->cap ? 2 * s->cap : 16;
         s->entry = mem_realloc(s->entry, s->cap * sizeof *s->entry);
     }
-    s->entry[s->n++] = (struct survey_entry){.model = model, .collection = mem_strdup(collection)};
+    s->entry[s->n++] = (struct survey_entry){.model = model, .collection = mem_strdup(collection), .unlisted = unlisted};
 }
 
-/* Plain names among the patterns are asked for even if no list has them: they may be aliases. */
-static void add_plain_names(struct survey *s, const char *error)
+/* Plain names among the patterns are asked for even if no list has them: they may be aliases. Without a list, the error stands for all
+ * that a pattern would have found: nothing there would read as nothing to do. */
+static void add_names(struct survey *s, const char *error)
 {
     const struct conf *conf = s->snapshot->conf;
     for (unsigned m = 0; m < conf->n_models; m++) {
         const struct conf_model *model = &conf->model[m];
-        if (!s->chosen[m] || model->group != s->group || m == 0)
+        if (!s->chosen[m] || model->group != s->group)
             continue;
         const struct opt_texts *names = &model->base.collections;
-        for (unsigned i = 0; i < names->n; i++)
-            if (!glob_is(str_of(names->text[i])))
-                add_entry(s, model, names->text[i]);
+        for (unsigned i = 0; m > 0 && i < names->n; i++)
+            if (error || !glob_is(str_of(names->text[i])))
+                add_entry(s, model, names->text[i], glob_is(str_of(names->text[i])));
+        if (error && m == 0)
+            add_entry(s, model, "*", true);
         for (unsigned i = 0; error && i < s->n; i++)
             if (s->entry[i].model == model)
                 snprintf(s->entry[i].error, sizeof s->entry[i].error, "%s", error);
@@ -59,10 +62,10 @@ static void take_list(struct survey *s)
         const char *name = doc_text(doc_get(one, "name"));
         const struct conf_model *model = name ? conf_model_of(s->snapshot->conf, str_of(name)) : NULL;
         if (model && s->chosen[model->index] && model->group == s->group)
-            add_entry(s, model, name);
+            add_entry(s, model, name, false);
     }
     cJSON_Delete(doc);
-    add_plain_names(s, NULL);
+    add_names(s, NULL);
 }
 
 static void no_answer(struct survey *s, char *error, size_t n)
@@ -111,7 +114,7 @@ static void answered(struct ask *ask)
             take_list(s);
         } else {
             no_answer(s, error, sizeof error);
-            add_plain_names(s, error);
+            add_names(s, error);
         }
         s->group++;
     }

@@ -16,7 +16,7 @@ enum { SURVEY_MAX = 1000 }; /* collections; more are left out, and said */
 struct survey_entry {
     const struct conf_model *model; /* of the survey's snapshot */
     char *collection;
-    bool exists;
+    bool exists, unlisted;       /* unlisted: there was no list of collections; collection is a pattern, error says why */
     struct cJSON *info, *memory; /* "result" of the answers; NULL: not asked, or see error */
     char error[240];             /* why it could not be read; "": it could, or is not there */
 };

@@ -131,7 +131,7 @@ static void surveyed(struct survey *s)
 {
     struct question *q = LIST_OF(question, survey, s);
     struct tune_answer *answer = q->answer;
-    bool silent = s->n_unanswered && s->n_unanswered >= s->snapshot->conf->n_groups;
+    bool silent = s->n > 0; /* of all that was asked for nothing could be read */
     for (unsigned i = 0; i < s->n; i++)
         silent = silent && s->entry[i].error[0];
     retire(q->tune, &q->tune->questions, &q->tune->old_questions, &q->link);
@@ -144,7 +144,7 @@ static void surveyed(struct survey *s)
         return;
     }
     cJSON *doc = cJSON_CreateObject();
-    cJSON_AddStringToObject(doc, "error", s->n ? s->entry[0].error : "Qdrant did not answer");
+    cJSON_AddStringToObject(doc, "error", s->entry[0].error);
     answer->done(answer, 502, doc);
 }
 

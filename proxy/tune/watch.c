@@ -116,16 +116,40 @@ static void say_drift(const struct watched *k, const cJSON *before)
     free(text);
 }
 
+/* What was known last stays. */
+static void learn_error(struct watched *k, const char *error)
+{
+    k->met = true;
+    free(k->error);
+    k->error = mem_strdup(error);
+}
+
+/* Which collections the pattern has now is not known: all that were stay. Where none were, the pattern itself shows the error. */
+static void learn_unlisted(struct watch *w, const struct survey_entry *e)
+{
+    bool any = false;
+    for (struct watched *k = w->first; k; k = k->next)
+        if (strcmp(k->model, e->model->name) == 0) {
+            learn_error(k, e->error);
+            any = true;
+        }
+    if (!any)
+        learn_error(watched_of(w, e->model->name, e->collection), e->error);
+}
+
 static void learn(struct watch *w, const struct survey_entry *e)
 {
-    struct watched *k = watched_of(w, e->model->name, e->collection);
-    struct plan p;
-    k->met = true;
-    if (e->error[0]) { /* what was known last stays */
-        free(k->error);
-        k->error = mem_strdup(e->error);
+    if (e->unlisted) {
+        learn_unlisted(w, e);
         return;
     }
+    struct watched *k = watched_of(w, e->model->name, e->collection);
+    struct plan p;
+    if (e->error[0]) {
+        learn_error(k, e->error);
+        return;
+    }
+    k->met = true;
     cJSON *before = k->drift;
     k->drift = NULL;
     clear_facts(k);

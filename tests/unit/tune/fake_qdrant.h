@@ -35,6 +35,7 @@ static struct {
     const char
         *deaf_to;    /* a key that is answered with 200 and not kept, as under an overwrite of the server */
     unsigned refuse; /* PATCH: this status */
+    unsigned refuse_list; /* GET /collections: this status */
     bool dead;       /* closes every connection unanswered */
     bool cut_patch;  /* does it and closes unanswered */
     bool lose_patch; /* closes unanswered, and does nothing */
@@ -140,6 +141,10 @@ static inline cJSON *fake_answer(const char *method, char *path, const char *bod
     char *name = path + strlen("/collections"), *rest = NULL;
     cJSON *out = cJSON_CreateObject(), *one;
     *status = 200;
+    if (*name == 0 && fake.refuse_list) {
+        *status = fake.refuse_list;
+        return out;
+    }
     if (*name == 0) {
         cJSON *list = cJSON_AddArrayToObject(out, "collections");
         cJSON_ArrayForEach(one, fake.collections) {
@@ -419,7 +424,7 @@ static inline void stage_begin(const char *yaml)
     fake.collections = cJSON_CreateObject();
     fake.patches = cJSON_CreateArray();
     fake.deaf_to = NULL;
-    fake.refuse = fake.busy = fake.busy_after = 0;
+    fake.refuse = fake.refuse_list = fake.busy = fake.busy_after = 0;
     fake.dead = fake.cut_patch = fake.lose_patch = false;
     fake.refuse_search = fake.refuse_exact = fake.searches = fake.dead_after = 0;
     fake.slow = NULL;

@@ -77,6 +77,15 @@ static int n_drift(void)
     return n;
 }
 
+/* The first collection could not be read at the last look. */
+static bool has_error(void)
+{
+    cJSON *whole;
+    bool has = doc_get(status(&whole), "error") != NULL;
+    cJSON_Delete(whole);
+    return has;
+}
+
 /* The history as text. */
 static const char *history(void)
 {
@@ -236,6 +245,55 @@ static void a_dead_server_fails_jobs_and_plans(void **state)
     assert_non_null(doc_text(doc_get(a.doc, "error")));
     cJSON_Delete(a.doc);
     assert_string_equal(history(), "");
+    tune_close(&stage.tune);
+}
+
+/* Without a list it is not known what the pattern claims: not the same as that it claims nothing. */
+static void a_server_that_lists_nothing_fails_jobs_and_plans_of_patterns(void **state)
+{
+    static const unsigned refusals[] = {401, 500, 0};
+    stage_begin("optimizations:\n  one: {collections: ['one-*']}\n" ONE);
+    fake_add("one-1");
+    for (unsigned i = 0; i < sizeof refusals / sizeof *refusals; i++) {
+        struct asked a = {.answer = {.done = answered}}, b = a;
+        fake.refuse_list = refusals[i];
+        fake.dead = !refusals[i];
+        const struct job *j = apply();
+        assert_int_equal(j->state, JOB_FAILED);
+        assert_string_equal(doc_text(doc_get(result_of(j), "collection")), "one-*");
+        tune_plan(stage.tune, NULL, 0, 0, &a.answer);
+        tune_memory(stage.tune, &(const char *){"one"}, 1, &b.answer);
+        turn_until(a.status && b.status);
+        assert_int_equal(a.status, 502);
+        assert_int_equal(b.status, 502);
+        cJSON_Delete(a.doc);
+        cJSON_Delete(b.doc);
+    }
+    turn_until(has_error());
+    assert_int_equal(fake_patches(), 0);
+    tune_close(&stage.tune);
+}
+
+/* One group away is not all away: what uses it fails all the same, and what does not goes on. */
+static void one_group_away_fails_what_uses_it(void **state)
+{
+    struct asked a = {.answer = {.done = answered}}, b = a;
+    char yaml[500];
+    snprintf(yaml, sizeof yaml,
+             "upstreams: {a: %s, b: http://127.0.0.1:1}\noptimizations: {one: {}, two: {upstream: b, collections: ['two-*']}}\n",
+             stage.url);
+    stage_begin(yaml);
+    fake_add("one");
+    tune_plan(stage.tune, &(const char *){"two"}, 1, 0, &a.answer);
+    tune_plan(stage.tune, NULL, 0, 0, &b.answer);
+    turn_until(a.status && b.status);
+    assert_int_equal(a.status, 502);
+    assert_int_equal(b.status, 200);
+    const cJSON *models = doc_get(b.doc, "models");
+    assert_true(cJSON_IsTrue(doc_get(cJSON_GetArrayItem(doc_get(cJSON_GetArrayItem(models, 0), "collections"), 0), "exists")));
+    assert_non_null(doc_get(cJSON_GetArrayItem(doc_get(cJSON_GetArrayItem(models, 1), "collections"), 0), "error"));
+    cJSON_Delete(a.doc);
+    cJSON_Delete(b.doc);
     tune_close(&stage.tune);
 }
 
@@ -446,6 +504,30 @@ static void enforcing_gives_up_what_never_sticks(void **state)
     tune_close(&stage.tune);
 }
 
+/* One look without a list: drift, repairs and what is left alone are as they were. */
+static void a_failed_list_forgets_nothing_of_patterns(void **state)
+{
+    cJSON *whole;
+    unsigned n_drift_now, n_given_up;
+    stage_begin("optimizations:\n  one: {collections: ['one-*']}\n" ENFORCED);
+    fake_add("one-1");
+    turn_until(fake_patches() == 1 && n_drift() == 0);
+    fake.refuse_list = 500;
+    turn_until(has_error());
+    turn_for(300 * MSEC);
+    const cJSON *c = status(&whole);
+    assert_string_equal(doc_text(doc_get(c, "collection")), "one-1");
+    assert_int_equal(doc_get(c, "repairs")->valueint, 1);
+    assert_int_equal(cJSON_GetArraySize(doc_get(cJSON_GetArrayItem(doc_get(whole, "models"), 0), "collections")), 1);
+    assert_true(tune_drift(stage.tune, "one", &n_drift_now, &n_given_up));
+    cJSON_Delete(whole);
+    fake.refuse_list = 0;
+    turn_until(!has_error());
+    assert_int_equal(doc_get(status(&whole), "repairs")->valueint, 1);
+    cJSON_Delete(whole);
+    tune_close(&stage.tune);
+}
+
 static void a_rollback_rests_enforcement_until_the_next_apply(void **state)
 {
     stage_begin(ENFORCED);
@@ -548,6 +630,8 @@ int main(void)
         cmocka_unit_test(a_patch_without_an_answer_is_read_back),
         cmocka_unit_test(a_patch_that_was_lost_is_found_out),
         cmocka_unit_test(a_dead_server_fails_jobs_and_plans),
+        cmocka_unit_test(a_server_that_lists_nothing_fails_jobs_and_plans_of_patterns),
+        cmocka_unit_test(one_group_away_fails_what_uses_it),
         cmocka_unit_test(a_forgotten_question_is_not_answered),
         cmocka_unit_test(a_reload_in_the_middle_leads_no_question_elsewhere),
         cmocka_unit_test(a_reload_in_the_middle_leads_no_patch_elsewhere),
@@ -558,6 +642,7 @@ int main(void)
         cmocka_unit_test(enforcing_repairs_each_drift_with_one_patch),
         cmocka_unit_test(a_value_that_another_sets_too_is_repaired_later_and_later_and_others_at_once),
         cmocka_unit_test(enforcing_gives_up_what_never_sticks),
+        cmocka_unit_test(a_failed_list_forgets_nothing_of_patterns),
         cmocka_unit_test(a_rollback_rests_enforcement_until_the_next_apply),
         cmocka_unit_test(a_building_index_is_not_disturbed),
         cmocka_unit_test(a_collections_name_stays_one_value_in_the_log),
