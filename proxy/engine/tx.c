@@ -119,6 +119,8 @@ static enum tx_state step_head(struct tx *tx)
     tx->model = conf_model_of(conf, tx->resolved);
     if (tx->model->index == 0 && tx->resolved.p != tx->route.collection.p)
         tx->model = conf_model_of(conf, tx->route.collection); /* a model may be named after the alias itself */
+    if (tx->own && tx->own->model)
+        tx->model = tx->own->model;
     tx->is_write = tx->route.is_write;
     tx->map = tx->worker->facts && tx->worker->facts->names_known ? tx->worker->facts->names : (struct fingerprint){0, 0};
     tx->identity = tx->route.op->class == CLASS_READ_CACHEABLE;

@@ -70,6 +70,7 @@ struct tx_own {
     /* set by who asks */
     bool as_is;                    /* its parameters are not rewritten, whatever is configured */
     struct snapshot *snapshot;     /* the configuration that it runs under, the caller's; NULL: the newest */
+    const struct conf_model *model; /* of that snapshot: whose it is and whose servers get it, whoever claims the name; NULL: by the name */
     /* private */
     struct tx *running;
     uint64_t step_since;

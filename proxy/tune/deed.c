@@ -52,6 +52,9 @@ static void end(struct deed *d)
                 d->n, did, d->n_failed, d->first_error);
     else if (d->n_changed)
         job_end(d->jobs, job, true, result, "%u of %u collections %s", d->n_changed, d->n, did);
+    else if (d->rollback && d->n)
+        job_end(d->jobs, job, true, result,
+                "nothing was written: of what quiver had changed in %u collections nothing is left, or can be taken back: see warnings", d->n);
     else
         job_end(d->jobs, job, true, result, "nothing to do: %s",
                 d->rollback ? "nothing was changed by quiver since the last rollback"

@@ -284,15 +284,16 @@ static uint64_t append(struct history *h, const char *event, cJSON *more, bool a
     return written ? n : 0;
 }
 
-uint64_t history_change(struct history *h, const char *model, const char *collection, const char *why,
-                        const cJSON *changes, const cJSON *patch, struct err *err)
+uint64_t history_change(struct history *h, const struct history_deed *deed, struct err *err)
 {
     cJSON *more = cJSON_CreateObject();
-    cJSON_AddStringToObject(more, "model", model);
-    cJSON_AddStringToObject(more, "collection", collection);
-    cJSON_AddStringToObject(more, "why", why);
-    cJSON_AddItemToObject(more, "changes", cJSON_Duplicate(changes, true));
-    cJSON_AddItemToObject(more, "patch", cJSON_Duplicate(patch, true));
+    cJSON_AddStringToObject(more, "model", deed->model);
+    cJSON_AddStringToObject(more, "collection", deed->collection);
+    if (deed->alias)
+        cJSON_AddStringToObject(more, "alias", deed->alias);
+    cJSON_AddStringToObject(more, "why", deed->why);
+    cJSON_AddItemToObject(more, "changes", cJSON_Duplicate(deed->changes, true));
+    cJSON_AddItemToObject(more, "patch", deed->patch ? cJSON_Duplicate(deed->patch, true) : cJSON_CreateNull());
     return append(h, "change", more, false, err);
 }
 
@@ -339,13 +340,31 @@ static bool is_change(const cJSON *record, const char *model, const char *collec
            (!collection || record_says(record, "collection", collection));
 }
 
-static bool is_first(const cJSON *changes, const cJSON *change)
+/* The first of these changes at the same place; wrote: only one that wrote the same, too. */
+static cJSON *find(const cJSON *changes, const cJSON *change, bool wrote)
 {
-    const cJSON *one;
+    cJSON *one;
     cJSON_ArrayForEach(one, changes)
+        if (cJSON_Compare(doc_get(one, "at"), doc_get(change, "at"), true) &&
+            (!wrote || cJSON_Compare(doc_get(one, "wished"), doc_get(change, "wished"), true)))
+            return one;
+    return NULL;
+}
+
+static void take_change(cJSON *out, const cJSON *change, bool kept)
+{
+    cJSON *first = find(out, change, false);
+    if (!first || (!kept && !find(out, change, true)))
+        cJSON_AddItemToArray(out, cJSON_Duplicate(change, true));
+    if (!first || !kept || !doc_get(change, "wished"))
+        return;
+    for (cJSON *one = first->next, *next; one; one = next) { /* what may have been there is overwritten */
+        next = one->next;
         if (cJSON_Compare(doc_get(one, "at"), doc_get(change, "at"), true))
-            return false;
-    return true;
+            cJSON_Delete(cJSON_DetachItemViaPointer(out, one));
+    }
+    cJSON_DeleteItemFromObjectCaseSensitive(first, "wished");
+    cJSON_AddItemToObject(first, "wished", cJSON_Duplicate(doc_get(change, "wished"), true));
 }
 
 cJSON *history_changes(const struct history *h, const char *model, const char *collection)
@@ -365,8 +384,7 @@ cJSON *history_changes(const struct history *h, const char *model, const char *c
         if (record_was(one, OUTCOME_REFUSED))
             continue;
         cJSON_ArrayForEach(change, doc_get(one, "changes"))
-            if (is_first(out, change))
-                cJSON_AddItemToArray(out, cJSON_Duplicate(change, true));
+            take_change(out, change, record_was_kept(one));
     }
     return out;
 }

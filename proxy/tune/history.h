@@ -10,8 +10,8 @@
  * forgotten, and the file takes its place anew as a whole.
  *
  * Records: {n, time, event, ...}
- *   "change"        before a PATCH goes out: model, collection, why ("apply", "rollback", "enforce"), changes
- *                   (as in plan.h), patch
+ *   "change"        before a PATCH goes out: model, collection, alias (by which the model claims it, where it is one), why ("apply",
+ *                   "rollback", "enforce"), changes (as in plan.h), patch (null: a rollback that found nothing of quiver's left)
  *   "outcome"       of the change with this number: change, outcome, text; see OUTCOMES
  *   "rest", "wake"  enforcement of a model: after a rollback, after the next apply
  *   "test"          a model's test: result
@@ -50,16 +50,20 @@ void history_close(struct history **);
 
 bool history_writable(struct history *, struct err *); /* makes folder and file; false: why not */
 
-/* Takes changes and patch (copied); returns the record's number, 0 with err: it is not on disk, do not go on.
- */
-uint64_t history_change(struct history *, const char *model, const char *collection, const char *why,
-                        const struct cJSON *changes, const struct cJSON *patch, struct err *);
+struct history_deed {
+    const char *model, *collection, *alias, *why; /* alias: NULL if it is claimed by its own name */
+    const struct cJSON *changes, *patch;          /* patch may be NULL */
+};
+
+/* All is copied; returns the record's number, 0 with err: it is not on disk, do not go on. */
+uint64_t history_change(struct history *, const struct history_deed *, struct err *);
 bool history_outcome(struct history *, uint64_t change, enum outcome, const char *text);
 bool history_rest(struct history *, const char *model, bool rests);
 bool history_test(struct history *, const char *model, const struct cJSON *result);
 
-/* Of each value of this collection its first change since the last rollback that was verified, in order, those
- * that Qdrant refused left out: what was there before. The caller's. */
+/* Of each value of this collection its first change since the last rollback that was verified, in order, those that Qdrant refused left
+ * out: `is` was there before, `wished` is what quiver wrote last and Qdrant kept. What was written later and perhaps did not arrive follows
+ * as entries of its own. For plan_undo; the caller's. */
 struct cJSON *history_changes(const struct history *, const char *model, const char *collection);
 /* The collections that have such changes: an array of names, the caller's. */
 struct cJSON *history_collections(const struct history *, const char *model);

@@ -1,5 +1,5 @@
-/* history_keep.c - what of a long history still matters: of each value the first change since it was last taken back, that a model was ever
- * changed, whether its enforcement rests, its first test and its last. */
+/* history_keep.c - what of a long history still matters: of each value the first change since it was last taken back, the last one, and the last
+ * that Qdrant kept; that a model was ever changed, whether its enforcement rests, its first test and its last. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -66,6 +66,10 @@ static void ask(struct needs *s, const char *kind, const cJSON *record, bool fir
     free(question);
 }
 
+/* Of each value: what was there, what was written last, and what of that is known to have arrived. */
+static const char *const of_values[] = {"value", "wrote", "kept"};
+static const unsigned n_of_values = sizeof of_values / sizeof *of_values;
+
 static void read_change(struct needs *s, const cJSON *record)
 {
     const cJSON *one;
@@ -73,17 +77,22 @@ static void read_change(struct needs *s, const cJSON *record)
         return;
     ask(s, "changed", record, false); /* the last: an earlier one may have been taken back by a record that goes */
     if (record_is_way_back(record)) {
-        char *start = question_of("value", record, true, "");
-        drop(s, start);
-        free(start);
+        for (unsigned i = 0; i < n_of_values; i++) {
+            char *start = question_of(of_values[i], record, true, "");
+            drop(s, start);
+            free(start);
+        }
         return;
     }
     if (record_says(record, "why", "rollback"))
         return;
     cJSON_ArrayForEach(one, doc_get(record, "changes")) {
-        char *at = cJSON_PrintUnformatted(doc_get(one, "at")), *question = question_of("value", record, true, at ? at : "");
-        take(s, question, record, true);
-        free(question);
+        char *at = cJSON_PrintUnformatted(doc_get(one, "at"));
+        for (unsigned i = 0; i < n_of_values - !record_was_kept(record); i++) {
+            char *question = question_of(of_values[i], record, true, at ? at : "");
+            take(s, question, record, i == 0);
+            free(question);
+        }
         free(at);
     }
 }

@@ -26,8 +26,8 @@ struct plan {
 void plan_make(const struct conf_model_base *wish, const struct cJSON *info, struct plan *);
 void plan_fini(struct plan *);
 
-/* Undoes changes, as plan_make made them: the first entry for a path says what was there. Where that was
- * unset, Qdrant's default is written; plan->warnings says so. */
+/* Undoes changes, as plan_make made them: the first entry for a path says what was there, any of them what quiver wrote. What is neither
+ * somebody else has set: it stays, and plan->warnings says so. Where a value was unset, Qdrant's default is written; the warnings say that too. */
 void plan_undo(const struct cJSON *changes, const struct cJSON *info, struct plan *);
 
 /* Puts one change into a PATCH. */

@@ -1,5 +1,6 @@
 /* plan_undo.c - the way back. Qdrant merges a PATCH and takes no null, so that what was unset cannot be unset
  * again: its default is written instead, and the plan says so. */
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -95,6 +96,24 @@ static cJSON *instead_of_unset(struct plan *p, const cJSON *changes, const struc
     return cJSON_CreateNumber(none);
 }
 
+/* Is what is there what quiver wrote? Any entry for that place may say so: of the later ones it is not known whether they arrived. */
+static bool is_ours(const cJSON *changes, const cJSON *change, const cJSON *fact)
+{
+    const cJSON *one;
+    cJSON_ArrayForEach(one, changes)
+        if (cJSON_Compare(doc_get(one, "at"), doc_get(change, "at"), true) && fact_equals(fact, doc_get(one, "wished")))
+            return true;
+    return false;
+}
+
+static void warn_of_others(struct plan *p, const cJSON *change, const char *path, const cJSON *fact)
+{
+    char *is = fact ? cJSON_PrintUnformatted(fact) : NULL, *wrote = cJSON_PrintUnformatted(doc_get(change, "wished"));
+    plan_warn(p, "%.200s is %.100s now and quiver had written %.100s: what others set stays", path, is ? is : "unset", wrote ? wrote : "?");
+    free(is);
+    free(wrote);
+}
+
 static void undo(struct plan *p, const cJSON *changes, const cJSON *change)
 {
     struct at at = at_of_json(doc_get(change, "at"));
@@ -105,8 +124,12 @@ static void undo(struct plan *p, const cJSON *changes, const cJSON *change)
         return;
     }
     fact = at_fact(&at, p->after);
-    if (!fact && !doc_is_set(before))
+    if (doc_is_set(before) ? fact_equals(fact, before) : !fact)
         return;
+    if (!is_ours(changes, change, fact)) {
+        warn_of_others(p, change, path ? path : "a change", fact);
+        return;
+    }
     cJSON *written = doc_is_set(before) ? cJSON_Duplicate(before, true)
                                         : instead_of_unset(p, changes, &at, path ? path : "");
     if (!written)

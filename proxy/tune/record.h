@@ -21,11 +21,16 @@ static inline bool record_was(const cJSON *change, enum outcome outcome)
     return record_says(change, RECORD_KNOWN, outcome_names[outcome]);
 }
 
-/* A rollback of which Qdrant has kept everything: what was changed before it is over. */
+/* Qdrant has kept everything of it. */
+static inline bool record_was_kept(const cJSON *change)
+{
+    return record_was(change, OUTCOME_VERIFIED) || record_was(change, OUTCOME_GREEN) || record_was(change, OUTCOME_LATE);
+}
+
+/* A rollback of that kind: what was changed before it is over. */
 static inline bool record_is_way_back(const cJSON *change)
 {
-    return record_says(change, "why", "rollback") &&
-           (record_was(change, OUTCOME_VERIFIED) || record_was(change, OUTCOME_GREEN) || record_was(change, OUTCOME_LATE));
+    return record_says(change, "why", "rollback") && record_was_kept(change);
 }
 
 /* A test that may be the first of its model: an empty collection tells nothing. */

@@ -1,4 +1,4 @@
-/* repair.c - the steps in order: read, patch, verify, and then status and work in turn until both are at rest
+/* repair.c - the steps in order: name, read, patch, verify, and then status and work in turn until both are at rest
  * twice. */
 #include "tune/repair.h"
 
@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/mem.h"
 #include "tune/doc.h"
 #include "tune/history.h"
 
@@ -19,6 +20,11 @@
 enum { ESCAPED_MAX = 800, VERIFY_TRIES = 4, GREEN_TIMES = 2 };
 
 static void ask_now(struct repair *r);
+
+static const char *collection_of(const struct repair *r)
+{
+    return r->stands_for ? r->stands_for : r->order.collection;
+}
 
 static void tell(struct repair *r, double progress, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
@@ -101,36 +107,57 @@ static void send_patch(struct repair *r)
     char *body = cJSON_PrintUnformatted(r->plan.patch);
     struct arena a;
     arena_init(&a, NULL, 0);
-    snprintf(path, sizeof path, "/collections/%s", str_escape(name, sizeof name, r->order.collection));
+    snprintf(path, sizeof path, "/collections/%s", str_escape(name, sizeof name, collection_of(r)));
     struct str head = ask_head(&a, r->order.snapshot->conf, "PATCH", path, "quiver", strlen(body), "");
     r->step = REPAIR_PATCH;
     tell(r, 0.1, "PATCH %s", r->order.collection);
     r->own.snapshot = r->order.snapshot;
+    r->own.model = r->order.model;
     tx_start_own(r->worker, &r->own, head, str_of(body));
     timer_set(&r->timer, r->worker->loop.now + REPAIR_PATCH_WITHIN);
     arena_fini(&a);
     free(body);
 }
 
-static void planned(struct repair *r, const cJSON *info)
+/* Before anything is sent. */
+static bool record(struct repair *r)
 {
     struct err err;
+    r->change = history_change(r->history, &(struct history_deed){.model = r->order.model->name,
+                                                                  .collection = collection_of(r),
+                                                                  .alias = r->stands_for ? r->order.collection : NULL,
+                                                                  .why = r->order.why,
+                                                                  .changes = r->plan.changes,
+                                                                  .patch = r->plan.patch},
+                               &err);
+    if (!r->change)
+        finish(r, false, err.text);
+    return r->change != 0;
+}
+
+/* Also a rollback that finds nothing to write is a way back: what was there before it is not asked for again. */
+static void nothing_differs(struct repair *r, const cJSON *info)
+{
+    if (r->order.undo && doc_get(info, "config")) {
+        if (!record(r))
+            return;
+        settle(r, OUTCOME_VERIFIED, "nothing that quiver had written was left, or could be taken back");
+    }
+    cJSON_AddTrueToObject(r->result, "verified");
+    finish(r, true, NULL);
+}
+
+static void planned(struct repair *r, const cJSON *info)
+{
     if (r->order.undo)
         plan_undo(r->order.undo, info, &r->plan);
     else
         plan_make(&r->order.model->base, info, &r->plan);
     leave_out(r);
     begin_result(r);
-    if (!r->plan.patch) {
-        cJSON_AddTrueToObject(r->result, "verified");
-        finish(r, true, NULL);
-        return;
-    }
-    r->change = history_change(r->history, r->order.model->name, r->order.collection, r->order.why,
-                               r->plan.changes, r->plan.patch, &err);
-    if (!r->change)
-        finish(r, false, err.text);
-    else
+    if (!r->plan.patch)
+        nothing_differs(r, info);
+    else if (record(r))
         send_patch(r);
 }
 
@@ -299,11 +326,28 @@ static void no_answer(struct repair *r)
     }
 }
 
+/* An alias may stand for another collection when it is time to go back: the history names the one that was changed. */
+static void take_name(struct repair *r, const cJSON *result)
+{
+    const cJSON *one;
+    cJSON_ArrayForEach(one, doc_get(result, "aliases")) {
+        const char *alias = doc_text(doc_get(one, "alias_name")), *name = doc_text(doc_get(one, "collection_name"));
+        if (!r->stands_for && alias && name && strcmp(alias, r->order.collection) == 0)
+            r->stands_for = mem_strdup(name);
+    }
+    if (r->stands_for)
+        cJSON_AddStringToObject(r->result, "alias_of", r->stands_for);
+    r->step = REPAIR_READ;
+    ask_now(r);
+}
+
 static void answered(struct ask *ask)
 {
     struct repair *r = LIST_OF(repair, ask, ask);
     cJSON *doc = NULL, *result = ask->status == 200 ? doc_result(ask->body, &doc) : NULL;
-    if (!cJSON_IsObject(result))
+    if (r->step == REPAIR_NAME) /* who does not tell has none, for all that is known */
+        take_name(r, result);
+    else if (!cJSON_IsObject(result))
         no_answer(r);
     else if (r->step == REPAIR_READ)
         planned(r, result);
@@ -319,8 +363,11 @@ static void answered(struct ask *ask)
 static void ask_now(struct repair *r)
 {
     char path[ESCAPED_MAX + 40], name[ESCAPED_MAX];
-    snprintf(path, sizeof path, "/collections/%s%s", str_escape(name, sizeof name, r->order.collection),
-             r->step == REPAIR_WORK ? "/optimizations" : "");
+    if (r->step == REPAIR_NAME)
+        strcpy(path, "/aliases");
+    else
+        snprintf(path, sizeof path, "/collections/%s%s", str_escape(name, sizeof name, collection_of(r)),
+                 r->step == REPAIR_WORK ? "/optimizations" : "");
     fetch_finish(&r->ask.fetch);
     const struct conf *conf = r->order.snapshot->conf;
     ask_send(&r->ask, ask_slots(r->worker, &conf->group[r->order.model->group]), "GET", path, STR_NONE, ASK_WITHIN);
@@ -356,6 +403,8 @@ void repair_fini(struct repair *r)
     timer_fini(&r->timer);
     ask_fini(&r->ask);
     plan_fini(&r->plan);
+    free(r->stands_for);
+    r->stands_for = NULL;
     cJSON_Delete(r->result);
     r->result = NULL;
 }
@@ -363,6 +412,8 @@ void repair_fini(struct repair *r)
 void repair_start(struct repair *r, const struct repair_order *order)
 {
     plan_fini(&r->plan);
+    free(r->stands_for);
+    r->stands_for = NULL;
     cJSON_Delete(r->result);
     r->order = *order;
     r->result = cJSON_CreateObject();
@@ -371,7 +422,7 @@ void repair_start(struct repair *r, const struct repair_order *order)
     r->tries = r->n_green = r->most_work = 0;
     r->verified = r->settled = r->refused = r->unanswered = r->well = false;
     r->running = true;
-    r->step = REPAIR_READ;
+    r->step = order->undo ? REPAIR_READ : REPAIR_NAME; /* the history has no aliases */
     tell(r, 0, "reads %s", order->collection);
     ask_now(r);
 }

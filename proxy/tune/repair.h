@@ -1,4 +1,4 @@
-/* repair.h - makes one collection what it should be, or what it was: read, plan, record, one PATCH, read
+/* repair.h - makes one collection what it should be, or what it was: which one an alias stands for, read, plan, record, one PATCH, read
  * back, wait until the index is built. Nothing is sent when nothing differs. The PATCH goes through the
  * pipeline as a client's would, so that what was cached of the collection is given up. Owner: the control
  * thread; embedded in who wants it done. */
@@ -37,7 +37,7 @@ struct repair {
     char text[REPAIR_TEXT_MAX];    /* what it does now */
     void (*told)(struct repair *); /* progress or text changed; may be NULL */
     void (*done)(struct repair *); /* from the loop; result is valid until the next start */
-    /* {collection, changed, patch, changes, verified, green, not_stuck: [path], warnings, error?} */
+    /* {collection, alias_of?, changed, patch, changes, verified, green, not_stuck: [path], warnings, error?} */
     struct cJSON *result;
     bool refused;    /* Qdrant said no to the PATCH: the same would be refused again */
     bool unanswered; /* it was not answered with 200: what does not stick was perhaps never written */
@@ -47,9 +47,10 @@ struct repair {
     struct tx_own own;
     struct timer timer;
     struct plan plan;
+    char *stands_for; /* the collection, where the order names an alias of it: all goes there, also if the alias is moved meanwhile */
     uint64_t change, green_until, pause;
     unsigned tries, n_green, most_work;
-    enum { REPAIR_READ, REPAIR_PATCH, REPAIR_VERIFY, REPAIR_STATUS, REPAIR_WORK } step;
+    enum { REPAIR_NAME, REPAIR_READ, REPAIR_PATCH, REPAIR_VERIFY, REPAIR_STATUS, REPAIR_WORK } step;
     bool verified, settled; /* the last outcome is in the history */
 };
 

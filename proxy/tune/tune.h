@@ -62,13 +62,12 @@ void tune_memory(struct tune *, const char *const *models, unsigned n, struct tu
 /* models: names, n 0: all. false with err and *busy = the id of the job in the way (409), or 0: another
  * reason (503, no state_dir). The job's result:
  * {models: [{model, collections: [
- *   {collection, changed: bool, patch, changes, verified, green, not_stuck: [path], warnings, error?}]}]} */
+ *   {collection, alias_of?, changed: bool, patch, changes, verified, green, not_stuck: [path], warnings, error?}]}]} */
 bool tune_apply(struct tune *, const char *const *models, unsigned n, uint64_t *job, uint64_t *busy,
                 struct err *);
 
-/* Back to what was before quiver's first change since the last rollback; NULL: all models. Enforcement of the
- * model rests until the next apply. Result as above; warnings say what was written for values that had been
- * unset. */
+/* Back to what was before quiver's first change since the last rollback; NULL: all models. What is not as quiver wrote it stays. Enforcement
+ * of the model rests until the next apply. Result as above; warnings say what stays, and what was written for values that had been unset. */
 bool tune_rollback(struct tune *, const char *model, uint64_t *job, uint64_t *busy, struct err *);
 
 /* Measures one model, or all (NULL), `seconds` each (0: the default of trial.h, where the result is

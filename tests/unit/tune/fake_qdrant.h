@@ -32,6 +32,7 @@ static struct {
     /* guarded by lock */
     cJSON *collections; /* name -> info */
     cJSON *patches;     /* bodies, in order */
+    const char *alias, *alias_of; /* the one there is; NULL: none */
     const char
         *deaf_to;    /* a key that is answered with 200 and not kept, as under an overwrite of the server */
     unsigned refuse; /* PATCH: this status */
@@ -138,9 +139,18 @@ static inline void fake_unescape(char *path)
 /* The answer's "result", or NULL with *status. */
 static inline cJSON *fake_answer(const char *method, char *path, const char *body, unsigned *status)
 {
-    char *name = path + strlen("/collections"), *rest = NULL;
+    char *name = path + strnlen(path, strlen("/collections")), *rest = NULL;
     cJSON *out = cJSON_CreateObject(), *one;
     *status = 200;
+    if (strcmp(path, "/aliases") == 0) {
+        cJSON *list = cJSON_AddArrayToObject(out, "aliases");
+        if (!fake.alias)
+            return out;
+        cJSON_AddItemToArray(list, one = cJSON_CreateObject());
+        cJSON_AddStringToObject(one, "alias_name", fake.alias);
+        cJSON_AddStringToObject(one, "collection_name", fake.alias_of);
+        return out;
+    }
     if (*name == 0 && fake.refuse_list) {
         *status = fake.refuse_list;
         return out;
@@ -156,7 +166,7 @@ static inline cJSON *fake_answer(const char *method, char *path, const char *bod
     }
     if ((rest = strchr(++name, '/')))
         *rest++ = 0;
-    cJSON *info = doc_get(fake.collections, name);
+    cJSON *info = doc_get(fake.collections, fake.alias && strcmp(name, fake.alias) == 0 ? fake.alias_of : name);
     if (info && rest && strncmp(rest, "points/", 7) == 0)
         return fake_points(rest + 7, body, out, status);
     if (!info || (rest && strcmp(rest, "optimizations") != 0)) {
@@ -423,7 +433,7 @@ static inline void stage_begin(const char *yaml)
     cJSON_Delete(fake.patches);
     fake.collections = cJSON_CreateObject();
     fake.patches = cJSON_CreateArray();
-    fake.deaf_to = NULL;
+    fake.deaf_to = fake.alias = fake.alias_of = NULL;
     fake.refuse = fake.refuse_list = fake.busy = fake.busy_after = 0;
     fake.dead = fake.cut_patch = fake.lose_patch = false;
     fake.refuse_search = fake.refuse_exact = fake.searches = fake.dead_after = 0;

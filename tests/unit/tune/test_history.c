@@ -40,7 +40,8 @@ static uint64_t change(struct history *h, const char *model, const char *collect
     cJSON *list = cJSON_Parse(changes), *patch = cJSON_Parse("{\"hnsw_config\": {\"m\": 1}}");
     struct err err;
     assert_non_null(list);
-    uint64_t n = history_change(h, model, collection, why, list, patch, &err);
+    uint64_t n = history_change(
+        h, &(struct history_deed){.model = model, .collection = collection, .why = why, .changes = list, .patch = patch}, &err);
     cJSON_Delete(list);
     cJSON_Delete(patch);
     return n;
@@ -99,7 +100,7 @@ static void a_folder_with_too_long_a_name_is_refused_and_not_cut(void **state)
     name[sizeof name - 1] = 0;
     struct history *h = history_open(name);
     cJSON *list = cJSON_Parse("[]"), *patch = cJSON_Parse("{}");
-    assert_int_equal(history_change(h, "m", "c", "apply", list, patch, &err), 0);
+    assert_int_equal(history_change(h, &(struct history_deed){"m", "c", NULL, "apply", list, patch}, &err), 0);
     assert_non_null(strstr(err.text, "state_dir has 1999 bytes, expected less than 1024"));
     cJSON_Delete(list);
     cJSON_Delete(patch);
@@ -153,6 +154,51 @@ static void a_verified_rollback_begins_anew_and_a_failed_one_does_not(void **sta
     history_close(&h);
 }
 
+#define WROTE "[{\"at\":[\"hnsw_config\",\"m\"],\"is\":%d,\"wished\":%d}]"
+
+static uint64_t wrote(struct history *h, int is, int wished)
+{
+    char changes[100];
+    snprintf(changes, sizeof changes, WROTE, is, wished);
+    return change(h, "m", "c", "apply", changes);
+}
+
+/* What history_changes says: "is:wished wished ...". */
+static void may_be(struct history *h, const char *expected)
+{
+    char text[200] = "";
+    cJSON *list = history_changes(h, "m", "c"), *one;
+    cJSON_ArrayForEach(one, list)
+    {
+        size_t n = strlen(text);
+        if (one == list->child)
+            snprintf(text, sizeof text, "%d:%d", doc_get(one, "is")->valueint, doc_get(one, "wished")->valueint);
+        else
+            snprintf(text + n, sizeof text - n, " %d", doc_get(one, "wished")->valueint);
+    }
+    cJSON_Delete(list);
+    assert_string_equal(text, expected);
+}
+
+static void what_was_written_last_stands_beside_what_was_there_first(void **state)
+{
+    struct history *h = history_open(dir);
+    history_outcome(h, wrote(h, 16, 32), OUTCOME_GREEN, "");
+    may_be(h, "16:32");
+    history_outcome(h, wrote(h, 32, 48), OUTCOME_REFUSED, "no");
+    may_be(h, "16:32");
+    history_outcome(h, wrote(h, 32, 64), OUTCOME_UNKNOWN, ""); /* it may have arrived */
+    history_outcome(h, wrote(h, 32, 64), OUTCOME_NOT_VERIFIED, "");
+    may_be(h, "16:32 64");
+    history_outcome(h, wrote(h, 32, 80), OUTCOME_LATE, "");
+    may_be(h, "16:80");
+    wrote(h, 80, 96);
+    history_close(&h);
+    h = history_open(dir);
+    may_be(h, "16:80 96");
+    history_close(&h);
+}
+
 static void a_model_stays_changed_after_a_rollback_and_unchanged_by_what_was_refused(void **state)
 {
     struct history *h = history_open(dir);
@@ -200,31 +246,27 @@ static unsigned n_lines(void)
     return n;
 }
 
-#define M "[{\"at\":[\"hnsw_config\",\"m\"],\"is\":%d}]"
-#define CHANGE "{\"n\":%d,\"event\":\"change\",\"model\":\"%s\",\"collection\":\"c\",\"why\":\"%s\",\"changes\":" M "}\n"
+#define CHANGE "{\"n\":%d,\"event\":\"change\",\"model\":\"%s\",\"collection\":\"c\",\"why\":\"%s\",\"changes\":" WROTE "}\n"
 #define OUTCOME "{\"n\":%d,\"event\":\"outcome\",\"change\":%d,\"outcome\":\"green\",\"text\":\"\"}\n"
 #define PASSED "{\"n\":%d,\"event\":\"test\",\"model\":\"m\",\"result\":{\"points\":%d}}\n"
 
 static void what_a_long_history_says_is_kept_when_it_is_shortened(void **state)
 {
     FILE *f = fopen(file, "w");
-    fprintf(f, CHANGE OUTCOME CHANGE OUTCOME, 1, "back", "apply", 1, 2, 1, 3, "back", "rollback", 2, 4, 3);
+    fprintf(f, CHANGE OUTCOME CHANGE OUTCOME, 1, "back", "apply", 1, 2, 2, 1, 3, "back", "rollback", 2, 1, 4, 3);
     fprintf(f, "{\"n\":5,\"event\":\"rest\",\"model\":\"back\"}\n" PASSED PASSED PASSED, 6, 0, 7, 77, 8, 88);
-    fprintf(f, CHANGE OUTCOME, 9, "m", "apply", 16, 10, 9);
+    fprintf(f, CHANGE OUTCOME, 9, "m", "apply", 16, 17, 10, 9);
     for (int n = 11; n < 4000; n += 2) /* another tool and quiver, by turns */
-        fprintf(f, CHANGE OUTCOME, n, "m", "enforce", n, n + 1, n);
+        fprintf(f, CHANGE OUTCOME, n, "m", "enforce", n, n + 7, n + 1, n);
     fclose(f);
     struct history *h = history_open(dir);
-    uint64_t last = change(h, "m", "c", "enforce", "[{\"at\":[\"hnsw_config\",\"m\"],\"is\":3}]");
+    uint64_t last = wrote(h, 7, 3);
     assert_int_equal(last, 4001);
     assert_true(n_lines() < 2020);
     history_outcome(h, last, OUTCOME_GREEN, ""); /* into the new file */
     assert_true(n_lines() > 2000);
     for (int again = 0; again < 2; again++) {
-        cJSON *list = history_changes(h, "m", "c");
-        assert_int_equal(cJSON_GetArraySize(list), 1);
-        assert_int_equal(doc_get(cJSON_GetArrayItem(list, 0), "is")->valueint, 16);
-        cJSON_Delete(list);
+        may_be(h, "16:3");
         assert_int_equal(count(h, "back", "c"), 0);
         assert_true(history_was_changed(h, "back"));
         assert_true(history_rests(h, "back"));
@@ -311,7 +353,7 @@ static void without_a_place_nothing_is_done(void **state)
     struct history *h = history_open("/proc/nowhere");
     struct err err = {{0}};
     cJSON *empty = cJSON_CreateArray();
-    assert_int_equal(history_change(h, "m", "c", "apply", empty, empty, &err), 0);
+    assert_int_equal(history_change(h, &(struct history_deed){"m", "c", NULL, "apply", empty, empty}, &err), 0);
     assert_non_null(strstr(err.text, "/proc/nowhere"));
     cJSON_Delete(empty);
     history_close(&h);
@@ -327,6 +369,7 @@ int main(void)
         TEST(nothing_is_written_before_the_first_record),
         TEST(changes_survive_and_refused_ones_do_not_count),
         TEST(a_verified_rollback_begins_anew_and_a_failed_one_does_not),
+        TEST(what_was_written_last_stands_beside_what_was_there_first),
         TEST(a_model_stays_changed_after_a_rollback_and_unchanged_by_what_was_refused),
         TEST(a_long_history_is_read_and_asked_in_no_time),
         TEST(what_a_long_history_says_is_kept_when_it_is_shortened),

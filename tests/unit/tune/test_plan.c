@@ -359,6 +359,33 @@ static void the_first_of_several_changes_says_what_was(void **state)
     cJSON_Delete(info);
 }
 
+/* 32 may have been written, 48 too; 64 quiver never wrote. */
+static void only_what_quiver_wrote_is_undone(void **state)
+{
+    static const struct {
+        const char *hnsw, *patch;
+        int notes;
+    } cases[] = {
+        {"{\"m\": 32}", "{\"hnsw_config\": {\"m\": 16}}", 0},
+        {"{\"m\": 48}", "{\"hnsw_config\": {\"m\": 16}}", 0},
+        {"{\"m\": 16}", NULL, 0},
+        {"{\"m\": 64}", NULL, 1},
+    };
+    cJSON *changes = cJSON_Parse(
+        "[{\"path\": \"hnsw_config.m\", \"at\": [\"hnsw_config\", \"m\"], \"is\": 16, \"wished\": 32},"
+        " {\"path\": \"hnsw_config.m\", \"at\": [\"hnsw_config\", \"m\"], \"is\": 32, \"wished\": 48}]");
+    for (unsigned i = 0; i < sizeof cases / sizeof *cases; i++) {
+        cJSON *info = collection((struct shape){.hnsw = cases[i].hnsw});
+        struct plan p;
+        plan_undo(changes, info, &p);
+        patch_is(&p, cases[i].patch);
+        assert_int_equal(cJSON_GetArraySize(p.warnings), cases[i].notes);
+        plan_fini(&p);
+        cJSON_Delete(info);
+    }
+    cJSON_Delete(changes);
+}
+
 static void wishes_and_facts_lie_side_by_side(void **state)
 {
     struct conf_model_base w = nothing();
@@ -430,6 +457,7 @@ int main(void)
         cmocka_unit_test(undoing_a_limit_follows_strict_mode),
         cmocka_unit_test(undoing_a_vectors_own_value_writes_the_collections),
         cmocka_unit_test(the_first_of_several_changes_says_what_was),
+        cmocka_unit_test(only_what_quiver_wrote_is_undone),
         cmocka_unit_test(wishes_and_facts_lie_side_by_side),
         cmocka_unit_test(odd_answers_break_nothing),
     };

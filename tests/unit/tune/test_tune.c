@@ -169,6 +169,61 @@ static void rollback_survives_a_restart_and_restores_everything(void **state)
     tune_close(&stage.tune);
 }
 
+/* The next rollback goes back to what was there after this one. */
+static void a_rollback_that_finds_nothing_left_is_one(void **state)
+{
+    stage_begin("indexing:\n  one: {index_params: {m: 32}}\n");
+    fake_add("one");
+    apply();
+    fake_change("one", "{\"hnsw_config\": {\"m\": 16}}");
+    const struct job *j = rollback();
+    assert_int_equal(j->state, JOB_DONE);
+    assert_non_null(strstr(j->text, "nothing was written: of what quiver had changed in 1 collections"));
+    assert_int_equal(fake_patches(), 1);
+    j = rollback();
+    assert_non_null(strstr(j->text, "nothing was changed by quiver since the last rollback"));
+    fake_change("one", "{\"hnsw_config\": {\"m\": 24}}");
+    apply();
+    rollback();
+    assert_int_equal(fake_value("one", "hnsw_config.m")->valueint, 24);
+    tune_close(&stage.tune);
+}
+
+static void what_others_set_since_stays(void **state)
+{
+    stage_begin(ONE);
+    fake_add("one");
+    apply();
+    fake_change("one", "{\"hnsw_config\": {\"m\": 48}}");
+    const struct job *j = rollback();
+    char *notes = cJSON_PrintUnformatted(doc_get(result_of(j), "warnings"));
+    assert_non_null(strstr(notes, "hnsw_config.m is 48 now and quiver had written 32: what others set stays"));
+    free(notes);
+    assert_int_equal(fake_value("one", "hnsw_config.m")->valueint, 48);
+    assert_true(cJSON_IsNull(fake_value("one", "quantization_config")));
+    tune_close(&stage.tune);
+}
+
+static void an_alias_that_was_moved_takes_nobody_elses_values_back(void **state)
+{
+    stage_begin(ONE);
+    fake_add("real");
+    fake_add("other");
+    fake.alias = "one";
+    fake.alias_of = "real";
+    const struct job *j = apply();
+    assert_int_equal(j->state, JOB_DONE);
+    assert_string_equal(doc_text(doc_get(result_of(j), "alias_of")), "real");
+    assert_int_equal(fake_value("real", "hnsw_config.m")->valueint, 32);
+    assert_non_null(strstr(history(), "\"collection\":\"real\",\"alias\":\"one\""));
+    fake.alias_of = "other";
+    fake_change("other", "{\"hnsw_config\": {\"m\": 32}}"); /* not of quiver's doing */
+    rollback();
+    assert_int_equal(fake_value("real", "hnsw_config.m")->valueint, 16);
+    assert_int_equal(fake_value("other", "hnsw_config.m")->valueint, 32);
+    tune_close(&stage.tune);
+}
+
 static void what_was_unset_is_written_at_its_default_and_said(void **state)
 {
     stage_begin(
@@ -625,6 +680,9 @@ int main(void)
         cmocka_unit_test(a_collection_that_is_not_there_is_planned_from_the_files_alone),
         cmocka_unit_test(applying_is_one_patch_and_the_second_time_none),
         cmocka_unit_test(rollback_survives_a_restart_and_restores_everything),
+        cmocka_unit_test(a_rollback_that_finds_nothing_left_is_one),
+        cmocka_unit_test(what_others_set_since_stays),
+        cmocka_unit_test(an_alias_that_was_moved_takes_nobody_elses_values_back),
         cmocka_unit_test(what_was_unset_is_written_at_its_default_and_said),
         cmocka_unit_test(a_refused_patch_changes_nothing_and_is_in_the_history),
         cmocka_unit_test(a_patch_without_an_answer_is_read_back),
