@@ -37,26 +37,30 @@ static uint64_t oldest_taken(const struct tx *tx)
 }
 
 /* A JWT ends, and an answer to it with it; one with value_exists can be revoked by any write elsewhere. */
+static bool credential_allows(struct reuse *r, struct str credential)
+{
+    struct jwt jwt;
+    uint64_t now = clock_unix_usec();
+    jwt_read(credential, &jwt);
+    if (!jwt.is_token)
+        return true;
+    if (jwt.has_value_exists || jwt.exp <= now / SEC)
+        return false;
+    if (jwt.exp < UINT64_MAX && jwt.exp * SEC - now < r->longest)
+        r->longest = jwt.exp * SEC - now;
+    return true;
+}
+
+/* Qdrant takes the api-key, but Authorization where the api-key has bytes that it does not read: both must allow it, whichever counts. */
 static bool token_allows(struct tx *tx, struct reuse *r)
 {
     static const struct str bearer = {"Bearer ", 7};
     struct str authorization = http_value(&tx->head, HF_AUTHORIZATION);
-    struct str credential = http_value(&tx->head, HF_API_KEY); /* wins over the other, as in Qdrant */
-    struct jwt jwt;
     r->longest = NEVER;
-    if (!credential.p && str_starts(authorization, bearer))
-        credential = str_slice(authorization.p + bearer.n, authorization.n - bearer.n);
-    if (!credential.n)
-        return true;
-    jwt_read(credential, &jwt);
-    if (!jwt.is_token)
-        return true;
-    uint64_t now = clock_unix_usec();
-    if (jwt.has_value_exists || jwt.exp <= now / SEC)
+    if (!credential_allows(r, http_value(&tx->head, HF_API_KEY)))
         return false;
-    if (jwt.exp < UINT64_MAX)
-        r->longest = jwt.exp * SEC - now;
-    return true;
+    return !str_starts(authorization, bearer) ||
+           credential_allows(r, str_slice(authorization.p + bearer.n, authorization.n - bearer.n));
 }
 
 /* A server whose connections broke may be another process now, with other data; of one that a reload has named nobody has asked who it is. */

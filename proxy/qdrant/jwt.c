@@ -56,8 +56,13 @@ void jwt_read(struct str credential, struct jwt *out)
 {
     struct str rest = credential;
     *out = (struct jwt){.exp = UINT64_MAX};
-    if (credential.n > TOKEN_MAX || !credential.n || !memchr(credential.p, '.', credential.n))
+    if (!credential.n || !memchr(credential.p, '.', credential.n))
         return;
+    if (credential.n > TOKEN_MAX) {
+        out->is_token = true;
+        out->exp = 0;
+        return;
+    }
     str_split(&rest, '.');
     struct str middle = str_split(&rest, '.');
     if (!middle.n || !rest.p || memchr(rest.p, '.', rest.n))

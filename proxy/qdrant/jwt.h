@@ -13,5 +13,6 @@ struct jwt {
     uint64_t exp;          /* seconds since 1970; UINT64_MAX: it does not end */
 };
 
-/* credential: the api-key's value, or what follows "Bearer ". A claim of a wrong type makes the token one that must not be cached. */
+/* credential: the api-key's value, or what follows "Bearer ". What may be a token and is longer than 16 KiB is taken for one that has ended, and so
+ * is one whose `exp` has a wrong type: nothing is kept for it. */
 void jwt_read(struct str credential, struct jwt *out);

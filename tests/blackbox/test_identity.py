@@ -120,6 +120,38 @@ def test_a_token_that_a_point_can_revoke_is_never_cached(fake: FakeQdrant, start
     wait_until(lambda: q.metric("cache_bypasses_total", reason="token") == 3, 5, "the refusals are counted")
 
 
+def test_a_token_too_long_to_be_read_is_never_cached(fake: FakeQdrant, start) -> None:
+    q = start(fake.url)
+    access = [{"collection": f"c{n:04}", "access": "r"} for n in range(330)]
+    headers = {"api-key": jwt(exp=int(time.time()) + 60, access=access)}
+    assert len(headers["api-key"]) > 16 * 1024
+    cached(q)
+    for _ in range(3):
+        assert "detail=token" in (ask(q, headers).get("cache-status") or "")
+
+
+@pytest.mark.parametrize("ends", ["exp", "value_exists"])
+@pytest.mark.parametrize("key", [b"\xe9", b"", b"plain"], ids=repr)
+def test_of_two_credentials_either_may_end_an_entry(fake: FakeQdrant, start, key: bytes, ends: str) -> None:
+    """Qdrant takes Authorization where it cannot read the api-key."""
+    q = start(fake.url)
+    token = jwt(exp=int(time.time()) + 4) if ends == "exp" else jwt(value_exists={"collection": "users", "matches": []})
+    body = json.dumps(BODY).encode()
+    head = b"POST %s HTTP/1.1\r\nHost: a\r\napi-key: %s\r\nAuthorization: Bearer %s\r\nContent-Length: %d\r\n\r\n"
+
+    def status() -> str:
+        with q.conn() as c:
+            c.send(head % (SEARCH.encode(), key, token.encode(), len(body)) + body)
+            return c.read().get("cache-status") or ""
+
+    cached(q)
+    if ends == "exp":
+        wait_until(lambda: "hit" in status(), 3, "it is answered from the cache")
+        assert int(status().rsplit("ttl=", 1)[1]) <= 4
+        wait_until(lambda: "detail=token" in status(), 10, "the token has ended")
+    assert "detail=token" in status() and "detail=token" in status()
+
+
 def test_external_writes_bound_the_age(fake: FakeQdrant, start) -> None:
     q = start(fake.url, caching={"default": {"external_writes": True, "external_writes_ttl": "1s"}})
     old = cached(q).json()["result"]

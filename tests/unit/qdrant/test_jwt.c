@@ -42,6 +42,19 @@ static void value_exists_is_seen(void **state)
     assert_false(read_token("h.eyJ2YWx1ZV9leGlzdHMiOiBudWxsfQ.s").has_value_exists);
 }
 
+/* Whatever it says: it is not read. */
+static void what_is_too_long_to_be_read_has_ended(void **state)
+{
+    static char text[16 * 1024 + 2];
+    memset(text, 'a', sizeof text - 1);
+    assert_false(read_token(text).is_token); /* no dot: a key, be it ever so long */
+    text[1] = '.';
+    assert_true(read_token(text).is_token);
+    assert_int_equal(read_token(text).exp, 0);
+    text[sizeof text - 2] = 0;
+    assert_false(read_token(text).is_token);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -49,6 +62,7 @@ int main(void)
         cmocka_unit_test(a_token_without_claims_does_not_end),
         cmocka_unit_test(exp_is_read),
         cmocka_unit_test(value_exists_is_seen),
+        cmocka_unit_test(what_is_too_long_to_be_read_has_ended),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
