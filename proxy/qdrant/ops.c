@@ -201,7 +201,7 @@ static bool route_writes(const struct route *r, struct str method)
     case CLASS_WRITE_COLLECTION:
     case CLASS_ALIASES:
     case CLASS_SNAPSHOT_WRITE: return true;
-    case CLASS_SERVICE: return r->collection.n > 0 || r->op->id == OP_UNKNOWN;
+    case CLASS_SERVICE: return r->op->id == OP_UNKNOWN;
     }
     ensure(!"an operation without a class");
 }

@@ -141,7 +141,7 @@ static bool read_answer(struct str body, struct verdicts *v)
  * wait; an operation that quiver does not know may have a `wait` as well. */
 static bool ok_is_done(const struct op *op)
 {
-    if (op->class == CLASS_SNAPSHOT_WRITE || (op->class == CLASS_SERVICE && op->id != OP_UNKNOWN))
+    if (op->class == CLASS_SNAPSHOT_WRITE)
         return true;
     return op->id != OP_UNKNOWN && !(op->flags & OP_HAS_WAIT);
 }

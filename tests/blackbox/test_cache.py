@@ -534,10 +534,19 @@ def test_what_is_not_known_to_be_a_read_and_names_nothing_is_a_write_to_everythi
     cached(q)
 
 
-@pytest.mark.parametrize("target", ["/quotas", "/logger", "/issues", "/snapshots"])
-def test_service_endpoints_are_no_writes(q: Quiver, target: str) -> None:
+@pytest.mark.parametrize("op", [op for op in OPS if op.name in SERVICES], ids=lambda op: op.name)
+def test_service_endpoints_are_no_writes(q: Quiver, fake: FakeQdrant, op: Op) -> None:
+    """Neither while they run, which a snapshot may do for minutes, nor when nobody knows whether they are done."""
+    target = op.pattern.replace("{c}", "mine").replace("{}", "7")
+    go = threading.Event()
+    fake.handler = lambda x: x.wait(go) and x.reply(202, {"status": "accepted"}) if x.request.target == target else None
     cached(q)
-    q.ask({"/quotas": "PUT", "/issues": "DELETE"}.get(target, "POST"), target, b"{}")
+    with q.conn() as c:
+        c.send(head_of(op.method, target, {"Content-Length": "2"}) + b"{}")
+        wait_until(lambda: fake.seen(op.method, target), 5, "it runs")
+        assert served(q).hit
+        go.set()
+        assert c.read().status == 202
     assert served(q).hit
 
 
