@@ -123,7 +123,7 @@ static enum tx_state step_head(struct tx *tx)
         tx->model = tx->own->model;
     tx->is_write = tx->route.is_write;
     tx->map = tx->worker->facts && tx->worker->facts->names_known ? tx->worker->facts->names : (struct fingerprint){0, 0};
-    tx->identity = tx->route.op->class == CLASS_READ_CACHEABLE;
+    tx->identity = tx->route.op->class == CLASS_READ_CACHEABLE || (tx->is_write && !reply_ok_is_done(tx->route.op));
     tx->held = tx_wants_hold(tx);
     tx->chunked_up = !tx->held && tx->head.framing == HTTP_BODY_CHUNKED;
     return tx->held ? TX_BODY : TX_REQUEST;

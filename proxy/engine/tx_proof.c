@@ -57,7 +57,7 @@ void tx_name_written(struct tx *tx)
     hold->by_alias = !str_eq(hold->collection, tx->route.collection);
 }
 
-/* What the answer proves. One that cannot be read (compressed, as official clients ask for; or long) proves by its status alone that a write
+/* What the answer proves. One that cannot be read (compressed all the same, or long) proves by its status alone that a write
  * which was waited for without a limit is done: Qdrant answers 200 to it only then. */
 void tx_read_proof(struct tx *tx, struct str body)
 {

@@ -1,5 +1,5 @@
-/* inflate.h - reads small compressed answers: official clients ask for gzip on writes too, and what became of a write stands in the answer.
- * No I/O. Any thread. */
+/* inflate.h - reads small compressed answers: what became of a write stands in the answer, and a server between may compress it although
+ * quiver asks for none of that. No I/O. Any thread. */
 #pragma once
 
 #include <stdbool.h>

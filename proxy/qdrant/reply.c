@@ -137,9 +137,9 @@ static bool read_answer(struct str body, struct verdicts *v)
     return !bad && found && json_at_end(&j);
 }
 
-/* Whether a 200 alone says that it is done. Snapshot operations have a `wait`, but say 202 when they did not
- * wait; an operation that quiver does not know may have a `wait` as well. */
-static bool ok_is_done(const struct op *op)
+/* Snapshot operations have a `wait`, but say 202 when they did not wait; an operation that quiver does not know may
+ * have a `wait` as well. */
+bool reply_ok_is_done(const struct op *op)
 {
     if (op->class == CLASS_SNAPSHOT_WRITE)
         return true;
@@ -159,7 +159,7 @@ enum write_proof reply_write_proof(const struct op *op, unsigned status, struct 
         return status == 408 ? PROOF_NONE : PROOF_REJECTED;
     if (status != 200)
         return PROOF_NONE;
-    if (ok_is_done(op))
+    if (reply_ok_is_done(op))
         return PROOF_COMPLETED;
     return readable && v.n_completed == v.n ? PROOF_COMPLETED : PROOF_NONE;
 }

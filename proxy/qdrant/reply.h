@@ -26,6 +26,9 @@ bool reply_envelope(struct str body, struct envelope *out);
 /* Seconds with always nine decimals, e.g. "0.000042000". Returns its length (n < 32). */
 size_t reply_time(char out[static 32], uint64_t nsec);
 
+/* Whether a 200 alone says that a write is done; else its body tells. */
+bool reply_ok_is_done(const struct op *);
+
 /* What Qdrant's answer to a write proves. */
 enum write_proof {
     PROOF_NONE,      /* acknowledged, wait_timeout, 202, 408, 5xx, unreadable: maybe applied later */

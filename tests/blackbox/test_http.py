@@ -380,7 +380,7 @@ def test_answers_keep_their_fields(quiver: Quiver, fake: FakeQdrant) -> None:
     assert r.status == 429 and [(n, v) for n, v in r.headers if (n, v) in sent] == sent
 
 
-def test_accept_encoding_is_untouched_where_nothing_is_cached(fake: FakeQdrant, start) -> None:
+def test_accept_encoding_is_untouched_where_quiver_reads_no_answer(fake: FakeQdrant, start) -> None:
     q = start(fake.url)
     body = gzip.compress(b"metrics")
     fake.handler = lambda x: x.reply(
@@ -392,7 +392,8 @@ def test_accept_encoding_is_untouched_where_nothing_is_cached(fake: FakeQdrant, 
     for method, target in (
         ("GET", "/metrics"),
         ("GET", "/collections/x/snapshots/s"),
-        ("PUT", "/collections/x/points"),
+        ("PUT", "/collections/x"),
+        ("PUT", "/collections/x/snapshots/recover"),
         ("GET", "/collections"),
     ):
         r = q.ask(method, target, b"{}" if method == "PUT" else None, {"Accept-Encoding": "gzip, br;q=0.5"})
@@ -405,6 +406,12 @@ def test_cacheable_reads_ask_for_identity(fake: FakeQdrant, start) -> None:
     r = q.post(SEARCH, BODY, {"Accept-Encoding": "gzip, br"})
     assert r.status == 200 and r.get("content-encoding") is None and r.json()["status"] == "ok"
     assert fake.last.all("accept-encoding") in ([], ["identity"])
+
+
+@pytest.mark.parametrize("method, target", [("PUT", "points"), ("POST", "points/batch"), ("PUT", "index"), ("POST", "unheard/of")])
+def test_writes_whose_answer_says_what_became_of_them_ask_for_identity(quiver: Quiver, fake: FakeQdrant, method, target) -> None:
+    r = quiver.ask(method, f"/collections/x/{target}", b"{}", {"Accept-Encoding": "gzip, deflate, br, zstd"})
+    assert r.status == 200 and fake.last.all("accept-encoding") == ["identity"]
 
 
 def test_a_get_with_a_body_passes(quiver: Quiver, fake: FakeQdrant) -> None:

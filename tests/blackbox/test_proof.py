@@ -79,6 +79,23 @@ def test_a_batch_with_a_result_that_has_no_number_is_not_proven_by_numbers(q: Qu
     cached(q)
 
 
+def test_a_client_that_takes_compressed_answers_is_proven_as_soon(fake: FakeQdrant, start) -> None:
+    """As Python's does, and Qdrant prefers brotli, which quiver does not read."""
+
+    def answer(x) -> None:
+        if x.request.method == "PUT" and "br" in (x.request.get("accept-encoding") or ""):
+            x.reply(200, b"\x0b\x2f\x80", [("content-encoding", "br")])
+
+    fake.handler = answer
+    fake.telemetry_of = ["mine"]
+    q = patient(fake, start)
+    cached(q)
+    fake.op_num = 1000
+    takes = {"Accept-Encoding": "gzip, deflate, br, zstd"}
+    assert q.ask("PUT", "/collections/mine/points", b"{}", takes).status == 200
+    cached(q)
+
+
 def test_updates_that_wait_in_the_queue_keep_the_hold(q: Quiver, fake: FakeQdrant) -> None:
     cached(q)
     fake.queue_length = 3
