@@ -162,6 +162,8 @@ static void look_finish(struct look *look, enum look_result result)
     void (*wake)(void *) = look->wake;
     look->result = result;
     look_stop(look);
+    if (!look->has_redis)
+        blob_put(&look->entry);
     look->worker->stats.held += result == LOOK_HELD;
     if (wake)
         wake(look->arg);
@@ -220,6 +222,14 @@ static bool ask_entry(struct look *look, struct fingerprint f)
     return look->guessed;
 }
 
+/* What was asked under other tokens, or has even come: on a connection of its own it may be here before the tokens are. */
+static void drop_guess(struct look *look)
+{
+    redis_abandon(&look->entry_op);
+    blob_put(&look->entry);
+    look->guessed = false;
+}
+
 /* The fingerprint that these names had when last seen; false if one is not known. */
 static bool guess_of(struct look *look, struct fingerprint *out)
 {
@@ -269,8 +279,7 @@ static bool ensure_tokens(struct look *look, const struct redis_value *v)
                              look->unknown ? STR(TOKEN_SECONDS_UNKNOWN) : STR(TOKEN_SECONDS)};
         redis_send(w->main, NULL, i < look->n ? 6 : 4, argv, budget_left(look), NULL);
     }
-    redis_abandon(&look->entry_op);
-    look->guessed = false;
+    drop_guess(look);
     return ask_tokens(look);
 }
 
@@ -367,8 +376,9 @@ static void tokens_done(struct redis_op *op, const struct redis_value *v)
     bool right = look->guessed && fingerprint_eq(look->guess, look->redis_fingerprint);
     w->stats.guesses_right += right;
     if (right && look->entry_op.flight)
-        return; /* it was asked behind the tokens */
-    redis_abandon(&look->entry_op);
+        return; /* it is still on its way */
+    if (!right)
+        drop_guess(look);
     if (right || !look->wanted.key.p || !ask_entry(look, look->redis_fingerprint))
         look_finish(look, LOOK_CLEAR);
 }

@@ -5,6 +5,7 @@
 
 #include <cmocka.h>
 
+#include "coherence/private.h"
 #include "coherence/world.h"
 
 static void an_entry_of_one_process_is_found_by_the_other_in_one_round_trip(void **state)
@@ -29,6 +30,41 @@ static void an_entry_of_one_process_is_found_by_the_other_in_one_round_trip(void
     assert_int_equal(coherence_worker_stats(world.b.worker[0])->guesses, 1);
     assert_int_equal(coherence_worker_stats(world.b.worker[0])->guesses_right, 1);
     assert_int_equal(look_at(world.b.worker[0], &look, "x", "00fe"), LOOK_CLEAR);
+    assert_null(look.entry);
+    look_cancel(&look);
+}
+
+static void a_large_entry_that_comes_before_the_tokens_is_not_believed(void **state)
+{
+    static char large[20000];
+    memset(large, 'x', sizeof large);
+    both_up();
+    struct look look;
+    struct look_entry entry = {STR("mixtral"), STR("00ff")};
+    struct write_hold hold;
+    look_at(world.a.worker[0], &look, "x", "00ff");
+    assert_true(coherence_store(world.a.worker[0], &look, &entry, str_slice(large, sizeof large), 60 * SEC));
+    look_cancel(&look);
+    run_for(&world.loop, 30);
+    assert_int_equal(look_at(world.a.worker[0], &look, "x", "00ff"), LOOK_CLEAR);
+    assert_non_null(look.entry);
+    look_cancel(&look);
+    open_write(&world.b, &hold, "x");
+    close_write(&hold, PROOF_COMPLETED);
+    assert_int_equal(just_look(&world.b, "x", NULL), LOOK_CLEAR); /* a new token */
+    /* the tokens wait on their connection for what is pushed, what lies under the old one does not wait */
+    struct str wait[] = {STR("BLPOP"), STR("gate"), STR("1")};
+    struct coherence_names names = names_of("x");
+    unsigned woken = 0;
+    assert_true(redis_send(world.a.worker[0]->main, NULL, 3, wait, SEC, NULL));
+    assert_false(look_start(world.a.worker[0], &look, &names, &entry, count, &woken));
+    run_for(&world.loop, 10);
+    assert_non_null(look.entry);
+    char answer[64];
+    redis_say(&world.server, "LPUSH gate open", answer, sizeof answer);
+    assert_true(run_until(&world.loop, counted, &woken, 1000));
+    assert_int_equal(look.result, LOOK_CLEAR);
+    assert_true(look.has_redis);
     assert_null(look.entry);
     look_cancel(&look);
 }
@@ -218,6 +254,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         IN_A_WORLD(an_entry_of_one_process_is_found_by_the_other_in_one_round_trip),
+        IN_A_WORLD(a_large_entry_that_comes_before_the_tokens_is_not_believed),
         IN_A_WORLD(keys_name_the_model_and_the_redis_process_and_expire),
         IN_A_WORLD(a_write_of_one_process_holds_in_the_other),
         IN_A_WORLD(an_entry_stored_before_a_write_is_not_found_after_it),
