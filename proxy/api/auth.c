@@ -118,6 +118,14 @@ const char *auth_foreign(const struct conf_process *p, const struct http_head *h
     return NULL;
 }
 
+/* Is a token of ours anywhere in it: alone, as in api-key, or behind the word of a scheme? */
+static bool shows_ours(const struct conf_process *p, struct str value)
+{
+    struct str behind = value;
+    str_split(&behind, ' ');
+    return right_of(p, value) != RIGHT_NONE || right_of(p, str_trim(behind, " \t")) != RIGHT_NONE;
+}
+
 struct str auth_upstream_lines(struct arena *a, const struct conf_process *p, const struct http_head *h,
                                enum api_right right)
 {
@@ -125,8 +133,7 @@ struct str auth_upstream_lines(struct arena *a, const struct conf_process *p, co
     bool any = false;
     for (unsigned i = 0; i < h->n_fields; i++) {
         const struct http_field *f = &h->field[i];
-        bool shows_ours = f->id == HF_AUTHORIZATION && right_of(p, bearer(f->value)) != RIGHT_NONE;
-        if ((f->id != HF_API_KEY && f->id != HF_AUTHORIZATION) || f->hop || shows_ours)
+        if ((f->id != HF_API_KEY && f->id != HF_AUTHORIZATION) || f->hop || shows_ours(p, f->value))
             continue;
         any = true;
         lines = arena_printf(a, "%.*s%.*s", STR_ARG(lines), STR_ARG(f->line));

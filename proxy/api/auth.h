@@ -16,7 +16,7 @@ unsigned auth_refusal(enum api_right, enum api_access, const struct conf_process
  * not; else a sentence. */
 const char *auth_foreign(const struct conf_process *, const struct http_head *);
 
-/* The header lines that a search carries to Qdrant: the caller's own api-key and Authorization (unless that
- * showed a token of quiver's); quiver's key if there are none and a token was shown. */
+/* The header lines that a search carries to Qdrant: the caller's own api-key and Authorization (but one that
+ * has a token of quiver's); quiver's key if there are none and a token was shown. */
 struct str auth_upstream_lines(struct arena *, const struct conf_process *, const struct http_head *,
                                enum api_right);

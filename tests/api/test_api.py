@@ -389,6 +389,10 @@ def test_quivers_key_is_for_who_showed_the_token(start: Callable[..., Api], fake
         (bearer("all-of-it"), [("api-key", "of-qdrant")]),
         ({**bearer("all-of-it"), "api-key": "mine"}, [("api-key", "mine")]),
         ({"X-Quiver-Token": "only-read", **bearer("jwt")}, [("authorization", "Bearer jwt")]),
+        ({"X-Quiver-Token": "only-read", "api-key": "all-of-it"}, [("api-key", "of-qdrant")]),
+        ({"X-Quiver-Token": "only-read", "Authorization": "all-of-it"}, [("api-key", "of-qdrant")]),
+        ({"X-Quiver-Token": "all-of-it", "Authorization": "Token only-read"}, [("api-key", "of-qdrant")]),
+        ({**bearer("all-of-it"), "api-key": "only-read"}, [("api-key", "of-qdrant")]),
     ]
     for n, (headers, wanted) in enumerate(rows):
         assert q.ask("GET", f"{path}{n}", headers=headers).status == 200

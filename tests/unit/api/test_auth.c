@@ -121,6 +121,15 @@ static void a_search_carries_the_callers_own_keys(void **state)
                  "Authorization: Bearer jwt\r\n");
 }
 
+static void no_token_of_ours_goes_upstream(void **state)
+{
+    static const char *const shown[] = {"api-key: all-of-it", "api-key: only-read", "Authorization: all-of-it",
+                                        "Authorization: BEARER  only-read", "Authorization: Token all-of-it"};
+    for (unsigned i = 0; i < sizeof shown / sizeof *shown; i++)
+        assert_lines(shown[i], RIGHT_LOCAL, "");
+    assert_lines("api-key: all-of-it2|Authorization: Bearer", RIGHT_LOCAL, "api-key: all-of-it2\r\nAuthorization: Bearer\r\n");
+}
+
 static void quivers_key_is_for_who_showed_a_token(void **state)
 {
     assert_lines("", RIGHT_LOCAL, "");
@@ -137,6 +146,7 @@ int main(void)
         cmocka_unit_test(the_read_token_changes_nothing),
         cmocka_unit_test(foreign_pages_change_nothing),
         cmocka_unit_test(a_search_carries_the_callers_own_keys),
+        cmocka_unit_test(no_token_of_ours_goes_upstream),
         cmocka_unit_test(quivers_key_is_for_who_showed_a_token),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
