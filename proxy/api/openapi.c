@@ -125,7 +125,7 @@ static const struct {
      "\"rows\":{\"type\":\"integer\"},\"rows_limit\":{\"type\":\"integer\"},\"since\":{\"type\":\"string\",\"format\":\"date-time\"}}}"},
     {"QueriesReset",
      "{\"type\":\"object\",\"required\":[\"since\"],\"properties\":{\"since\":{\"type\":\"string\",\"format\":\"date-time\"}}}"},
-    {"Memory", "{\"$ref\":\"#/components/schemas/OfModels\",\"description\":\"per collection: measured, estimated, within_limit\"}"},
+    {"Memory", "{\"$ref\":\"#/components/schemas/OfModels\",\"description\":\"per collection: measured, estimated, within_limit, warnings\"}"},
 };
 
 static struct node *text(struct arena *a, const char *z)

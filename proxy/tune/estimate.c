@@ -127,6 +127,7 @@ static bool add_vector(const cJSON *config, const cJSON *vector, const struct su
         return false;
     if (!doc_u64(doc_get(own, "m"), &m))
         doc_u64(doc_at(config, "hnsw_config.m"), &m);
+    e->without_multi |= doc_is_set(doc_get(vector, "multivector_config"));
     uint64_t each = scale(dim, bits_of(doc_get(vector, "datatype")), 8);
     uint64_t open = n->points - n->indexed, chunks = chunks_of(mul(n->indexed, each));
     if (open) { /* spread over the segments that are written to */

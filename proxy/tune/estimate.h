@@ -16,7 +16,8 @@ struct estimate {
     uint64_t needed, good;                            /* bytes */
     uint64_t vectors, index, quantized, payload, ids; /* parts of good */
     uint64_t building;   /* more, while an index is built: a second copy of the largest segment */
-    bool without_sparse; /* there are sparse vectors, whose size no configuration tells: they are left out */
+    /* No configuration tells these, so they are left out: what sparse vectors take, how many vectors a point of a multivector has beside one. */
+    bool without_sparse, without_multi;
 };
 
 /* info: "result" of GET /collections/{c}, possibly with wishes written into it. points 0: as many as it says;

@@ -51,6 +51,15 @@ static cJSON *estimate_json(const struct estimate *e, uint64_t limit)
     return doc;
 }
 
+/* A figure that may be far too small says so. */
+static void warn_of_estimate(cJSON *warnings, const struct estimate *e)
+{
+    if (e->without_sparse)
+        cJSON_AddItemToArray(warnings, cJSON_CreateString("the estimate of memory leaves sparse vectors out: how large they are stands in no configuration"));
+    if (e->without_multi)
+        cJSON_AddItemToArray(warnings, cJSON_CreateString("the estimate of memory counts one vector a point, where a multivector has several"));
+}
+
 static void plan_there(cJSON *one, const struct survey_entry *e, uint64_t points)
 {
     struct plan p;
@@ -61,8 +70,10 @@ static void plan_there(cJSON *one, const struct survey_entry *e, uint64_t points
     doc_u64(doc_get(e->info, "points_count"), &n);
     cJSON_AddStringToObject(one, "status", status ? status : "unknown");
     cJSON_AddItemToObject(one, "points", doc_bytes(n));
-    if (estimate_collection(p.after, points, 0, &estimate))
+    if (estimate_collection(p.after, points, 0, &estimate)) {
         cJSON_AddItemToObject(one, "memory", estimate_json(&estimate, e->model->base.memory_limit));
+        warn_of_estimate(p.warnings, &estimate);
+    }
     cJSON_AddItemToObject(one, "changes", p.changes);
     cJSON_AddItemToObject(one, "patch", p.patch ? p.patch : cJSON_CreateNull());
     cJSON_AddItemToObject(one, "warnings", p.warnings);
@@ -143,6 +154,7 @@ static void memory_entry(cJSON *one, const struct survey_entry *e, uint64_t poin
     cJSON_AddItemToObject(object, "needed", doc_bytes(estimate.needed));
     cJSON_AddItemToObject(object, "good", doc_bytes(estimate.good));
     add_limit(one, e->model->base.memory_limit, measured ? report.good : estimate.good);
+    warn_of_estimate(cJSON_AddArrayToObject(one, "warnings"), &estimate);
 }
 
 cJSON *report_plan(const struct survey *s, uint64_t points)

@@ -54,7 +54,7 @@ void tune_plan(struct tune *, const char *const *models, unsigned n, uint64_t po
 
 /* {models: [{model, limit|null, collections: [
  *   {collection, exists, points, measured: {needed, good, disk, cached}|null, estimated: {needed, good},
- *    limit|null, within_limit|null}]}]} */
+ *    limit|null, within_limit|null, warnings: ["what the estimate leaves out"]}]}]} */
 void tune_memory(struct tune *, const char *const *models, unsigned n, struct tune_answer *);
 
 /* ---- deeds: jobs ---- */

@@ -98,6 +98,20 @@ def test_named_vectors(engine: Engine, start: Callable[..., Tuned]) -> None:
     assert "hnsw_config" not in config["params"]["vectors"]["a"] and config["hnsw_config"]["m"] == 16
 
 
+def test_what_the_estimate_of_memory_leaves_out_is_said(engine: Engine, start: Callable[..., Tuned]) -> None:
+    many = {"size": 4, "distance": "Dot", "multivector_config": {"comparator": "max_sim"}}
+    engine.call("PUT", "/collections/thin", {"sparse_vectors": {"s": {}}})
+    engine.call("PUT", "/collections/many", {"vectors": many})
+    engine.create("dense", points=10)
+    names = ("thin", "many", "dense")
+    q = start(optimizations={n: {"memory_limit": "1GiB"} for n in names})
+    for name, words in zip(names, ("sparse vectors", "one vector a point", None)):
+        (usage,) = q.call("GET", f"/optimizations/memory/usage?model={name}")["models"][0]["collections"]
+        for doc in (usage, q.plan(name, points=10**6)):
+            said = [w for w in doc["warnings"] if "estimate of memory" in w]
+            assert len(said) == (words is not None) and all(words in w for w in said), doc
+
+
 EVERY = {
     "index_params": {"m": 8, "ef_construct": 50, "max_indexing_threads": 1},
     "full_scan_threshold": 20,
