@@ -357,14 +357,7 @@ static enum verdict unstored(struct tx *tx, enum metrics_model_counter why)
 
 static bool worth_keeping(const struct tx *tx)
 {
-    const struct http_head *h = &tx->fetch.head;
-    if (h->first[HF_CACHE_CONTROL] && (http_list_has(h, HF_CACHE_CONTROL, STR("no-store")) ||
-                                       http_list_has(h, HF_CACHE_CONTROL, STR("private"))))
-        return false;
-    for (unsigned i = 0; i < h->n_fields; i++)
-        if (str_ieq(h->field[i].name, STR("set-cookie")))
-            return false; /* not Qdrant's: a box between says something to this client alone */
-    return !tx->answer.local && tx->answer.status == 200 && !h->first[HF_CONTENT_ENCODING];
+    return !tx->answer.local && tx->answer.status == 200 && tx_reuse_is_anyones(tx);
 }
 
 static enum verdict cache_response(struct tx *tx, const struct plug *plug)

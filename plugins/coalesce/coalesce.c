@@ -1,6 +1,6 @@
 /* coalesce.c - a read may follow an equal one that has not been sent yet, always: what is sent later sees at least what was there now. It may
  * follow one already sent only if its own look gives the leader's tokens and no hold: then no write came between. A leader that is lost
- * hands its place to its first follower; an answer too large to hold sends all followers on their own way. */
+ * hands its place to its first follower; an answer too large to hold, or for the leader alone, sends all followers on their own way. */
 #include "plugins/coalesce/coalesce.h"
 
 #include <stdlib.h>
@@ -222,7 +222,7 @@ static enum verdict coalesce_response(struct tx *tx, const struct plug *plug)
         ct->stage = STAGE_NONE;
         return CONTINUE;
     }
-    if (!tx_collect(tx, m->max_answer)) {
+    if (!tx_reuse_is_anyones(tx) || !tx_collect(tx, m->max_answer)) {
         dismiss_all(c, ct);
         ct->stage = STAGE_NONE;
         return CONTINUE;

@@ -215,6 +215,18 @@ void tx_reuse_anew(struct tx *tx)
     judge(tx, tx->reuse);
 }
 
+bool tx_reuse_is_anyones(const struct tx *tx)
+{
+    const struct http_head *h = &tx->fetch.head;
+    if (h->first[HF_CACHE_CONTROL] && (http_list_has(h, HF_CACHE_CONTROL, STR("no-store")) ||
+                                       http_list_has(h, HF_CACHE_CONTROL, STR("private"))))
+        return false;
+    for (unsigned i = 0; i < h->n_fields; i++)
+        if (str_ieq(h->field[i].name, STR("set-cookie")))
+            return false;
+    return !h->first[HF_CONTENT_ENCODING];
+}
+
 void tx_reuse_end(struct tx *tx)
 {
     if (tx->reuse && tx->reuse->look.worker)

@@ -35,5 +35,8 @@ const struct key_text *tx_reuse_key(struct tx *);
 /* Once the look has ended CLEAR: are the names that this request stands for still what they were taken for? False: neither serve nor store. */
 bool tx_reuse_map_holds(struct tx *);
 
+/* Is the upstream's answer one for anybody who asks the same? Not if a box between marks it as this client's own, nor compressed. */
+bool tx_reuse_is_anyones(const struct tx *);
+
 /* Ends a look that still waits. Called when the transaction ends. */
 void tx_reuse_end(struct tx *);

@@ -228,6 +228,32 @@ def test_an_answer_too_large_to_hold_is_asked_for_by_each(fake: FakeQdrant, star
     assert len(fake.seen(path=SEARCH)) == 3
 
 
+@pytest.mark.parametrize("cache", ["on", "off"])
+@pytest.mark.parametrize(
+    "line",
+    [("set-cookie", "session=1"), ("cache-control", "max-age=3, private"), ("Cache-Control", "no-store"), ("content-encoding", "br")],
+    ids=" ".join,
+)
+def test_an_answer_for_one_client_alone_is_asked_for_by_each(fake: FakeQdrant, start, line, cache: str) -> None:
+    """Not Qdrant's: a box between says so."""
+    q = start(fake.url, workers=1, flags=["--cache", cache])
+    go = threading.Event()
+
+    def answer(x) -> None:
+        if x.request.path == SEARCH:
+            x.wait(go)
+            x.reply(200, {"result": fake.serial(), "status": "ok", "time": 0.0}, [line])
+
+    fake.handler = answer
+    conns = [q.conn() for _ in range(3)]
+    for c in conns:
+        ask(c)
+    follow(q, 2)
+    go.set()
+    assert len({c.read().body for c in conns}) == 3
+    assert len(fake.seen(path=SEARCH)) == 3
+
+
 def test_different_searches_do_not_wait_for_each_other(q: Quiver, fake: FakeQdrant) -> None:
     go = held(fake)
     conns = [q.conn() for _ in range(5)]
