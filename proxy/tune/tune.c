@@ -131,7 +131,7 @@ static void surveyed(struct survey *s)
 {
     struct question *q = LIST_OF(question, survey, s);
     struct tune_answer *answer = q->answer;
-    bool silent = s->n > 0; /* of all that was asked for nothing could be read */
+    bool silent = s->n_unanswered && s->n; /* of all that was asked for nothing could be read */
     for (unsigned i = 0; i < s->n; i++)
         silent = silent && s->entry[i].error[0];
     retire(q->tune, &q->tune->questions, &q->tune->old_questions, &q->link);

@@ -32,7 +32,7 @@ struct jobs *tune_jobs(struct tune *); /* for lookup and waiting */
 /* ---- questions ---- */
 
 /* done() comes once, from the loop, never from within the call that asked; doc belongs to the receiver.
- * status: 200; 502 when Qdrant let nothing of it be read (away, or it refuses the key), and doc is {error: sentence}. */
+ * status: 200; 502 when Qdrant did not answer and nothing of it could be read: doc is {error: sentence}. */
 struct tune_answer {
     void (*done)(struct tune_answer *, unsigned status, struct cJSON *doc);
     void *running; /* private */
