@@ -106,6 +106,28 @@ static bool may(struct call *call)
     return !status;
 }
 
+/* What is passed over in silence is not what was asked for. Who asks for health gets it. */
+static bool asks_what_there_is(struct call *call)
+{
+    const struct api_route *route = call->route;
+    struct str query = call->request->query, known = STR("");
+    while (query.n && route->access != ACCESS_HEALTH) {
+        struct str pair = str_split(&query, '&'), key = pair;
+        bool found = !pair.n;
+        for (unsigned i = 0; i < API_PARAMS_MAX && route->param[i].name && !found; i++)
+            found = query_param(&call->arena, pair, str_of(route->param[i].name), NULL, NULL);
+        if (found)
+            continue;
+        for (unsigned i = 0; i < API_PARAMS_MAX && route->param[i].name; i++)
+            known = arena_printf(&call->arena, "%.*s%s%s", STR_ARG(known), i ? ", " : "", route->param[i].name);
+        key = str_split(&key, '=');
+        call_error(call, 400, "the query has '%.*s', %s %s takes %.*s", (int)(key.n < 60 ? key.n : 60), key.p, route->method, route->path,
+                   STR_ARG(known.n ? known : STR("no parameters")));
+        return false;
+    }
+    return true;
+}
+
 static void gone(struct control_request *request)
 {
     struct call *call = request->user;
@@ -147,6 +169,8 @@ static void handle(struct control_request *request, void *arg)
         return;
     if (!call->conf && call->route->access != ACCESS_HEALTH && call->route->answer != api_metrics)
         return call_error(call, 503, "the control port is starting");
+    if (!asks_what_there_is(call))
+        return;
     if (strstr(call->route->path, "{model}") && !(call->model = call_model(call, call->param)))
         return;
     call->route->answer(call);

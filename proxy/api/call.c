@@ -138,3 +138,24 @@ const struct conf_model *call_model(struct call *call, struct str name)
                    STR_ARG(model_names(&call->arena, call->conf)));
     return model;
 }
+
+bool call_models(struct call *call, void (*take)(void *arg, const struct conf_model *), void *arg)
+{
+    static const char *const names[] = {"model", "models"};
+    for (unsigned i = 0; i < sizeof names / sizeof *names; i++) {
+        struct str list;
+        bool bad;
+        if (!call_query(call, names[i], &list, &bad)) {
+            if (bad)
+                return false;
+            continue;
+        }
+        do {
+            const struct conf_model *model = call_model(call, str_trim(str_split(&list, ','), " "));
+            if (!model)
+                return false;
+            take(arg, model);
+        } while (list.p);
+    }
+    return true;
+}

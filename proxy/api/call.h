@@ -74,6 +74,9 @@ struct node *call_body(struct call *, bool *bad);
 /* The model of that name; NULL: the call has been answered with 404. */
 const struct conf_model *call_model(struct call *, struct str name);
 
+/* ?model=a,b and ?models=a,b, each handed to take. False when the call has been answered. */
+bool call_models(struct call *, void (*take)(void *arg, const struct conf_model *), void *arg);
+
 /* The collection that stands for a model: its first pattern that is a plain name, else its own name. */
 const char *model_collection(const struct conf_model *);
 

@@ -31,16 +31,21 @@ static const struct api_tuning *tuning_of(struct call *call)
 
 /* ---- which models ---- */
 
+static void add_model(void *arg, const struct conf_model *model)
+{
+    struct named *out = arg;
+    for (unsigned i = 0; i < out->n; i++)
+        if (strcmp(out->name[i], model->name) == 0)
+            return;
+    out->name[out->n++] = model->name;
+}
+
 static bool add_name(struct call *call, struct named *out, struct str name)
 {
     const struct conf_model *model = call_model(call, name);
-    if (!model)
-        return false;
-    for (unsigned i = 0; i < out->n; i++)
-        if (strcmp(out->name[i], model->name) == 0)
-            return true;
-    out->name[out->n++] = model->name;
-    return true;
+    if (model)
+        add_model(out, model);
+    return model != NULL;
 }
 
 /* {"model": "a"} or {"models": ["a", "b"]}; both may be left out. */
@@ -83,22 +88,12 @@ static bool names_of_body(struct call *call, const struct node *body, struct nam
     return true;
 }
 
-/* ?model=a,b and, for deeds, the body. False when the call has been answered. */
+/* Of the query and, for deeds, the body. False when the call has been answered. */
 static bool names_of(struct call *call, struct named *out, bool with_body)
 {
-    struct str list;
     bool bad;
     out->n = 0;
-    if (call_query(call, "model", &list, &bad)) {
-        if (!list.n)
-            return call_error(call, 400,
-                              "model: found nothing, expected a model's name, or several with commas"),
-                   false;
-        while (list.p)
-            if (!add_name(call, out, str_trim(str_split(&list, ','), " ")))
-                return false;
-    }
-    if (bad)
+    if (!call_models(call, add_model, out))
         return false;
     struct node *body = with_body ? call_body(call, &bad) : NULL;
     return with_body && (bad || body) ? !bad && names_of_body(call, body, out) : true;

@@ -190,23 +190,24 @@ static bool limit_of(struct call *call, uint64_t *out)
     return false;
 }
 
-/* ?model=a,b as flags by their number in metrics; *wanted NULL: all. False when the call has been answered. */
+/* Models as flags by their number in metrics. */
+struct wanted {
+    bool *flags, any;
+};
+
+static void want(void *arg, const struct conf_model *model)
+{
+    struct wanted *w = arg;
+    w->flags[model->metrics_id] = w->any = true;
+}
+
+/* *wanted NULL: all. False when the call has been answered. */
 static bool models_of(struct call *call, const bool **wanted)
 {
-    struct str list;
-    bool bad;
-    *wanted = NULL;
-    if (!call_query(call, "model", &list, &bad))
-        return !bad;
-    bool *flags = arena_zalloc(&call->arena, METRICS_MODELS_MAX * sizeof *flags);
-    do {
-        const struct conf_model *model = call_model(call, str_trim(str_split(&list, ','), " "));
-        if (!model)
-            return false;
-        flags[model->metrics_id] = true;
-    } while (list.p);
-    *wanted = flags;
-    return true;
+    struct wanted w = {.flags = arena_zalloc(&call->arena, METRICS_MODELS_MAX * sizeof *w.flags)};
+    bool good = call_models(call, want, &w);
+    *wanted = w.any ? w.flags : NULL;
+    return good;
 }
 
 void api_queries(struct call *call)

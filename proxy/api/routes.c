@@ -4,8 +4,11 @@
 #define VECTOR {"vector", "{\"type\":\"string\",\"example\":\"0.1,0.2,0.3\"}", "numbers with commas; without it a fixed vector of the model's size"}
 #define USING {"using", "{\"type\":\"string\"}", "the name of the vector, where the collection has named ones; without it the one that the model's settings name"}
 
-#define MODELS {"model", "{\"type\":\"string\"}", "a model's name, or several with commas; without it all"}
-#define ONE_MODEL {"model", "{\"type\":\"string\"}", "a model's name; without it all"}
+/* Both names, as in bodies: a word that is passed over would make one model all of them. */
+#define MODEL_OR_MODELS(help) {"model", "{\"type\":\"string\"}", help}, {"models", "{\"type\":\"string\"}", "the same as model"}
+#define MODELS MODEL_OR_MODELS("a model's name, or several with commas; without it all")
+#define ONE_MODEL MODEL_OR_MODELS("a model's name; without it all")
+#define NO_OTHER_MODEL MODEL_OR_MODELS("what the path says; another is refused")
 #define WAIT {"wait", "{\"type\":\"boolean\",\"default\":false}", "answer when the job has ended: 200, or 502 if it failed"}
 
 #define SECONDS {"seconds", "{\"type\":\"integer\",\"minimum\":1,\"maximum\":60,\"default\":12}", "how long each model is measured"}
@@ -49,9 +52,9 @@ const struct api_route api_routes[] = {
     {"GET", OPTIMIZATIONS "/status", ACCESS_READ, api_status, "status", "Each model: wish, fact, drift, switches, targets, last test.", NULL,
      "Status", 0, {ONE_MODEL}},
     {"POST", OPTIMIZATIONS "/test/all-models", ACCESS_WRITE, api_test, "testAll", "Measures all models, one after the other.", NULL, "Job",
-     202, {WAIT, SECONDS}},
+     202, {WAIT, SECONDS, NO_OTHER_MODEL}},
     {"POST", OPTIMIZATIONS "/test/{model}", ACCESS_WRITE, api_test, "test", "Measures a model: baseline and optimised, cold and warm.", NULL,
-     "Job", 202, {WAIT, SECONDS}},
+     "Job", 202, {WAIT, SECONDS, NO_OTHER_MODEL}},
     {"GET", OPTIMIZATIONS "/memory/usage", ACCESS_READ, api_memory, "memory", "Memory of the collections, measured and estimated.", NULL,
      "Memory", 0, {MODELS}},
     {"GET", OPTIMIZATIONS "/queries/stats", ACCESS_READ, api_queries, "queries",

@@ -15,7 +15,7 @@ struct api_param {
     const char *name, *schema, *help; /* schema: JSON */
 };
 
-enum { API_PARAMS_MAX = 4 };
+enum { API_PARAMS_MAX = 5 };
 
 struct api_route {
     const char *method, *path;        /* GET answers HEAD too; one segment may be {model} or {id} */
@@ -25,7 +25,7 @@ struct api_route {
     const char *body;                 /* the request body's schema in openapi.c; NULL: none is taken */
     const char *result;               /* the answer's; "text" for plain text */
     unsigned status;                  /* of the answer that is documented, 200 if 0 */
-    struct api_param param[API_PARAMS_MAX];
+    struct api_param param[API_PARAMS_MAX]; /* others are refused, but for those of a question about health */
 };
 
 extern const struct api_route api_routes[];

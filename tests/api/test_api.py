@@ -183,6 +183,14 @@ def test_the_end_of_the_process_while_searches_run(start: Callable[..., Api], fa
         ("POST", "/optimizations/apply", b'{"models":[]}', 400, "empty"),
         ("POST", "/optimizations/apply?wait=maybe", None, 400, "expected true or false"),
         ("POST", "/optimizations/rollback?model=hermes,notes", None, 400, "expected one"),
+        ("POST", "/optimizations/rollback?models=hermes,notes", None, 400, "expected one"),
+        ("POST", "/optimizations/apply?models=nope", None, 404, "hermes"),
+        ("POST", "/optimizations/apply?models=", None, 404, "there is no model ''"),
+        ("POST", "/optimizations/apply?wait=true&mode%6C=", None, 404, "there is no model ''"),
+        ("POST", "/optimizations/apply?modls=hermes", None, 400, "the query has 'modls', POST /api/v1/optimizations/apply takes model, models, wait"),
+        ("POST", "/optimizations/test/hermes?second=1", None, 400, "takes wait, seconds, model, models"),
+        ("POST", "/cache/purge?model=hermes", None, 400, "takes no parameters"),
+        ("GET", "/models?x", None, 400, "the query has 'x'"),
         ("POST", "/models/nope/cache/purge", None, 404, "hermes"),
         ("POST", "/cache/purge", b'{"model":"nope"}', 404, "hermes"),
         ("POST", "/cache/purge", b'{"model":1}', 400, 'line 1, column 10: "model" is a number'),
@@ -357,6 +365,18 @@ def test_nothing_is_half_applied_when_one_of_the_names_is_wrong(api: Api, fake: 
     answer = api.ask("POST", f"{V1}/optimizations/apply", {"models": ["hermes", "nope"]})
     assert answer.status == 404 and api.ask("GET", f"{V1}/jobs").json() == {"jobs": []}
     assert not [r for r in fake.own if r.method == "PATCH"]
+
+
+@pytest.mark.parametrize("query", ["model=hermes", "models=hermes", "model=hermes&models=hermes"])
+def test_both_names_of_the_parameter_name_a_model(api: Api, query: str) -> None:
+    for deed in ("apply", "rollback"):
+        job = api.ask("POST", f"{V1}/optimizations/{deed}?{query}").json()
+        assert job["kind"] == deed and job["model"] == "hermes"
+        assert api.ask("GET", f"{V1}/jobs/{job['id']}?wait=true").json()["model"] == "hermes"
+    for path in ("plan", "status", "memory/usage"):
+        doc = api.ask("GET", f"{V1}/optimizations/{path}?{query}").json()
+        assert [m["model"] for m in doc["models"]] == ["hermes"], path
+    assert api.ask("GET", f"{V1}/optimizations/queries/stats?{query}").status == 200
 
 
 def test_a_token_from_a_file(start: Callable[..., Api], tmp_path) -> None:
