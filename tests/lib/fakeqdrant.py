@@ -373,6 +373,8 @@ class FakeQdrant:
             shards = [{"id": 0, "local": {"update_queue": queue}, "remote": self.remote}]
             known = [{"id": name, "config": self.config, "shards": shards} for name in self.telemetry_of]
             x.ok({"id": "fake", "app": app, "collections": {"number_of_collections": len(known), "collections": known}})
+        elif r.method == "GET" and path == "/collections":
+            x.ok({"collections": []})  # it has whatever is asked for, and lists nothing
         elif r.method == "GET" and path == "/aliases":
             x.ok({"aliases": [{"alias_name": a, "collection_name": c} for a, c in self.aliases.items()]})
         elif r.method == "POST" and path == "/collections/aliases":
