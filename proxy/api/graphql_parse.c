@@ -114,28 +114,6 @@ static void read_number(struct parser *p)
         bad(p, from, "'%.*s' is not a number", (int)(p->token.text.n < 40 ? p->token.text.n : 40), from);
 }
 
-static int hex_digit(char c)
-{
-    return is_digit(c)            ? c - '0'
-           : c >= 'a' && c <= 'f' ? c - 'a' + 10
-           : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                  : -1;
-}
-
-static size_t put_utf8(char *out, unsigned code)
-{
-    if (code < 0x80) {
-        out[0] = (char)code;
-        return 1;
-    }
-    unsigned n = code < 0x800 ? 2 : code < 0x10000 ? 3 : 4;
-    static const unsigned char first[] = {0, 0, 0xC0, 0xE0, 0xF0};
-    for (unsigned i = n - 1; i > 0; i--, code >>= 6)
-        out[i] = (char)(0x80 | (code & 0x3F));
-    out[0] = (char)(first[n] | code);
-    return n;
-}
-
 /* What stands behind \u: XXXX or {X...}. Moves *at; -1 if it is none. */
 static long read_code(const char **at, const char *end)
 {
@@ -175,7 +153,7 @@ static size_t read_escape(const char **at, const char *end, char *out)
     if (code < 0 || (code >= 0xD800 && code < 0xE000))
         return 0;
     *at = p;
-    return put_utf8(out, (unsigned)code);
+    return utf8_put(out, (unsigned)code);
 }
 
 static void read_string(struct parser *p)

@@ -249,14 +249,6 @@ bool json_at_end(struct json *j)
 
 /* ---- strings ---- */
 
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c |= 0x20;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* Four hexadecimal digits at p, or -1. */
 static int hex4(const char *p, const char *end)
 {
@@ -272,7 +264,7 @@ static int hex4(const char *p, const char *end)
     return value;
 }
 
-static size_t put_utf8(char *out, unsigned c)
+size_t utf8_put(char *out, unsigned c)
 {
     if (c < 0x80) {
         out[0] = (char)c;
@@ -311,7 +303,7 @@ static bool unescape_unicode(const char **p, const char *end, char **out)
         *p += 6;
         c = 0x10000 + ((c - 0xD800) << 10) + ((unsigned)low - 0xDC00);
     }
-    *out += put_utf8(*out, c);
+    *out += utf8_put(*out, c);
     return true;
 }
 

@@ -59,6 +59,9 @@ size_t json_quote(char *out, struct str s);
 /* How many of the n > 0 bytes at p are one character of UTF-8; 0 if they begin with none. */
 unsigned utf8_length(const char *p, size_t n);
 
+/* Writes a character (at most 0x10FFFF) as UTF-8; returns its length, 1 to 4. */
+size_t utf8_put(char *out, unsigned c);
+
 /* Whether the text is one number of JSON, and a whole one without sign, point or exponent. */
 bool json_is_number(struct str text);
 bool json_is_uint(struct str text);

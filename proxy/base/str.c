@@ -5,6 +5,13 @@ static inline unsigned char lower(unsigned char c)
     return c >= 'A' && c <= 'Z' ? c | 0x20 : c;
 }
 
+int str_order(const void *x, const void *y)
+{
+    const struct str *a = x, *b = y;
+    int order = memcmp(a->p, b->p, a->n < b->n ? a->n : b->n);
+    return order ? order : (a->n > b->n) - (a->n < b->n);
+}
+
 bool str_ieq(struct str a, struct str b)
 {
     if (a.n != b.n)

@@ -31,6 +31,15 @@ static inline bool str_eq(struct str a, struct str b)
     return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
 }
 
+/* For qsort and bsearch of struct str: by bytes, a shorter one first. */
+int str_order(const void *, const void *);
+
+/* What a hexadecimal digit stands for; -1: it is none. */
+static inline int hex_digit(char c)
+{
+    return c >= '0' && c <= '9' ? c - '0' : (c | 0x20) >= 'a' && (c | 0x20) <= 'f' ? (c | 0x20) - 'a' + 10 : -1;
+}
+
 /* ASCII only: 'A'-'Z' equal 'a'-'z', all other bytes equal themselves. */
 bool str_ieq(struct str a, struct str b);
 bool str_starts(struct str s, struct str prefix);

@@ -294,11 +294,6 @@ bool where_is_own(const struct conf_where *w, const struct conf_server *server)
     return inet_pton(AF_INET6, server->host, &v6) == 1 && reaches_v6(w, v6);
 }
 
-static int hex(char c)
-{
-    return c >= '0' && c <= '9' ? c - '0' : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10 : -1;
-}
-
 static bool percent_decoded(struct arena *a, struct str s, const char **out)
 {
     char *to = arena_alloc(a, s.n + 1);
@@ -308,7 +303,7 @@ static bool percent_decoded(struct arena *a, struct str s, const char **out)
             *to++ = s.p[i];
             continue;
         }
-        int high = i + 2 < s.n ? hex(s.p[i + 1]) : -1, low = i + 2 < s.n ? hex(s.p[i + 2]) : -1;
+        int high = i + 2 < s.n ? hex_digit(s.p[i + 1]) : -1, low = i + 2 < s.n ? hex_digit(s.p[i + 2]) : -1;
         if (high < 0 || low < 0 || (high == 0 && low == 0))
             return false;
         *to++ = (char)(high * 16 + low);

@@ -26,14 +26,6 @@ void chunk_init(struct chunk_decoder *d)
     *d = (struct chunk_decoder){.state = SIZE};
 }
 
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c |= 0x20;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 static unsigned in_size(struct chunk_decoder *d, char c)
 {
     int digit = hex_digit(c);

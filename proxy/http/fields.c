@@ -253,25 +253,20 @@ bool fields_framing(struct head_parse *ps)
     return true;
 }
 
-static bool is_hex(char c)
-{
-    return (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'f');
-}
-
 /* The length of the uri-host that s begins with; 0: none. Of IP literals only the alphabet is checked, nobody
  * here connects to it. */
 static size_t host_n(struct str s)
 {
     size_t i = 0;
     if (s.n && s.p[0] == '[') {
-        for (i = 1; i < s.n && (is_hex(s.p[i]) || s.p[i] == ':' || s.p[i] == '.');)
+        for (i = 1; i < s.n && (hex_digit(s.p[i]) >= 0 || s.p[i] == ':' || s.p[i] == '.');)
             i++;
         return i >= 3 && i < s.n && s.p[i] == ']' ? i + 1 : 0;
     }
     while (i < s.n) {
         if (byte_is(s.p[i], BYTE_HOST))
             i++;
-        else if (s.p[i] == '%' && s.n - i >= 3 && is_hex(s.p[i + 1]) && is_hex(s.p[i + 2]))
+        else if (s.p[i] == '%' && s.n - i >= 3 && hex_digit(s.p[i + 1]) >= 0 && hex_digit(s.p[i + 2]) >= 0)
             i += 3;
         else
             break;

@@ -50,13 +50,6 @@ static bool collect(struct found *f, struct json *j, unsigned open)
     return !bad;
 }
 
-static int by_bytes(const void *x, const void *y)
-{
-    const struct str *a = x, *b = y;
-    int order = memcmp(a->p, b->p, a->n < b->n ? a->n : b->n);
-    return order ? order : (a->n > b->n) - (a->n < b->n);
-}
-
 bool aliases_names(struct arena *a, struct str body, struct str **names, unsigned *n)
 {
     struct found f = {.arena = a};
@@ -66,7 +59,7 @@ bool aliases_names(struct arena *a, struct str body, struct str **names, unsigne
     if (!collect(&f, &j, 0) || !json_at_end(&j))
         return false;
     if (f.n)
-        qsort(f.name, f.n, sizeof *f.name, by_bytes);
+        qsort(f.name, f.n, sizeof *f.name, str_order);
     unsigned kept = 0;
     for (unsigned i = 0; i < f.n; i++)
         if (!kept || !str_eq(f.name[kept - 1], f.name[i]))

@@ -23,21 +23,12 @@ struct path {
 
 /* ---- percent signs ---- */
 
-static int hex_of(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
 /* The byte that "%XY" at s[i] stands for, or -1. */
 static int percent_at(struct str s, size_t i)
 {
     if (s.n - i < 3 || s.p[i] != '%')
         return -1;
-    int high = hex_of(s.p[i + 1]), low = hex_of(s.p[i + 2]);
+    int high = hex_digit(s.p[i + 1]), low = hex_digit(s.p[i + 2]);
     return high < 0 || low < 0 ? -1 : high * 16 + low;
 }
 
@@ -264,13 +255,6 @@ bool query_param(struct arena *a, struct str query, struct str name, struct str 
     return n > 0;
 }
 
-static int by_bytes(const void *x, const void *y)
-{
-    const struct str *a = x, *b = y;
-    int order = memcmp(a->p, b->p, a->n < b->n ? a->n : b->n);
-    return order ? order : (a->n > b->n) - (a->n < b->n);
-}
-
 struct str query_canonical(struct arena *a, struct str query)
 {
     size_t n_max = 1, n = 0, used = 0;
@@ -284,7 +268,7 @@ struct str query_canonical(struct arena *a, struct str query)
         if (piece.n)
             part[n++] = piece;
     }
-    qsort(part, n, sizeof *part, by_bytes);
+    qsort(part, n, sizeof *part, str_order);
     char *out = arena_alloc(a, query.n + 1);
     for (size_t i = 0; i < n; i++) {
         if (i)
