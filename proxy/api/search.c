@@ -114,28 +114,11 @@ void search_stop(struct search *s)
 
 struct str search_body(struct search *s, struct arena *a)
 {
-    struct str body = s->own.body;
-    struct envelope env;
-    char time[32], seconds[40];
-    if (!reply_envelope(body, &env) || env.time_n >= sizeof seconds)
-        return arena_copy(a, body);
-    memcpy(seconds, body.p + env.time_at, env.time_n);
-    seconds[env.time_n] = 0;
-    double said = strtod(seconds, NULL);
-    size_t n_time = reply_time(time, said > 0 && said < 1e6 ? (uint64_t)(said * 1e9 + 0.5) : 0);
-    size_t rest = env.time_at + env.time_n;
-    char *out = arena_alloc(a, body.n + sizeof time), *at = out;
-    memcpy(at, body.p, env.time_at);
-    at += env.time_at;
-    memcpy(at, time, n_time);
-    at += n_time;
-    if (env.usage_n) {
-        memcpy(at, body.p + rest, env.usage_at - rest);
-        at += env.usage_at - rest;
-        rest = env.usage_at + env.usage_n;
-    }
-    memcpy(at, body.p + rest, body.n - rest);
-    return str_slice(out, (size_t)(at - out) + body.n - rest);
+    struct reply_pieces p;
+    reply_take_apart(s->own.body, &p);
+    char *out = arena_alloc(a, p.n);
+    reply_put_together(out, &p);
+    return str_slice(out, p.n);
 }
 
 unsigned search_status(const struct search *s)

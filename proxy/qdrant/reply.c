@@ -1,5 +1,8 @@
 #include "qdrant/reply.h"
 
+#include <math.h>
+#include <stdlib.h>
+
 #include "base/json_scan.h"
 #include "base/writer.h"
 
@@ -71,6 +74,42 @@ size_t reply_time(char out[static 32], uint64_t nsec)
     put(&w, STR("."));
     put_padded(&w, nsec % 1000000000, 9);
     return writer_text(&w).n;
+}
+
+/* 0: not a time. */
+static size_t nine_decimals(struct str number, char out[static 32])
+{
+    char text[64];
+    if (number.n >= sizeof text)
+        return 0;
+    memcpy(text, number.p, number.n);
+    text[number.n] = 0;
+    double seconds = strtod(text, NULL);
+    return seconds >= 0 && seconds < 1e6 ? reply_time(out, (uint64_t)llround(seconds * 1e9)) : 0;
+}
+
+void reply_take_apart(struct str body, struct reply_pieces *out)
+{
+    struct envelope e;
+    *out = (struct reply_pieces){.before = body, .n = body.n};
+    if (!reply_envelope(body, &e) || !(out->n_time = nine_decimals(str_slice(body.p + e.time_at, e.time_n), out->time)))
+        return;
+    size_t rest = e.time_at + e.time_n;
+    out->had_usage = e.usage_n != 0;
+    out->before.n = e.time_at;
+    out->between = out->had_usage ? str_slice(body.p + rest, e.usage_at - rest) : STR_NONE;
+    rest = out->had_usage ? e.usage_at + e.usage_n : rest;
+    out->after = str_slice(body.p + rest, body.n - rest);
+    out->n = out->before.n + out->n_time + out->between.n + out->after.n;
+}
+
+char *reply_put_together(char *out, const struct reply_pieces *p)
+{
+    const struct str piece[] = {p->before, {p->time, p->n_time}, p->between, p->after};
+    for (unsigned i = 0; i < sizeof piece / sizeof *piece; i++)
+        if (piece[i].n)
+            out = (char *)memcpy(out, piece[i].p, piece[i].n) + piece[i].n;
+    return out;
 }
 
 /* ---- answers to writes ---- */

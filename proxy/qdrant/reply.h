@@ -26,6 +26,18 @@ bool reply_envelope(struct str body, struct envelope *out);
 /* Seconds with always nine decimals, e.g. "0.000042000". Returns its length (n < 32). */
 size_t reply_time(char out[static 32], uint64_t nsec);
 
+/* A 200 answer as it goes to somebody again: `time` with nine decimals (Qdrant prints 8.542e-6 or 0.00055558), so
+ * that repeated answers have one length, and without `usage`, which is of one request. The body is before, time, between and after, one behind
+ * the other; without an envelope, or with a time that is none, all of it is before. */
+struct reply_pieces {
+    struct str before, between, after; /* slices of the body */
+    char time[32];
+    size_t n_time, n;                  /* n: of all together */
+    bool had_usage;
+};
+void reply_take_apart(struct str body, struct reply_pieces *out);
+char *reply_put_together(char *out, const struct reply_pieces *); /* n bytes; returns what is behind them */
+
 /* Whether a 200 alone says that a write is done; else its body tells. */
 bool reply_ok_is_done(const struct op *);
 

@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "engine/names.h"
 #include "tune/ask.h"
+#include "tune/doc.h"
 
 struct watched {
     char name[COHERENCE_COLLECTION_MAX];
@@ -102,10 +103,9 @@ static uint64_t sum_of(const cJSON *collection)
 {
     const cJSON *shard;
     uint64_t sum = 1;
-    cJSON_ArrayForEach(shard, cJSON_GetObjectItemCaseSensitive(collection, "shards"))
+    cJSON_ArrayForEach(shard, doc_get(collection, "shards"))
     {
-        const cJSON *queue = cJSON_GetObjectItemCaseSensitive(cJSON_GetObjectItemCaseSensitive(shard, "local"), "update_queue");
-        const cJSON *op_num = cJSON_GetObjectItemCaseSensitive(queue, "op_num");
+        const cJSON *op_num = doc_at(shard, "local.update_queue.op_num");
         sum += cJSON_IsNumber(op_num) && op_num->valuedouble > 0 ? (uint64_t)op_num->valuedouble : 0;
     }
     return sum;
@@ -115,10 +115,10 @@ static void answered(struct ask *ask)
 {
     struct external_poll *p = LIST_OF(external_poll, ask, ask);
     cJSON *doc = ask->status == 200 ? cJSON_ParseWithLength(ask->body.p, ask->body.n) : NULL;
-    const cJSON *all = cJSON_GetObjectItemCaseSensitive(cJSON_GetObjectItemCaseSensitive(doc, "result"), "collections"), *one;
-    cJSON_ArrayForEach(one, cJSON_GetObjectItemCaseSensitive(all, "collections"))
+    const cJSON *one;
+    cJSON_ArrayForEach(one, doc_at(doc, "result.collections.collections"))
     {
-        const cJSON *id = cJSON_GetObjectItemCaseSensitive(one, "id");
+        const cJSON *id = doc_get(one, "id");
         struct watched *w = cJSON_IsString(id) && is_watched(p, str_of(id->valuestring), p->group) ? watched_of(p, id->valuestring) : NULL;
         uint64_t sum = w ? sum_of(one) : 0;
         if (w && sum != w->sum) {

@@ -124,13 +124,10 @@ static uint64_t least_op_num(const cJSON *collection)
     const cJSON *shard;
     uint64_t least = 0;
     bool first = true;
-    cJSON_ArrayForEach(shard, cJSON_GetObjectItemCaseSensitive(collection, "shards"))
+    cJSON_ArrayForEach(shard, doc_get(collection, "shards"))
     {
-        const cJSON *local = cJSON_GetObjectItemCaseSensitive(shard, "local");
-        const cJSON *remote = cJSON_GetObjectItemCaseSensitive(shard, "remote");
-        const cJSON *queue = cJSON_GetObjectItemCaseSensitive(local, "update_queue");
-        const cJSON *op_num = cJSON_GetObjectItemCaseSensitive(queue, "op_num");
-        if (!cJSON_IsNumber(op_num) || cJSON_GetArraySize(remote) > 0)
+        const cJSON *op_num = doc_at(shard, "local.update_queue.op_num");
+        if (!cJSON_IsNumber(op_num) || cJSON_GetArraySize(doc_get(shard, "remote")) > 0)
             return 0; /* a replica elsewhere may lag behind */
         uint64_t n = op_num->valuedouble > 0 ? (uint64_t)op_num->valuedouble : 0;
         least = first || n < least ? n : least;
@@ -143,10 +140,9 @@ static uint64_t least_op_num(const cJSON *collection)
 static bool queue_is_long(const cJSON *collection)
 {
     const cJSON *shard;
-    cJSON_ArrayForEach(shard, cJSON_GetObjectItemCaseSensitive(collection, "shards"))
+    cJSON_ArrayForEach(shard, doc_get(collection, "shards"))
     {
-        const cJSON *queue = cJSON_GetObjectItemCaseSensitive(cJSON_GetObjectItemCaseSensitive(shard, "local"), "update_queue");
-        const cJSON *length = cJSON_GetObjectItemCaseSensitive(queue, "length");
+        const cJSON *length = doc_at(shard, "local.update_queue.length");
         if (cJSON_IsNumber(length) && length->valuedouble > 0)
             return true;
     }
@@ -164,19 +160,16 @@ static void keep_held(struct prover *p, const cJSON *collection, const char *nam
 
 static bool hides_unindexed(const cJSON *collection)
 {
-    const cJSON *config = cJSON_GetObjectItemCaseSensitive(collection, "config");
-    return cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(cJSON_GetObjectItemCaseSensitive(config, "optimizer_config"),
-                                                         "prevent_unoptimized"));
+    return cJSON_IsTrue(doc_at(collection, "config.optimizer_config.prevent_unoptimized"));
 }
 
 static void read_telemetry(struct prover *p, struct str body)
 {
     cJSON *doc = cJSON_ParseWithLength(body.p, body.n);
-    const cJSON *all = cJSON_GetObjectItemCaseSensitive(cJSON_GetObjectItemCaseSensitive(doc, "result"), "collections");
     const cJSON *one;
-    cJSON_ArrayForEach(one, cJSON_GetObjectItemCaseSensitive(all, "collections"))
+    cJSON_ArrayForEach(one, doc_at(doc, "result.collections.collections"))
     {
-        const cJSON *id = cJSON_GetObjectItemCaseSensitive(one, "id");
+        const cJSON *id = doc_get(one, "id");
         uint64_t reached = cJSON_IsString(id) ? least_op_num(one) : 0;
         for (unsigned i = 0; reached && i < p->n; i++) {
             if (!provable(&p->row[i]) || strcmp(p->row[i].collection, id->valuestring) || p->row[i].operation_id > reached ||
@@ -224,8 +217,7 @@ static void ask_deferred(struct prover *p)
 static bool none_deferred(struct str body)
 {
     cJSON *doc = cJSON_ParseWithLength(body.p, body.n);
-    const cJSON *queue = cJSON_GetObjectItemCaseSensitive(cJSON_GetObjectItemCaseSensitive(doc, "result"), "update_queue");
-    const cJSON *deferred = cJSON_GetObjectItemCaseSensitive(queue, "deferred_points");
+    const cJSON *deferred = doc_at(doc, "result.update_queue.deferred_points");
     bool none = cJSON_IsNumber(deferred) && deferred->valuedouble == 0;
     cJSON_Delete(doc);
     return none;

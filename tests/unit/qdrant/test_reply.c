@@ -86,6 +86,28 @@ static void other_bodies_have_no_envelope(void **state)
 }
 
 /* The time that a JSON parser finds, and no other number, in every recorded answer that has one. */
+static void an_answer_is_taken_apart_and_put_together(void **state)
+{
+    static const struct {
+        const char *body, *again;
+        bool had_usage;
+    } rows[] = {
+        {"{\"result\":[],\"status\":\"ok\",\"time\":8.542e-6}", "{\"result\":[],\"status\":\"ok\",\"time\":0.000008542}", false},
+        {"{\"result\":[],\"time\":0.1,\"usage\":{\"cpu\":1}}", "{\"result\":[],\"time\":0.100000000}", true},
+        {"{\"result\":[],\"time\":-1,\"usage\":{\"cpu\":1}}", "{\"result\":[],\"time\":-1,\"usage\":{\"cpu\":1}}", false},
+        {"{\"result\":[]}", "{\"result\":[]}", false},
+        {"", "", false},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct reply_pieces p;
+        char out[128];
+        reply_take_apart(str_of(rows[i].body), &p);
+        assert_ptr_equal(reply_put_together(out, &p), out + p.n);
+        assert_true(str_eq(str_slice(out, p.n), str_of(rows[i].again)));
+        assert_int_equal(p.had_usage, rows[i].had_usage);
+    }
+}
+
 static void recorded_answers_have_the_envelope(void **state)
 {
     FILE *f = fopen("../shared/golden/qdrant-1.18.3.jsonl", "r");
@@ -187,6 +209,7 @@ int main(void)
         cmocka_unit_test(time_has_nine_decimals),
         cmocka_unit_test(the_envelope_is_found),
         cmocka_unit_test(other_bodies_have_no_envelope),
+        cmocka_unit_test(an_answer_is_taken_apart_and_put_together),
         cmocka_unit_test(recorded_answers_have_the_envelope),
         cmocka_unit_test(answers_to_writes_prove_what_they_prove),
     };
