@@ -324,7 +324,7 @@ static void hop_by_hop_fields_are_marked_without_being_named(void **state)
  * total bytes (0: no filler). */
 static struct str make_head(size_t n_target, unsigned n_fields, size_t total)
 {
-    char *p = mem_alloc(64 * 1024);
+    char *p = mem_alloc(128 * 1024);
     size_t at = (size_t)sprintf(p, "GET /");
     memset(p + at, 'a', n_target - 1);
     at += n_target - 1;
