@@ -118,7 +118,7 @@ static void deed_of(const char *model, const cJSON *c, FILE *f)
     fprintf(f, ": %s%s%s\n",
             changed                               ? "written"
             : cJSON_IsFalse(doc_get(c, "exists")) ? "not there"
-            : error                               ? ""
+            : error                               ? "not written"
                                                   : "as it should be",
             changed && cJSON_IsTrue(doc_get(c, "verified")) ? ", read back" : "",
             cJSON_IsTrue(doc_get(c, "green")) ? ", green" : "");

@@ -101,6 +101,12 @@ static void begin_result(struct repair *r)
     cJSON_AddItemToObject(r->result, "warnings", cJSON_Duplicate(r->plan.warnings, true));
 }
 
+/* It was going to be, and is not. */
+static void not_changed(struct repair *r)
+{
+    cJSON_ReplaceItemInObjectCaseSensitive(r->result, "changed", cJSON_CreateFalse());
+}
+
 static void send_patch(struct repair *r)
 {
     char path[ESCAPED_MAX + 20], name[ESCAPED_MAX];
@@ -130,8 +136,10 @@ static bool record(struct repair *r)
                                                                   .changes = r->plan.changes,
                                                                   .patch = r->plan.patch},
                                &err);
-    if (!r->change)
+    if (!r->change) {
+        not_changed(r);
         finish(r, false, err.text);
+    }
     return r->change != 0;
 }
 
@@ -172,6 +180,7 @@ static void patched(struct tx_own *own)
         log_warn("tune_refused", "%s status=%u", doc_whose(whose, r->order.model->name, r->order.collection), own->status);
         settle(r, OUTCOME_REFUSED, text);
         r->refused = true;
+        not_changed(r);
         finish(r, false, text);
         return;
     }
@@ -211,6 +220,8 @@ static void read_back(struct repair *r, const cJSON *info)
         return;
     }
     r->verified = !not_stuck;
+    if (not_stuck == (unsigned)cJSON_GetArraySize(r->plan.changes))
+        not_changed(r);
     cJSON_AddBoolToObject(r->result, "verified", r->verified);
     settle(r, r->verified ? OUTCOME_VERIFIED : OUTCOME_NOT_VERIFIED,
            r->verified ? "" : "Qdrant shows other values than were written");

@@ -37,7 +37,8 @@ struct repair {
     char text[REPAIR_TEXT_MAX];    /* what it does now */
     void (*told)(struct repair *); /* progress or text changed; may be NULL */
     void (*done)(struct repair *); /* from the loop; result is valid until the next start */
-    /* {collection, alias_of?, changed, patch, changes, verified, green, not_stuck: [path], warnings, error?} */
+    /* {collection, alias_of?, changed, patch, changes, verified, green, not_stuck: [path], warnings, error?}; changed: something of it is known to
+     * have been written, or may have been */
     struct cJSON *result;
     bool refused;    /* Qdrant said no to the PATCH: the same would be refused again */
     bool unanswered; /* it was not answered with 200: what does not stick was perhaps never written */

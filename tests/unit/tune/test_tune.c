@@ -1,6 +1,9 @@
 /* Plans, applying, rollback and enforcement against a server that keeps settings as Qdrant does. */
 #include "fake_qdrant.h"
 
+#include <signal.h>
+#include <sys/resource.h>
+
 #include "tune/watch.h"
 
 #define ONE "indexing:\n  one: {index_params: {m: 32}, quantization: {type: scalar, always_ram: true}}\n"
@@ -247,7 +250,9 @@ static void a_refused_patch_changes_nothing_and_is_in_the_history(void **state)
     fake.refuse = 422;
     const struct job *j = apply();
     assert_int_equal(j->state, JOB_FAILED);
+    assert_non_null(strstr(j->text, "0 of 1 collections changed"));
     assert_non_null(strstr(j->text, "422"));
+    assert_true(cJSON_IsFalse(doc_get(result_of(j), "changed")));
     assert_non_null(strstr(history(), "\"refused\""));
     fake.refuse = 0;
     j = rollback();
@@ -278,10 +283,41 @@ static void a_patch_that_was_lost_is_found_out(void **state)
     assert_int_equal(j->state, JOB_FAILED);
     assert_non_null(strstr(j->text, "not answered"));
     assert_int_equal(cJSON_GetArraySize(doc_get(result_of(j), "not_stuck")), 2);
+    assert_true(cJSON_IsFalse(doc_get(result_of(j), "changed")));
     assert_non_null(strstr(history(), "\"not_verified\""));
     fake.lose_patch = false;
     j = rollback(); /* it may have been done: looked at, and nothing is written */
     assert_int_equal(j->state, JOB_DONE);
+    assert_int_equal(fake_patches(), 0);
+    tune_close(&stage.tune);
+}
+
+static void what_sticks_in_part_has_changed(void **state)
+{
+    stage_begin(ONE);
+    fake_add("one");
+    fake.deaf_to = "m";
+    const struct job *j = apply();
+    assert_int_equal(j->state, JOB_FAILED);
+    assert_int_equal(cJSON_GetArraySize(doc_get(result_of(j), "not_stuck")), 1);
+    assert_true(cJSON_IsTrue(doc_get(result_of(j), "changed")));
+    tune_close(&stage.tune);
+}
+
+static void what_could_not_be_recorded_is_not_sent_and_not_changed(void **state)
+{
+    struct rlimit before, full;
+    stage_begin(ONE);
+    fake_add("one");
+    getrlimit(RLIMIT_FSIZE, &before);
+    signal(SIGXFSZ, SIG_IGN);
+    full = (struct rlimit){0, before.rlim_max};
+    setrlimit(RLIMIT_FSIZE, &full);
+    const struct job *j = apply();
+    setrlimit(RLIMIT_FSIZE, &before);
+    assert_int_equal(j->state, JOB_FAILED);
+    assert_non_null(strstr(j->text, "0 of 1 collections changed"));
+    assert_true(cJSON_IsFalse(doc_get(result_of(j), "changed")));
     assert_int_equal(fake_patches(), 0);
     tune_close(&stage.tune);
 }
@@ -689,6 +725,8 @@ int main(void)
         cmocka_unit_test(a_refused_patch_changes_nothing_and_is_in_the_history),
         cmocka_unit_test(a_patch_without_an_answer_is_read_back),
         cmocka_unit_test(a_patch_that_was_lost_is_found_out),
+        cmocka_unit_test(what_sticks_in_part_has_changed),
+        cmocka_unit_test(what_could_not_be_recorded_is_not_sent_and_not_changed),
         cmocka_unit_test(a_dead_server_fails_jobs_and_plans),
         cmocka_unit_test(a_server_that_lists_nothing_fails_jobs_and_plans_of_patterns),
         cmocka_unit_test(one_group_away_fails_what_uses_it),
