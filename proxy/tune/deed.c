@@ -13,7 +13,7 @@
 
 struct target {
     const struct conf_model *model;
-    char *collection;
+    char *owner, *collection; /* owner: the model's name, perhaps that of one that is gone */
     cJSON *undo;       /* NULL: an apply */
     const char *error; /* of the survey's entry: it is not tried */
 };
@@ -89,7 +89,7 @@ static void count(struct deed *d, const cJSON *result, bool well)
 static void repaired(struct repair *r)
 {
     struct deed *d = LIST_OF(deed, repair, r);
-    cJSON_AddItemToArray(result_of(d, r->order.model->name), cJSON_Duplicate(r->result, true));
+    cJSON_AddItemToArray(result_of(d, d->target[d->at].owner), cJSON_Duplicate(r->result, true));
     count(d, r->result, r->well);
     d->at++;
     next_target(d);
@@ -98,7 +98,7 @@ static void repaired(struct repair *r)
 static void told(struct repair *r)
 {
     struct deed *d = LIST_OF(deed, repair, r);
-    job_tell(d->job, (d->at + r->progress) / d->n, "%s: %s", r->order.model->name, r->text);
+    job_tell(d->job, (d->at + r->progress) / d->n, "%s: %s", d->target[d->at].owner, r->text);
 }
 
 static void next_target(struct deed *d)
@@ -109,6 +109,7 @@ static void next_target(struct deed *d)
             repair_start(&d->repair, &(struct repair_order){
                                          .snapshot = d->snapshot,
                                          .model = t->model,
+                                         .owner = t->owner,
                                          .collection = t->collection,
                                          .undo = t->undo,
                                          .why = d->rollback ? "rollback" : "apply",
@@ -119,43 +120,70 @@ static void next_target(struct deed *d)
         cJSON_AddStringToObject(one, "collection", t->collection);
         cJSON_AddFalseToObject(one, "changed");
         cJSON_AddStringToObject(one, "error", t->error);
-        cJSON_AddItemToArray(result_of(d, t->model->name), one);
+        cJSON_AddItemToArray(result_of(d, t->owner), one);
         count(d, one, false);
     }
     end(d);
 }
 
-static void add_target(struct deed *d, const struct conf_model *model, const char *collection, cJSON *undo,
+static void add_target(struct deed *d, const struct conf_model *model, const char *owner, const char *collection, cJSON *undo,
                        const char *error)
 {
     d->target = mem_realloc(d->target, (d->n + 1) * sizeof *d->target);
-    d->target[d->n++] = (struct target){model, mem_strdup(collection), undo, error};
+    d->target[d->n++] = (struct target){model, mem_strdup(owner), mem_strdup(collection), undo, error};
 }
 
 static void surveyed(struct survey *s)
 {
     struct deed *d = LIST_OF(deed, survey, s);
     for (unsigned i = 0; i < s->n; i++)
-        add_target(d, s->entry[i].model, s->entry[i].collection, NULL,
+        add_target(d, s->entry[i].model, s->entry[i].model->name, s->entry[i].collection, NULL,
                    s->entry[i].error[0] ? s->entry[i].error : NULL);
     next_target(d);
 }
 
-/* Out of the history: also collections that no pattern claims any more. */
-static void begin_rollback(struct deed *d, const bool *chosen)
+/* Is what stands in the history one of the chosen models'? What a model changed that is gone since belongs to who has the collection now. */
+static bool is_chosen(const struct conf *conf, const struct deed_order *order, const cJSON *stands)
+{
+    const char *alias = doc_text(doc_get(stands, "alias"));
+    const struct conf_model *model = conf_model_named(conf, str_of(doc_text(doc_get(stands, "model"))));
+    if (order->all)
+        return true;
+    if (model)
+        return order->chosen[model->index];
+    return order->chosen[conf_model_of(conf, str_of(doc_text(doc_get(stands, "collection"))))->index] ||
+           (alias && order->chosen[conf_model_of(conf, str_of(alias))->index]);
+}
+
+/* A model whose servers are those that were changed: its own, unless it has others now or is gone. */
+static const struct conf_model *model_for(const struct conf *conf, const cJSON *stands)
+{
+    const struct conf_model *own = conf_model_named(conf, str_of(doc_text(doc_get(stands, "model"))));
+    const char *group = doc_text(doc_get(stands, "upstream"));
+    if (!own)
+        own = &conf->model[0];
+    if (!group || strcmp(conf->group[own->group].name, group) == 0)
+        return own;
+    for (unsigned m = 0; m < conf->n_models; m++)
+        if (strcmp(conf->group[conf->model[m].group].name, group) == 0)
+            return &conf->model[m];
+    return own;
+}
+
+/* Out of the history: also collections that no pattern claims any more. What was done last goes first, as several models may have changed
+ * one collection. */
+static void begin_rollback(struct deed *d, const struct deed_order *order)
 {
     const struct conf *conf = d->snapshot->conf;
-    const cJSON *name;
-    for (unsigned m = 0; m < conf->n_models; m++) {
-        if (!chosen[m])
-            continue;
-        cJSON *names = history_collections(d->history, conf->model[m].name);
-        cJSON_ArrayForEach(name, names)
-            add_target(d, &conf->model[m], name->valuestring,
-                       history_changes(d->history, conf->model[m].name, name->valuestring), NULL);
-        cJSON_Delete(names);
-        history_rest(d->history, conf->model[m].name, true);
-    }
+    cJSON *standing = history_standing(d->history), *one;
+    cJSON_ArrayForEach(one, standing)
+        if (is_chosen(conf, order, one))
+            add_target(d, model_for(conf, one), doc_text(doc_get(one, "model")), doc_text(doc_get(one, "collection")),
+                       cJSON_DetachItemFromObjectCaseSensitive(one, "changes"), NULL);
+    cJSON_Delete(standing);
+    for (unsigned m = 0; m < conf->n_models; m++)
+        if (order->chosen[m])
+            history_rest(d->history, conf->model[m].name, true);
 }
 
 /* deed_start's caller first has to know the job: the work begins with the next turn. */
@@ -182,7 +210,7 @@ struct deed *deed_start(struct worker *w, struct history *h, struct jobs *jobs, 
     repair_init(&d->repair, w, h, repaired, told);
     timer_init(&d->timer, &w->loop, begin, d);
     if (d->rollback) {
-        begin_rollback(d, order->chosen);
+        begin_rollback(d, order);
         timer_set(&d->timer, clock_usec());
     } else {
         for (unsigned m = 0; m < d->snapshot->conf->n_models; m++)
@@ -214,6 +242,7 @@ void deed_free(struct deed **freeing)
     if (d->job)
         job_end(d->jobs, d->job, false, NULL, "%s", JOB_CUT_OFF);
     for (unsigned i = 0; i < d->n; i++) {
+        free(d->target[i].owner);
         free(d->target[i].collection);
         cJSON_Delete(d->target[i].undo);
     }

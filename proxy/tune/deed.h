@@ -13,7 +13,7 @@ struct jobs;
 struct worker;
 
 struct deed_order {
-    bool rollback;
+    bool rollback, all; /* all: of a rollback: of the whole history, also of models that are gone */
     const bool *chosen; /* by model index of the worker's snapshot; copied */
 };
 

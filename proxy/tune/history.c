@@ -291,6 +291,8 @@ uint64_t history_change(struct history *h, const struct history_deed *deed, stru
     cJSON_AddStringToObject(more, "collection", deed->collection);
     if (deed->alias)
         cJSON_AddStringToObject(more, "alias", deed->alias);
+    if (deed->upstream)
+        cJSON_AddStringToObject(more, "upstream", deed->upstream);
     cJSON_AddStringToObject(more, "why", deed->why);
     cJSON_AddItemToObject(more, "changes", cJSON_Duplicate(deed->changes, true));
     cJSON_AddItemToObject(more, "patch", deed->patch ? cJSON_Duplicate(deed->patch, true) : cJSON_CreateNull());
@@ -389,31 +391,36 @@ cJSON *history_changes(const struct history *h, const char *model, const char *c
     return out;
 }
 
-static bool has_text(const cJSON *array, const char *text)
+static bool is_of_one_of(const cJSON *record, const cJSON *pairs)
 {
     const cJSON *one;
-    cJSON_ArrayForEach(one, array)
-        if (strcmp(one->valuestring, text) == 0)
+    cJSON_ArrayForEach(one, pairs)
+        if (record_says(record, "model", doc_text(doc_get(one, "model"))) && record_says(record, "collection", doc_text(doc_get(one, "collection"))))
             return true;
     return false;
 }
 
-cJSON *history_collections(const struct history *h, const char *model)
+cJSON *history_standing(const struct history *h)
 {
-    cJSON *out = cJSON_CreateArray(), *asked = cJSON_CreateArray();
-    const cJSON *one;
-    cJSON_ArrayForEach(one, h->records) {
-        const char *name = doc_text(doc_get(one, "collection"));
-        if (!is_change(one, model, NULL) || !name || has_text(asked, name))
+    static const char *const keys[] = {"model", "collection", "alias", "upstream"};
+    cJSON *asked = cJSON_CreateArray(), *one, *next;
+    for (const cJSON *record = h->records->child ? h->records->child->prev : NULL; record;
+         record = record == h->records->child ? NULL : record->prev) {
+        const char *model = doc_text(doc_get(record, "model")), *name = doc_text(doc_get(record, "collection"));
+        if (!model || !name || !is_change(record, model, name) || record_says(record, "why", "rollback") || is_of_one_of(record, asked))
             continue;
-        cJSON *changes = history_changes(h, model, name);
-        cJSON_AddItemToArray(asked, cJSON_CreateString(name));
-        if (cJSON_GetArraySize(changes))
-            cJSON_AddItemToArray(out, cJSON_CreateString(name));
-        cJSON_Delete(changes);
+        cJSON_AddItemToArray(asked, one = cJSON_CreateObject());
+        for (unsigned i = 0; i < sizeof keys / sizeof *keys; i++)
+            if (doc_text(doc_get(record, keys[i])))
+                cJSON_AddStringToObject(one, keys[i], doc_text(doc_get(record, keys[i])));
+        cJSON_AddItemToObject(one, "changes", history_changes(h, model, name));
     }
-    cJSON_Delete(asked);
-    return out;
+    for (one = asked->child; one; one = next) {
+        next = one->next;
+        if (!cJSON_GetArraySize(doc_get(one, "changes")))
+            cJSON_Delete(cJSON_DetachItemViaPointer(asked, one));
+    }
+    return asked;
 }
 
 bool history_was_changed(const struct history *h, const char *model)

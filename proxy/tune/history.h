@@ -10,8 +10,8 @@
  * forgotten, and the file takes its place anew as a whole.
  *
  * Records: {n, time, event, ...}
- *   "change"        before a PATCH goes out: model, collection, alias (by which the model claims it, where it is one), why ("apply",
- *                   "rollback", "enforce"), changes (as in plan.h), patch (null: a rollback that found nothing of quiver's left)
+ *   "change"        before a PATCH goes out: model, collection, alias (by which the model claims it, where it is one), upstream
+ *                   (the group of servers), why ("apply", "rollback", "enforce"), changes (as in plan.h), patch (null: a rollback that found nothing of quiver's left)
  *   "outcome"       of the change with this number: change, outcome, text; see OUTCOMES
  *   "rest", "wake"  enforcement of a model: after a rollback, after the next apply
  *   "test"          a model's test: result
@@ -51,7 +51,7 @@ void history_close(struct history **);
 bool history_writable(struct history *, struct err *); /* makes folder and file; false: why not */
 
 struct history_deed {
-    const char *model, *collection, *alias, *why; /* alias: NULL if it is claimed by its own name */
+    const char *model, *collection, *alias, *upstream, *why; /* alias: NULL if it is claimed by its own name */
     const struct cJSON *changes, *patch;          /* patch may be NULL */
 };
 
@@ -65,8 +65,8 @@ bool history_test(struct history *, const char *model, const struct cJSON *resul
  * out: `is` was there before, `wished` is what quiver wrote last and Qdrant kept. What was written later and perhaps did not arrive follows
  * as entries of its own. For plan_undo; the caller's. */
 struct cJSON *history_changes(const struct history *, const char *model, const char *collection);
-/* The collections that have such changes: an array of names, the caller's. */
-struct cJSON *history_collections(const struct history *, const char *model);
+/* All that has such changes, what was changed last first: [{model, collection, alias?, upstream?, changes}]; the caller's. */
+struct cJSON *history_standing(const struct history *);
 /* Was anything of it ever changed, whatever became of it since? What Qdrant refused does not count. */
 bool history_was_changed(const struct history *, const char *model);
 bool history_rests(const struct history *, const char *model);

@@ -26,6 +26,11 @@ static const char *collection_of(const struct repair *r)
     return r->stands_for ? r->stands_for : r->order.collection;
 }
 
+static const char *owner_of(const struct repair *r)
+{
+    return r->order.owner ? r->order.owner : r->order.model->name;
+}
+
 static void tell(struct repair *r, double progress, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
@@ -129,9 +134,10 @@ static void send_patch(struct repair *r)
 static bool record(struct repair *r)
 {
     struct err err;
-    r->change = history_change(r->history, &(struct history_deed){.model = r->order.model->name,
+    r->change = history_change(r->history, &(struct history_deed){.model = owner_of(r),
                                                                   .collection = collection_of(r),
                                                                   .alias = r->stands_for ? r->order.collection : NULL,
+                                                                  .upstream = r->order.snapshot->conf->group[r->order.model->group].name,
                                                                   .why = r->order.why,
                                                                   .changes = r->plan.changes,
                                                                   .patch = r->plan.patch},
@@ -177,7 +183,7 @@ static void patched(struct tx_own *own)
     if (own->status >= 400 && own->status < 500 && own->status != 408 && own->status != 499) {
         snprintf(text, sizeof text, "Qdrant refused the PATCH with %u: %s", own->status,
                  doc_error(own->body, why, sizeof why));
-        log_warn("tune_refused", "%s status=%u", doc_whose(whose, r->order.model->name, r->order.collection), own->status);
+        log_warn("tune_refused", "%s status=%u", doc_whose(whose, owner_of(r), r->order.collection), own->status);
         settle(r, OUTCOME_REFUSED, text);
         r->refused = true;
         not_changed(r);
@@ -225,7 +231,7 @@ static void read_back(struct repair *r, const cJSON *info)
     cJSON_AddBoolToObject(r->result, "verified", r->verified);
     settle(r, r->verified ? OUTCOME_VERIFIED : OUTCOME_NOT_VERIFIED,
            r->verified ? "" : "Qdrant shows other values than were written");
-    log_info("tuned", "%s why=%s verified=%d reindex=%d", doc_whose(whose, r->order.model->name, r->order.collection), r->order.why,
+    log_info("tuned", "%s why=%s verified=%d reindex=%d", doc_whose(whose, owner_of(r), r->order.collection), r->order.why,
              r->verified, r->plan.reindex);
     r->step = REPAIR_STATUS;
     r->pause = FIRST_LOOK;

@@ -21,6 +21,7 @@ enum { REPAIR_TEXT_MAX = 200 };
 struct repair_order {
     struct snapshot *snapshot;      /* the configuration that all of it runs under */
     const struct conf_model *model; /* of that */
+    const char *owner;           /* the model as the history knows it: it may be none of the configuration; NULL: model's name */
     const char *collection;
     const char *why;             /* "apply", "rollback", "enforce" */
     const struct cJSON *undo;    /* changes to take back; NULL: the model's wishes */

@@ -224,7 +224,7 @@ static bool begin_deed(struct tune *t, bool rollback, const char *const *models,
     if (job) {
         *id = job->id;
         struct deed *d = deed_start(t->worker, t->history, &t->jobs, job,
-                                    &(struct deed_order){rollback, chosen}, deed_ended, t);
+                                    &(struct deed_order){rollback, n == 0, chosen}, deed_ended, t);
         list_push(&t->deeds, deed_link(d));
         const struct conf *conf = t->worker->snapshot->conf;
         for (unsigned m = 0; m < conf->n_models; m++)

@@ -66,7 +66,8 @@ void tune_memory(struct tune *, const char *const *models, unsigned n, struct tu
 bool tune_apply(struct tune *, const char *const *models, unsigned n, uint64_t *job, uint64_t *busy,
                 struct err *);
 
-/* Back to what was before quiver's first change since the last rollback; NULL: all models. What is not as quiver wrote it stays. Enforcement
+/* Back to what was before quiver's first change since the last rollback; NULL: all models, also those that are gone. Of one
+ * model also what another that is gone has changed of its collections. What is not as quiver wrote it stays. Enforcement
  * of the model rests until the next apply. Result as above; warnings say what stays, and what was written for values that had been unset. */
 bool tune_rollback(struct tune *, const char *model, uint64_t *job, uint64_t *busy, struct err *);
 

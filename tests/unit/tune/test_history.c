@@ -100,7 +100,7 @@ static void a_folder_with_too_long_a_name_is_refused_and_not_cut(void **state)
     name[sizeof name - 1] = 0;
     struct history *h = history_open(name);
     cJSON *list = cJSON_Parse("[]"), *patch = cJSON_Parse("{}");
-    assert_int_equal(history_change(h, &(struct history_deed){"m", "c", NULL, "apply", list, patch}, &err), 0);
+    assert_int_equal(history_change(h, &(struct history_deed){.model = "m", .collection = "c", .why = "apply", .changes = list, .patch = patch}, &err), 0);
     assert_non_null(strstr(err.text, "state_dir has 1999 bytes, expected less than 1024"));
     cJSON_Delete(list);
     cJSON_Delete(patch);
@@ -130,9 +130,13 @@ static void changes_survive_and_refused_ones_do_not_count(void **state)
     h = history_open(dir);
     assert_int_equal(count(h, "m", "c"), 1);
     assert_int_equal(count(h, "m", "d"), 1); /* its outcome was never written: it may have been done */
-    cJSON *names = history_collections(h, "m");
-    assert_int_equal(cJSON_GetArraySize(names), 2);
-    cJSON_Delete(names);
+    cJSON *standing = history_standing(h); /* what was done last first */
+    char *text = cJSON_PrintUnformatted(standing);
+    assert_string_equal(text, "[{\"model\":\"other\",\"collection\":\"c\",\"changes\":[{\"is\":4}]},"
+                              "{\"model\":\"m\",\"collection\":\"d\",\"changes\":[{\"is\":3}]},"
+                              "{\"model\":\"m\",\"collection\":\"c\",\"changes\":[{\"is\":16}]}]");
+    free(text);
+    cJSON_Delete(standing);
     assert_int_equal(change(h, "m", "c", "apply", "[]"), 7);
     history_close(&h);
 }
@@ -227,9 +231,9 @@ static void a_long_history_is_read_and_asked_in_no_time(void **state)
     fclose(f);
     uint64_t began = clock_usec();
     struct history *h = history_open(dir);
-    cJSON *names = history_collections(h, "m");
+    cJSON *names = history_standing(h);
     assert_int_equal(cJSON_GetArraySize(names), 1);
-    assert_string_equal(cJSON_GetArrayItem(names, 0)->valuestring, "c");
+    assert_string_equal(doc_text(doc_get(cJSON_GetArrayItem(names, 0), "collection")), "c");
     assert_int_equal(count(h, "m", "c"), 1); /* what was there before the first of them */
     assert_true(clock_usec() - began < 5 * SEC); /* milliseconds; who looks at each record for each record takes minutes */
     cJSON_Delete(names);
@@ -353,7 +357,7 @@ static void without_a_place_nothing_is_done(void **state)
     struct history *h = history_open("/proc/nowhere");
     struct err err = {{0}};
     cJSON *empty = cJSON_CreateArray();
-    assert_int_equal(history_change(h, &(struct history_deed){"m", "c", NULL, "apply", empty, empty}, &err), 0);
+    assert_int_equal(history_change(h, &(struct history_deed){.model = "m", .collection = "c", .why = "apply", .changes = empty, .patch = empty}, &err), 0);
     assert_non_null(strstr(err.text, "/proc/nowhere"));
     cJSON_Delete(empty);
     history_close(&h);

@@ -51,13 +51,19 @@ static const struct job *apply(void)
     return wait_job(id);
 }
 
-static const struct job *rollback(void)
+/* NULL: all. */
+static const struct job *rollback_of(const char *model)
 {
     uint64_t id, busy;
     struct err err = {{0}};
-    if (!tune_rollback(stage.tune, "one", &id, &busy, &err))
+    if (!tune_rollback(stage.tune, model, &id, &busy, &err))
         fail_msg("%s", err.text);
     return wait_job(id);
+}
+
+static const struct job *rollback(void)
+{
+    return rollback_of("one");
 }
 
 static const cJSON *result_of(const struct job *j)
@@ -224,6 +230,60 @@ static void an_alias_that_was_moved_takes_nobody_elses_values_back(void **state)
     rollback();
     assert_int_equal(fake_value("real", "hnsw_config.m")->valueint, 16);
     assert_int_equal(fake_value("other", "hnsw_config.m")->valueint, 32);
+    tune_close(&stage.tune);
+}
+
+static void what_a_renamed_model_changed_goes_with_who_has_the_collection_now(void **state)
+{
+    stage_begin(ONE);
+    fake_add("one");
+    apply();
+    worker_use_snapshot(&stage.worker, stage_load("optimizations:\n  uno: {collections: [one]}\n  two: {}\n"));
+    const struct job *j = rollback_of("two");
+    assert_non_null(strstr(j->text, "nothing was changed by quiver"));
+    j = rollback_of("uno");
+    assert_string_equal(j->text, "1 of 1 collections taken back");
+    assert_string_equal(doc_text(doc_get(cJSON_GetArrayItem(doc_get(j->result, "models"), 0), "model")), "one");
+    assert_int_equal(fake_value("one", "hnsw_config.m")->valueint, 16);
+    j = rollback_of(NULL);
+    assert_non_null(strstr(j->text, "nothing was changed by quiver"));
+    tune_close(&stage.tune);
+}
+
+/* Two names of one model after the other, and then none. */
+static void a_rollback_of_all_takes_back_what_models_changed_that_are_gone(void **state)
+{
+    uint64_t id, busy;
+    struct err err;
+    stage_begin(ONE);
+    fake_add("one");
+    apply();
+    worker_use_snapshot(&stage.worker,
+                        stage_load("optimizations:\n  uno: {collections: [one]}\nindexing:\n  uno: {index_params: {m: 48}}\n"));
+    assert_true(tune_apply(stage.tune, &(const char *){"uno"}, 1, &id, &busy, &err));
+    wait_job(id);
+    assert_int_equal(fake_value("one", "hnsw_config.m")->valueint, 48);
+    worker_use_snapshot(&stage.worker, stage_load(""));
+    const struct job *j = rollback_of(NULL);
+    assert_int_equal(j->state, JOB_DONE);
+    assert_int_equal(fake_value("one", "hnsw_config.m")->valueint, 16);
+    assert_true(cJSON_IsNull(fake_value("one", "quantization_config")));
+    tune_close(&stage.tune);
+}
+
+static void a_rollback_goes_to_the_servers_that_were_changed(void **state)
+{
+    char yaml[400];
+    const char *rest = "two: {upstream: b}";
+    snprintf(yaml, sizeof yaml, "upstreams: {a: http://127.0.0.1:1, b: %s}\noptimizations: {one: {upstream: b}, %s}\n%s", stage.url, rest, ONE);
+    stage_begin(yaml);
+    fake_add("one");
+    apply();
+    snprintf(yaml, sizeof yaml, "upstreams: {a: http://127.0.0.1:1, b: %s}\noptimizations: {%s}\n", stage.url, rest);
+    worker_use_snapshot(&stage.worker, stage_load(yaml));
+    const struct job *j = rollback_of(NULL);
+    assert_string_equal(j->text, "1 of 1 collections taken back");
+    assert_int_equal(fake_value("one", "hnsw_config.m")->valueint, 16);
     tune_close(&stage.tune);
 }
 
@@ -721,6 +781,9 @@ int main(void)
         cmocka_unit_test(a_rollback_that_finds_nothing_left_is_one),
         cmocka_unit_test(what_others_set_since_stays),
         cmocka_unit_test(an_alias_that_was_moved_takes_nobody_elses_values_back),
+        cmocka_unit_test(what_a_renamed_model_changed_goes_with_who_has_the_collection_now),
+        cmocka_unit_test(a_rollback_of_all_takes_back_what_models_changed_that_are_gone),
+        cmocka_unit_test(a_rollback_goes_to_the_servers_that_were_changed),
         cmocka_unit_test(what_was_unset_is_written_at_its_default_and_said),
         cmocka_unit_test(a_refused_patch_changes_nothing_and_is_in_the_history),
         cmocka_unit_test(a_patch_without_an_answer_is_read_back),
