@@ -71,13 +71,39 @@ __attribute__((target("avx2"))) static inline __m256i structural_in_32(const cha
     return _mm256_or_si256(brackets, _mm256_cmpeq_epi8(c, _mm256_set1_epi8('"')));
 }
 
+__attribute__((target("avx2"))) static inline bool has_structural_in_128(const char *at)
+{
+    __m256i low = _mm256_or_si256(structural_in_32(at), structural_in_32(at + 32));
+    __m256i high = _mm256_or_si256(structural_in_32(at + 64), structural_in_32(at + 96));
+    return !_mm256_testz_si256(_mm256_or_si256(low, high), _mm256_or_si256(low, high));
+}
+
+/* Numbers, commas and blanks lie below '[', but for an exponent's e: the largest of four bytes tells that of all, and half of the work is
+ * saved. True: there may be a hit. */
+__attribute__((target("avx2"))) static inline bool may_have_structural_in_128(const char *at)
+{
+    const __m256i *p = (const __m256i *)(const void *)at;
+    __m256i quote = _mm256_set1_epi8('"'), bracket = _mm256_set1_epi8('[');
+    __m256i a = _mm256_loadu_si256(p), b = _mm256_loadu_si256(p + 1), c = _mm256_loadu_si256(p + 2), d = _mm256_loadu_si256(p + 3);
+    __m256i largest = _mm256_max_epu8(_mm256_max_epu8(a, b), _mm256_max_epu8(c, d));
+    __m256i quotes = _mm256_or_si256(_mm256_or_si256(_mm256_cmpeq_epi8(a, quote), _mm256_cmpeq_epi8(b, quote)),
+                                     _mm256_or_si256(_mm256_cmpeq_epi8(c, quote), _mm256_cmpeq_epi8(d, quote)));
+    __m256i above = _mm256_cmpeq_epi8(_mm256_max_epu8(largest, bracket), largest);
+    __m256i found = _mm256_or_si256(quotes, above);
+    return !_mm256_testz_si256(found, found);
+}
+
+/* What the kernel has copied just now lies in an outer cache, or in none; this may be past the end. */
+enum { AHEAD = 1024 };
+
 /* Passes over blocks without a hit; the block with one, and the rest, are for the narrower loop. */
 __attribute__((target("avx2"))) static const char *structural_avx2(const char *at, const char *end)
 {
     for (; end - at >= 128; at += 128) {
-        __m256i low = _mm256_or_si256(structural_in_32(at), structural_in_32(at + 32));
-        __m256i high = _mm256_or_si256(structural_in_32(at + 64), structural_in_32(at + 96));
-        if (!_mm256_testz_si256(_mm256_or_si256(low, high), _mm256_or_si256(low, high)))
+        uintptr_t soon = (uintptr_t)at + AHEAD;
+        _mm_prefetch((const char *)soon, _MM_HINT_T0);
+        _mm_prefetch((const char *)(soon + 64), _MM_HINT_T0);
+        if (may_have_structural_in_128(at) && has_structural_in_128(at))
             break;
     }
     return structural_sse2(at, end);
