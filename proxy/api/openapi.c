@@ -75,7 +75,7 @@ static const struct {
      "\"#/components/schemas/GraphqlAnswer\"},{\"$ref\":\"#/components/schemas/Error\"}]}"},
     {"Job",
      "{\"type\":\"object\",\"required\":[\"id\",\"kind\",\"state\",\"progress\",\"text\",\"began\"],\"properties\":{\"id\":{\"type\":\"integer\"},"
-     "\"kind\":{\"type\":\"string\"},\"model\":{\"type\":[\"string\",\"null\"]},\"state\":{\"enum\":[\"running\",\"done\",\"failed\"]},"
+     "\"kind\":{\"type\":\"string\"},\"model\":{\"type\":[\"string\",\"null\"]},\"models\":{\"type\":\"array\",\"items\":{\"type\":\"string\"},\"description\":\"of several\"},\"state\":{\"enum\":[\"running\",\"done\",\"failed\"]},"
      "\"progress\":{\"type\":\"number\",\"minimum\":0,\"maximum\":1},\"text\":{\"type\":\"string\"},\"began\":{\"type\":\"string\","
      "\"format\":\"date-time\"},\"ended\":{\"type\":\"string\",\"format\":\"date-time\"},\"result\":{\"type\":\"object\","
      "\"description\":\"once it has ended; of a test: models, each a Test\"}}}"},

@@ -23,6 +23,7 @@ static void job_free(struct jobs *jobs, struct job *j)
         LIST_OF(job_waiter, link, k)->job = NULL;
     list_remove(&jobs->all, &j->link);
     cJSON_Delete(j->result);
+    cJSON_Delete(j->models);
     free(j->model);
     free(j);
 }
@@ -50,33 +51,65 @@ static void push_out(struct jobs *jobs)
     }
 }
 
+static bool claims(const struct job *j, const char *model)
+{
+    const cJSON *one;
+    if (!model || j->alone || (!j->model && !j->models))
+        return true;
+    cJSON_ArrayForEach(one, j->models)
+        if (strcmp(one->valuestring, model) == 0)
+            return true;
+    return j->model && strcmp(j->model, model) == 0;
+}
+
 struct job *jobs_running(struct jobs *jobs, const char *model)
 {
     for (struct link *k = list_first(&jobs->all); k; k = list_next(&jobs->all, k)) {
         struct job *j = LIST_OF(job, link, k);
-        if (j->state == JOB_RUNNING && (!model || !j->model || j->alone || strcmp(j->model, model) == 0))
+        if (j->state == JOB_RUNNING && claims(j, model))
             return j;
     }
     return NULL;
 }
 
-struct job *jobs_begin(struct jobs *jobs, const char *kind, const char *model, struct err *err)
+const char *job_whose(const struct job *j, char out[static JOB_WHOSE_MAX])
 {
-    struct job *j = jobs_running(jobs, model);
+    const cJSON *one;
+    size_t n = 0;
+    snprintf(out, JOB_WHOSE_MAX, "%s", j->model ? j->model : "all models");
+    cJSON_ArrayForEach(one, j->models)
+        if (n < JOB_WHOSE_MAX)
+            n += (size_t)snprintf(out + n, JOB_WHOSE_MAX - n, "%s%s", n ? ", " : "", one->valuestring);
+    return out;
+}
+
+struct job *jobs_begin_of(struct jobs *jobs, const char *kind, const char *const *models, unsigned n, uint64_t *busy, struct err *err)
+{
+    char whose[JOB_WHOSE_MAX];
+    struct job *j = n ? NULL : jobs_running(jobs, NULL);
+    for (unsigned i = 0; i < n && !j; i++)
+        j = jobs_running(jobs, models[i]);
+    *busy = j ? j->id : 0;
     if (j) {
-        err_set(err, "job %llu (%s of %s) is running, expected it to end first", (unsigned long long)j->id,
-                j->kind, j->model ? j->model : "all models");
+        err_set(err, "job %llu (%s of %s) is running, expected it to end first", (unsigned long long)j->id, j->kind, job_whose(j, whose));
         return NULL;
     }
     push_out(jobs);
     j = mem_zalloc(sizeof *j);
     j->id = jobs->next_id++;
     j->kind = kind;
-    j->model = model ? mem_strdup(model) : NULL;
+    j->model = n == 1 ? mem_strdup(models[0]) : NULL;
+    j->models = n > 1 ? cJSON_CreateStringArray((const char **)models, (int)n) : NULL;
     j->began = clock_unix_usec();
     list_init(&j->waiters);
     list_push(&jobs->all, &j->link);
     return j;
+}
+
+struct job *jobs_begin(struct jobs *jobs, const char *kind, const char *model, struct err *err)
+{
+    uint64_t busy;
+    return jobs_begin_of(jobs, kind, &model, model != NULL, &busy, err);
 }
 
 void job_tell(struct job *j, double progress, const char *fmt, ...)
@@ -125,6 +158,8 @@ static cJSON *plain(const struct job *j)
         cJSON_AddStringToObject(doc, "model", j->model);
     else
         cJSON_AddNullToObject(doc, "model");
+    if (j->models)
+        cJSON_AddItemToObject(doc, "models", cJSON_Duplicate(j->models, true));
     cJSON_AddStringToObject(doc, "state", job_state_names[j->state]);
     cJSON_AddNumberToObject(doc, "progress", j->progress);
     cJSON_AddStringToObject(doc, "text", j->text);

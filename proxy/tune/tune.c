@@ -215,12 +215,11 @@ static void deed_ended(struct deed *d, void *arg)
 static bool begin_deed(struct tune *t, bool rollback, const char *const *models, unsigned n, uint64_t *id,
                        uint64_t *busy, struct err *err)
 {
-    const char *claim = n == 1 ? models[0] : NULL;
     bool *chosen = mem_zalloc(t->worker->snapshot->conf->n_models * sizeof *chosen);
-    struct job *running = jobs_running(&t->jobs, claim), *job = NULL;
-    *busy = running ? running->id : 0;
+    struct job *job = NULL;
+    *busy = 0;
     if (choose(t, models, n, chosen, err) && history_writable(t->history, err))
-        job = jobs_begin(&t->jobs, rollback ? "rollback" : "apply", claim, err);
+        job = jobs_begin_of(&t->jobs, rollback ? "rollback" : "apply", models, n, busy, err);
     if (job) {
         *id = job->id;
         struct deed *d = deed_start(t->worker, t->history, &t->jobs, job,
@@ -256,12 +255,12 @@ bool tune_test(struct tune *t, const char *model, unsigned seconds, uint64_t *id
                struct err *err)
 {
     bool *chosen = mem_zalloc(t->worker->snapshot->conf->n_models * sizeof *chosen);
+    char whose[JOB_WHOSE_MAX];
     struct job *running = jobs_running(&t->jobs, NULL), *job = NULL;
     *busy = running ? running->id : 0;
     if (running)
         err_set(err, "job %llu (%s of %s) is running, and a test is worth something only alone",
-                (unsigned long long)running->id, running->kind,
-                running->model ? running->model : "all models");
+                (unsigned long long)running->id, running->kind, job_whose(running, whose));
     else if (choose(t, &model, model != NULL, chosen, err))
         job = jobs_begin(&t->jobs, "test", model, err);
     if (job) {

@@ -39,6 +39,28 @@ static void two_jobs_never_claim_one_model(void **state)
     jobs_fini(&jobs);
 }
 
+static void a_job_of_several_models_claims_those_alone(void **state)
+{
+    static const char *const two[] = {"b", "c"}, *const others[] = {"a", "c"};
+    struct jobs jobs;
+    struct err err = {{0}};
+    uint64_t busy;
+    jobs_init(&jobs);
+    struct job *several = jobs_begin_of(&jobs, "apply", two, 2, &busy, &err);
+    assert_non_null(several);
+    assert_ptr_equal(jobs_running(&jobs, "c"), several);
+    assert_null(jobs_begin_of(&jobs, "apply", others, 2, &busy, &err));
+    assert_int_equal(busy, several->id);
+    assert_non_null(strstr(err.text, "job 1 (apply of b, c) is running"));
+    assert_non_null(jobs_begin(&jobs, "apply", "a", &err));
+    assert_null(jobs_begin(&jobs, "test", NULL, &err));
+    cJSON *doc = job_json(several);
+    assert_true(cJSON_IsNull(doc_get(doc, "model")));
+    assert_int_equal(cJSON_GetArraySize(doc_get(doc, "models")), 2);
+    cJSON_Delete(doc);
+    jobs_fini(&jobs);
+}
+
 static void waiters_are_told_once_and_not_after_they_forgot(void **state)
 {
     struct jobs jobs;
@@ -88,6 +110,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(two_jobs_never_claim_one_model),
+        cmocka_unit_test(a_job_of_several_models_claims_those_alone),
         cmocka_unit_test(waiters_are_told_once_and_not_after_they_forgot),
         cmocka_unit_test(the_oldest_ended_ones_are_pushed_out),
     };
