@@ -143,6 +143,7 @@ static bool record(struct repair *r)
                                                                   .patch = r->plan.patch},
                                &err);
     if (!r->change) {
+        r->recorded = false;
         not_changed(r);
         finish(r, false, err.text);
     }
@@ -438,7 +439,7 @@ void repair_start(struct repair *r, const struct repair_order *order)
     r->change = r->green_until = 0;
     r->tries = r->n_green = r->most_work = 0;
     r->verified = r->settled = r->refused = r->unanswered = r->well = false;
-    r->running = true;
+    r->running = r->recorded = true;
     r->step = order->undo ? REPAIR_READ : REPAIR_NAME; /* the history has no aliases */
     tell(r, 0, "reads %s", order->collection);
     ask_now(r);

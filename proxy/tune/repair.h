@@ -43,6 +43,7 @@ struct repair {
     struct cJSON *result;
     bool refused;    /* Qdrant said no to the PATCH: the same would be refused again */
     bool unanswered; /* it was not answered with 200: what does not stick was perhaps never written */
+    bool recorded;   /* it has not failed for want of a place for its record */
     bool well;       /* nothing to do, or done, verified and green in time */
     /* private */
     struct ask ask;

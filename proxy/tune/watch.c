@@ -27,6 +27,7 @@ struct returning {
 struct watched {
     struct watched *next;
     char *model, *collection, *status, *error;
+    char *failed;          /* why the last repair did; NULL: it did not, or nothing drifts any more */
     bool met, exists;      /* met: in this round's survey */
     uint64_t points, seen; /* seen: monotonic */
     cJSON *fact, *drift, *warnings;
@@ -102,6 +103,7 @@ static void watched_free(struct watched *k)
     clear_facts(k);
     forget_returning(k);
     cJSON_Delete(k->gave_up);
+    free(k->failed);
     free(k->model);
     free(k->collection);
     free(k);
@@ -165,6 +167,10 @@ static void learn(struct watch *w, const struct survey_entry *e)
         k->fact = plan_facts(&e->model->base, e->info);
         plan_fini(&p);
         say_drift(k, before);
+    }
+    if (!cJSON_GetArraySize(k->drift)) {
+        free(k->failed);
+        k->failed = NULL;
     }
     cJSON_Delete(before);
 }
@@ -290,6 +296,16 @@ static void count_returning(struct watch *w, struct watched *k, const cJSON *cha
     }
 }
 
+/* For the status, until it goes well or nothing drifts. What cannot be recorded is said nowhere else: once a reason in the log. */
+static void note_failure(struct watched *k, const struct repair *r, const char *error)
+{
+    char whose[DOC_WHOSE_MAX];
+    if (error && !r->recorded && (!k->failed || strcmp(k->failed, error) != 0))
+        log_warn("not_repaired", "%s why=\"%s\"", doc_whose(whose, k->model, k->collection), error);
+    free(k->failed);
+    k->failed = error ? mem_strdup(error) : NULL;
+}
+
 static void repaired(struct repair *r)
 {
     struct watch *w = LIST_OF(watch, repair, r);
@@ -298,6 +314,7 @@ static void repaired(struct repair *r)
     bool counts = r->refused || (!r->unanswered && cJSON_GetArraySize(not_stuck) > 0);
     const char *error = doc_text(doc_get(r->result, "error"));
     k->n_failed = r->well ? 0 : k->n_failed + 1;
+    note_failure(k, r, r->well ? NULL : error);
     if (r->well && cJSON_IsTrue(doc_get(r->result, "changed"))) {
         k->n_repairs++;
         count_returning(w, k, doc_get(r->result, "changes"));
@@ -490,8 +507,8 @@ cJSON *watch_json(const struct watch *w, const char *model)
         cJSON_AddItemToObject(one, "waits", waiting(k));
         add(one, "warnings", k->warnings);
         cJSON_AddNumberToObject(one, "repairs", k->n_repairs);
-        if (k->error)
-            cJSON_AddStringToObject(one, "error", k->error);
+        if (k->error || k->failed)
+            cJSON_AddStringToObject(one, "error", k->error ? k->error : k->failed);
         cJSON_AddItemToArray(list, one);
     }
     return list;

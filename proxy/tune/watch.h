@@ -31,5 +31,6 @@ void watch_forgive(struct watch *, const char *model); /* what was given up is t
 /* Over all collections of the model that are there; false: none is known. */
 bool watch_count(const struct watch *, const char *model, unsigned *n_drift, unsigned *n_given_up);
 
-/* [{collection, status, points, seen, fact, drift, gave_up, waits, repairs, warnings, error?}], the caller's. */
+/* [{collection, status, points, seen, fact, drift, gave_up, waits, repairs, warnings, error?}], the caller's. error: why it could not be read,
+ * or why the last repair failed. */
 struct cJSON *watch_json(const struct watch *, const char *model);

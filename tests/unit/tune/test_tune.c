@@ -748,16 +748,15 @@ static void off_is_not_looked_at(void **state)
     tune_close(&stage.tune);
 }
 
-static void without_a_place_for_the_history_nothing_is_applied(void **state)
+/* The history has no place. */
+static void begin_without_history(const char *yaml)
 {
-    const char *one = "one";
-    uint64_t id, busy = 7;
     struct err err = {{0}};
-    stage_begin(ONE);
+    stage_begin(yaml);
     fake_add("one");
     tune_close(&stage.tune);
     FILE *f = fopen(stage.file, "w");
-    fprintf(f, "state_dir: /proc/nowhere\n%s", ONE);
+    fprintf(f, "state_dir: /proc/nowhere\ntune: {interval: 100ms}\n%s", yaml);
     fclose(f);
     struct conf *conf = conf_load(&stage.sources, &err);
     assert_non_null(conf);
@@ -765,6 +764,30 @@ static void without_a_place_for_the_history_nothing_is_applied(void **state)
         conf->model[i].metrics_id = metrics_model(conf->model[i].name);
     worker_use_snapshot(&stage.worker, snapshot_new(conf));
     stage.tune = tune_open(&stage.worker);
+}
+
+static void what_cannot_be_repaired_says_why(void **state)
+{
+    cJSON *whole;
+    begin_without_history(ENFORCED);
+    turn_until(has_error());
+    turn_for(300 * MSEC); /* it stays, though each look can read the collection */
+    const cJSON *c = status(&whole);
+    assert_non_null(strstr(doc_text(doc_get(c, "error")), "/proc/nowhere"));
+    assert_int_equal(cJSON_GetArraySize(doc_get(c, "drift")), 2);
+    cJSON_Delete(whole);
+    assert_int_equal(fake_patches(), 0);
+    fake_change("one", "{\"hnsw_config\": {\"m\": 32}, \"quantization_config\": {\"scalar\": {\"type\": \"int8\", \"always_ram\": true}}}");
+    turn_until(!has_error());
+    tune_close(&stage.tune);
+}
+
+static void without_a_place_for_the_history_nothing_is_applied(void **state)
+{
+    const char *one = "one";
+    uint64_t id, busy = 7;
+    struct err err = {{0}};
+    begin_without_history(ONE);
     assert_false(tune_apply(stage.tune, &one, 1, &id, &busy, &err));
     assert_int_equal(busy, 0);
     assert_non_null(strstr(err.text, "state_dir"));
@@ -808,6 +831,7 @@ int main(void)
         cmocka_unit_test(a_building_index_is_not_disturbed),
         cmocka_unit_test(a_collections_name_stays_one_value_in_the_log),
         cmocka_unit_test(off_is_not_looked_at),
+        cmocka_unit_test(what_cannot_be_repaired_says_why),
         cmocka_unit_test(without_a_place_for_the_history_nothing_is_applied),
     };
     stage_start();
