@@ -120,7 +120,7 @@ const char *json_find_structural(const char *at, const char *end)
         const char *hit = structural_in_64(at);
         if (hit)
             return hit;
-        at += 64;
+        at += 64 - (uintptr_t)at % 32; /* from here on no load lies across two lines */
     }
     return end - at >= 256 && has_avx2() ? structural_avx2(at, end) : structural_sse2(at, end);
 }
