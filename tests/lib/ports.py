@@ -6,7 +6,7 @@ import random
 import socket
 import tempfile
 
-_first, _last = (int(n) for n in os.environ.get("QUIVER_TEST_PORTS", "23000-24999").split("-"))
+_first, _last = (int(n) for n in os.environ.get("QUIVER_TEST_PORTS", "23000-25999").split("-"))
 _held: dict[int, int] = {}  # port -> descriptor that holds its lock
 
 
