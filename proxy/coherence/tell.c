@@ -25,8 +25,8 @@ const uint64_t WRITE_WAIT = 900 * MSEC; /* with what a busy loop adds: below 1 s
  * none), whose, whose is over ('' nobody's). A token's first character tells whether a hold is on the name. Without a hold
  * there is no need for one until somebody reads: no token is as good an end of all answers as a new one, and names that somebody
  * made up leave nothing behind. Those of everything and of "@names" are there always.
- * Neither key has a TTL: one that had could be evicted, and a hold with it; so a hold that ran out is only
- * noticed when somebody asks (settle, in look.c). The SET comes first: a full Redis refuses it before
+ * While there is a hold neither key has a TTL: one that had could be evicted, and the hold with it; so one that ran out is only
+ * noticed when somebody asks (settle, in look.c), or by who made it (coherence_unproven). The SET comes first: a full Redis refuses it before
  * anything has changed. */
 const char mark_script[] =
     "local t = redis.call('TIME')\n"
@@ -48,11 +48,12 @@ const char mark_script[] =
     "    if ARGV[4] ~= '' then\n"
     "      redis.call('ZREM', KEYS[i + 1], ARGV[4])\n"
     "    end\n"
-    "    if redis.call('ZCARD', KEYS[i + 1]) > 0 then\n"
-    "    elseif KEYS[i] == KEYS[#KEYS - 1] or KEYS[i] == KEYS[#KEYS] then\n"
-    "      redis.call('SET', KEYS[i], '0' .. token)\n"
-    "    else\n"
-    "      redis.call('DEL', KEYS[i])\n"
+    "    if redis.call('ZCARD', KEYS[i + 1]) == 0 then\n"
+    "      if KEYS[i] == KEYS[#KEYS - 1] or KEYS[i] == KEYS[#KEYS] then\n"
+    "        redis.call('SET', KEYS[i], '0' .. token)\n"
+    "      else\n"
+    "        redis.call('DEL', KEYS[i])\n"
+    "      end\n"
     "    end\n"
     "  end\n"
     "end\n"

@@ -412,8 +412,7 @@ static struct fact_alias *room_for_aliases(struct facts *f, unsigned more)
 static int by_name(const void *x, const void *y)
 {
     const struct fact_alias *a = x, *b = y;
-    int order = memcmp(a->alias.p, b->alias.p, a->alias.n < b->alias.n ? a->alias.n : b->alias.n);
-    return order ? order : (a->alias.n > b->alias.n) - (a->alias.n < b->alias.n);
+    return str_order(&a->alias, &b->alias);
 }
 
 static const char *group_name(const struct facts_poll *p)

@@ -1,6 +1,8 @@
 """Objects of the control API's tests: a quiver to ask, a scripted answer to stand behind it."""
 
 import json
+import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -48,3 +50,11 @@ def found(x: Any) -> None:
     }
     text = json.dumps(body)[:-1].replace(", ", ",").replace(": ", ":")
     x.reply(200, f'{text},"time":{0.001 + x.fake.serial() / 1e6}}}'.encode())
+
+
+def ab(api: Api, model: str, requests: int, clients: int) -> None:
+    """Plain `ab` on the model's search: as many answers as requests, none failed."""
+    command = ["ab", "-q", "-n", str(requests), "-c", str(clients), f"http://127.0.0.1:{api.api}/api/v1/models/{model}/search"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100)
+    assert re.search(rf"Complete requests:\s+{requests}\b", done.stdout), done
+    assert re.search(r"Failed requests:\s+0\b", done.stdout) and "Non-2xx" not in done.stdout, done.stdout

@@ -2,13 +2,12 @@
 
 import json
 import re
-import subprocess
 import threading
 import time
 from typing import Callable
 
 import pytest
-from apilib import Api, error_of
+from apilib import Api, ab, error_of
 from lib import Conn, FakeQdrant, head_of, request, wait_until
 
 V1 = "/api/v1"
@@ -37,14 +36,7 @@ def test_all_answers_for_one_result_have_one_length(api: Api) -> None:
 
 
 def test_ab_reports_no_failed_request(api: Api) -> None:
-    done = subprocess.run(
-        ["ab", "-q", "-n", "1000", "-c", "10", f"http://127.0.0.1:{api.api}{V1}/models/hermes/search"],
-        capture_output=True,
-        text=True,
-        timeout=100,
-    )
-    assert re.search(r"Complete requests:\s+1000\b", done.stdout), done
-    assert re.search(r"Failed requests:\s+0\b", done.stdout) and "Non-2xx" not in done.stdout, done.stdout
+    ab(api, "hermes", 1000, 10)
 
 
 def test_limit_vector_and_name_of_the_vector(api: Api, fake: FakeQdrant) -> None:
@@ -80,14 +72,7 @@ def test_vectors_of_4096_numbers_and_large_bodies_come_through(start: Callable[.
 
 
 def test_many_clients_at_once(api: Api) -> None:
-    done = subprocess.run(
-        ["ab", "-q", "-n", "1200", "-c", "300", f"http://127.0.0.1:{api.api}{V1}/models/hermes/search"],
-        capture_output=True,
-        text=True,
-        timeout=100,
-    )
-    assert re.search(r"Complete requests:\s+1200\b", done.stdout), done
-    assert re.search(r"Failed requests:\s+0\b", done.stdout) and "Non-2xx" not in done.stdout, done.stdout
+    ab(api, "hermes", 1200, 300)
 
 
 def test_a_head_that_a_search_could_not_pass_on_is_refused(api: Api) -> None:
