@@ -23,6 +23,7 @@ class Schedule:
 
 SCHEDULES: dict[str, Schedule] = {}
 RELAYED = {"relays": True}
+DOWN = 0.2  # seconds until a supervisor has started a server again
 BOTH = (UNNOTICED, AWAY)
 # What readers go through in each: a Redis that dies is found away at once, one that hangs after five time-outs in a row,
 # and what makes misses only is never found away.
@@ -70,6 +71,14 @@ def schedule(name: str, what: str, **of: Any) -> Callable:
         return f
 
     return add
+
+
+async def restarted(bench: Bench, down: float) -> None:
+    """Redis is killed, and started again `down` seconds later."""
+    assert bench.redis
+    bench.redis.kill()
+    await asyncio.sleep(down)
+    await asyncio.to_thread(bench.redis.start)
 
 
 def noticed(bench: Bench, word: str) -> None:
@@ -120,10 +129,7 @@ async def slow(bench: Bench) -> None:
 
 @schedule("killed", "Redis killed, started again 1 s later")
 async def killed(bench: Bench) -> None:
-    assert bench.redis
-    bench.redis.kill()
-    await asyncio.sleep(1.0)
-    await asyncio.to_thread(bench.redis.start)
+    await restarted(bench, 1.0)
 
 
 # ---- Redis answers, but not as it should; one that was found unfit is tried again every 5 s ----
@@ -201,7 +207,7 @@ async def older_rdb(bench: Bench) -> None:
     saved = set(await asyncio.to_thread(bench.redis.keys))
     await bench.redis_says("SAVE")
     await asyncio.sleep(1.0)
-    await asyncio.to_thread(bench.redis.restart)
+    await restarted(bench, DOWN)
     again = saved & set(await asyncio.to_thread(bench.redis.keys))
     assert any(":t:" in key for key in again), "tokens that were saved are there again"
 
@@ -223,7 +229,7 @@ async def promoted(bench: Bench) -> None:
         await asyncio.to_thread(replica.command, "REPLICAOF", "NO", "ONE")
         await asyncio.sleep(1.0)
         bench.redis.kill()
-        await asyncio.sleep(0.2)  # somebody finds that out and decides
+        await asyncio.sleep(DOWN)  # somebody finds that out and decides
         for r in bench.relays:
             r.target = ("127.0.0.1", replica.port)
             r.reset_all()
@@ -398,8 +404,8 @@ async def names(bench: Bench) -> None:
 @schedule("empty_restart", "Redis restarts empty while quivers remember")
 async def empty_restart(bench: Bench) -> None:
     assert bench.redis
-    for _ in range(2):
-        await asyncio.to_thread(bench.redis.restart)
+    for down in (0.0, DOWN):
+        await restarted(bench, down)
         await bench.reads_go_on(1000)
 
 
