@@ -15,7 +15,7 @@ MAY_ADD = 0.002  # seconds to the p99 of a quiver without a cache, until Redis i
 UNNOTICED, AWAY = "not found away", "away"  # kinds of reads: before their quiver has found that Redis is away, and after
 FEW = 100  # samples below so many say nothing about one in a hundred: the slowest one is the 99th percentile
 ENOUGH = 130, 300  # a trouble is played until there are so many of each kind that it brings about (and with --long), or
-PLAYS = 12, 24  # so often
+PLAYS = 30, 40  # so often
 READERS, PAUSE = 16, 0.024  # of each quiver: so many are under way when a trouble begins
 HOW = {
     "quivers": 3,
