@@ -83,18 +83,22 @@ static struct str segment_decode(struct arena *a, struct str raw, bool *undecoda
 
 /* ---- normal form ---- */
 
-static void path_split(struct path *path, struct str s)
+/* False if a segment is empty, the last one too. */
+static bool path_split(struct path *path, struct str s)
 {
     path->n = 0;
     const char *p = s.p + 1, *end = s.p + s.n;
     while (p < end) {
         const char *slash = memchr(p, '/', (size_t)(end - p));
         size_t n = (size_t)((slash ? slash : end) - p);
+        if (n == 0)
+            return false;
         if (path->n < SEGMENTS_MAX)
             path->seg[path->n] = str_slice(p, n);
         path->n++;
         p += n + 1;
     }
+    return s.n == 1 || end[-1] != '/';
 }
 
 /* The rare way: joins what path_split would find, decoded. Segments then lie in the joined path. */
@@ -123,11 +127,6 @@ static void path_rebuild(struct arena *a, struct str raw, struct path *path, str
     out->path = str_slice(joined, n);
 }
 
-static bool path_is_plain(struct str s)
-{
-    return !memchr(s.p, '%', s.n) && !memmem(s.p, s.n, "//", 2);
-}
-
 /* ---- matching ---- */
 
 /* Walks the pattern beside the segments. "{c}" and "{}" take one whatever it is, "**" all that is left, even
@@ -139,8 +138,7 @@ static bool pattern_matches(const char *pattern, const struct path *path, struct
     const char *p = pattern;
     while (*p == '/' && p[1]) {
         const char *begin = ++p;
-        while (*p && *p != '/')
-            p++;
+        p = strchrnul(p, '/');
         size_t n = (size_t)(p - begin);
         if (n == 2 && begin[0] == '*')
             return true;
@@ -206,13 +204,10 @@ void route_of(struct arena *a, struct str method, struct str raw_path, struct ro
         return;
     }
     struct path path;
-    if (path_is_plain(raw_path)) {
-        if (raw_path.n > 1 && raw_path.p[raw_path.n - 1] == '/')
-            out->path.n--;
-        path_split(&path, out->path);
-    } else {
+    if (raw_path.n > 1 && raw_path.p[raw_path.n - 1] == '/')
+        out->path.n--;
+    if (memchr(raw_path.p, '%', raw_path.n) || !path_split(&path, out->path))
         path_rebuild(a, raw_path, &path, out);
-    }
     out->op = op_find(method, &path, &out->collection);
     if (out->op->id == OP_UNKNOWN && path.n >= 2 && str_eq(path.seg[0], STR("collections")))
         out->collection = path.seg[1];
