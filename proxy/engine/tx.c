@@ -59,13 +59,19 @@ static void enter(struct tx *tx, enum tx_state next)
 
 /* ---- begin ---- */
 
+/* For the access log: the client may be gone when its line is written. */
+static void note_peer(struct tx *tx)
+{
+    if (tx->snapshot->conf->process.access_on)
+        snprintf(tx->peer, sizeof tx->peer, "%s", client_peer_text(tx->client));
+}
+
 void tx_begin(struct client *client, const struct http_head *head, void *worker)
 {
     struct tx *tx = tx_new(worker);
     tx->client = client;
     client->owner = &tx->task;
-    if (tx->snapshot->conf->process.access_on)
-        snprintf(tx->peer, sizeof tx->peer, "%s", client_peer_text(client));
+    note_peer(tx);
     client_take_head(client, head, arena_alloc(&tx->arena, head->raw.n), &tx->head);
     loop_wake(&tx->worker->loop, &tx->task);
 }
@@ -78,6 +84,8 @@ void tx_refused(struct client *client, const struct http_refusal *refusal, void 
     tx->head = (struct http_head){.minor = 1};
     route_of(&tx->arena, STR(""), STR("/"), &tx->route);
     tx->close_after = true;
+    tx->refusal = arena_copy(&tx->arena, str_of(refusal->why));
+    note_peer(tx);
     tx_error(tx, refusal->status, "%s", refusal->why);
     metrics_refused(tx->worker->metrics, refusal->status);
     enter(tx, TX_REPLY);
@@ -297,16 +305,22 @@ static void cancel_suspended(struct tx *tx)
         tx->back_plug = at;
 }
 
+/* The exchange with the upstream has failed: what the client is told. */
+static void fetch_error(struct tx *tx)
+{
+    const struct fetch *f = &tx->fetch;
+    ensure(f->state == FETCH_FAILED);
+    const char *detail = f->failure == FETCH_FAILED_BAD_ANSWER ? f->refusal.why : "";
+    tx_error(tx, fetch_failure_status(f->failure), "quiver: %s%s%s", fetch_failure_text(f->failure), *detail ? ": " : "", detail);
+}
+
 static enum tx_state step_fail(struct tx *tx)
 {
     struct fetch *f = &tx->fetch;
     if (tx->opened && !f->any_sent)
         tx->proof = PROOF_REFUSED; /* nothing reached the upstream */
     if (tx->doom == DOOM_NONE) {
-        ensure(f->state == FETCH_FAILED);
-        const char *detail = f->failure == FETCH_FAILED_BAD_ANSWER ? f->refusal.why : "";
-        tx_error(tx, fetch_failure_status(f->failure), "quiver: %s%s%s", fetch_failure_text(f->failure), *detail ? ": " : "",
-                 detail);
+        fetch_error(tx);
         tx->collects = false;
     } else if (tx->doom == DOOM_BODY_BIG) {
         tx_error(tx, 400, "%s (%llu bytes).", dooms[tx->doom].why, (unsigned long long)tx->snapshot->conf->process.hold_body);
@@ -554,14 +568,25 @@ static enum tx_state cut_off(struct tx *tx)
     return TX_DONE;
 }
 
+/* The answer cannot be completed. Once bytes have left, a visible cut is the only honest end. */
+static enum tx_state spoiled(struct tx *tx)
+{
+    if (tx->any_out)
+        return cut_off(tx);
+    fetch_error(tx);
+    tx->n_body_out = 0;
+    return TX_REPLY;
+}
+
 static enum tx_state step_relay(struct tx *tx)
 {
     bool streams = !tx->answer.whole;
     for (;;) {
         bool ended = !streams;
         if (streams && !tx->pending_n && !take_piece(tx, &ended))
-            return cut_off(tx); /* bytes have left: a visible cut is the only honest end */
+            return spoiled(tx);
         if (tx->out.left) {
+            tx->any_out = true;
             switch (client_send(tx->client, &tx->out)) {
             case OUT_AGAIN:
                 return tx->client->late ? cut_off(tx) : park(tx, NEVER);

@@ -134,9 +134,11 @@ struct tx {
     enum write_proof proof;
     char chunk_size[20];
     bool chunked_down, close_after, cut, relay_ended;
+    bool any_out;                      /* something of the answer may have left already */
     size_t pending_n;                  /* bytes of the upstream's slice that is on its way to the client */
     uint64_t began, first_out, n_body_in, n_body_out;
     char peer[64];                     /* the client's address, while the access log is on */
+    struct str refusal;                /* why its head was refused; p NULL: it was not. Ends with a NUL */
     const char *cache_word;            /* for the access log: hit, miss, bypass, - */
     unsigned n_rewritten;
 };

@@ -13,6 +13,8 @@ static const char *ending(const struct tx *tx)
 {
     if (tx->doom == DOOM_CLIENT_GONE || (!tx->client && !tx->cut))
         return "client_gone";
+    if (tx->refusal.p)
+        return tx->refusal.p;
     if (tx->cut)
         return "cut";
     if (tx->fetch.failure != FETCH_FAILED_NONE)
@@ -22,7 +24,7 @@ static const char *ending(const struct tx *tx)
 
 static void access_line(struct tx *tx, uint64_t now)
 {
-    char line[LOG_LINE_MAX], stamp[LOG_TIME_N], path[1024], method[64], model[300], why[160];
+    char line[LOG_LINE_MAX], stamp[LOG_TIME_N], path[1024], method[64], model[300], why[200];
     const struct fetch *f = &tx->fetch;
     log_time(stamp, clock_unix_usec());
     int n = snprintf(line, sizeof line,

@@ -438,6 +438,23 @@ def test_a_cut_answer_is_502_or_visibly_cut(
     assert r.status == 200 and not r.hit, "half an answer was cached"
 
 
+@pytest.mark.parametrize(
+    "body", [b"zz\r\n", b"5\nhello\r\n0\r\n\r\n", b"10000000000000005\r\nhello\r\n0\r\n\r\n"]
+)
+@pytest.mark.parametrize("version", ["HTTP/1.1", "HTTP/1.0"])
+def test_an_answer_found_bad_before_a_byte_left_becomes_502(
+    start, fake: FakeQdrant, body: bytes, version: str
+) -> None:
+    q = start(fake.url)
+    fake.handler = lambda x: x.send(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n" + body)
+    for _ in range(3):
+        with q.conn() as c:
+            c.send(b"GET /metrics " + version.encode() + b"\r\nHost: h\r\n\r\n")
+            r = c.read()
+            assert r.status == 502 and "malformed" in r.json()["status"]["error"], r
+    wait_until(lambda: q.metric("model_requests_total", status="502") == 3, 5, "they are counted as what they were")
+
+
 def test_bytes_behind_an_answer_never_reach_anyone(quiver: Quiver, fake: FakeQdrant) -> None:
     smuggled = b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nSTOLEN"
 
