@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -22,6 +23,7 @@ enum {
     NAP_MSEC = 5,         /* the writer gathers lines for so long; nobody has to wake it meanwhile */
     OUT_BYTES = 64 * 1024,
     STUCK_MSEC = 1000,    /* a target that takes nothing for so long loses what it was to get */
+    PIECE_BYTES = 4096,   /* what a pipe, socket or terminal that is writable takes without blocking (PIPE_BUF) */
 };
 
 /* What a line is for: a file's, or an event on stderr. */
@@ -42,6 +44,9 @@ struct ring {
 /* Where the lines of a kind gather before they are written. */
 struct out {
     int fd; /* -1: off */
+    bool stuck;  /* it took nothing for STUCK_MSEC and is not waited for any more */
+    bool inside; /* what was written last ends inside a line */
+    bool torn;   /* the rest of that line was lost */
     size_t n;
     char *bytes;
 };
@@ -118,22 +123,47 @@ static uint64_t count_lines(const char *p, size_t n)
     return lines;
 }
 
+/* Whether it takes something now, or soon. A file always does. */
+static bool out_takes(struct out *out)
+{
+    struct pollfd p = {.fd = out->fd, .events = POLLOUT};
+    int n;
+    do
+        n = poll(&p, 1, out->stuck ? 0 : STUCK_MSEC);
+    while (n < 0 && errno == EINTR);
+    out->stuck = n == 0;
+    return n > 0;
+}
+
+/* Returns how much of it went. Who reads the other end of a pipe may stand still, and stderr blocks: reloads and the end wait for this
+ * thread, so no more is written at a time than cannot block. */
+static size_t out_write(struct out *out, const char *p, size_t n)
+{
+    struct stat st;
+    bool is_file = fstat(out->fd, &st) == 0 && S_ISREG(st.st_mode);
+    size_t at = 0;
+    while (at < n && (is_file || out_takes(out))) {
+        ssize_t went = write(out->fd, p + at, is_file || n - at < PIECE_BYTES ? n - at : PIECE_BYTES);
+        if (went > 0)
+            at += (size_t)went;
+        else if (went == 0 || (errno != EINTR && errno != EAGAIN))
+            break;
+    }
+    if (at)
+        out->inside = p[at - 1] != '\n';
+    return at;
+}
+
 static void out_flush(struct out *out)
 {
     size_t at = 0;
-    while (at < out->n && out->fd >= 0) {
-        ssize_t n = write(out->fd, out->bytes + at, out->n - at);
-        if (n > 0) {
-            at += (size_t)n;
-            continue;
-        }
-        struct pollfd p = {.fd = out->fd, .events = POLLOUT};
-        if (n < 0 && (errno == EINTR || (errno == EAGAIN && poll(&p, 1, STUCK_MSEC) > 0)))
-            continue;
-        break;
-    }
-    if (out->fd >= 0)
+    if (out->n && out->fd >= 0) {
+        if (out->torn && out_write(out, "\n", 1))
+            out->torn = false;
+        at = out->torn ? 0 : out_write(out, out->bytes, out->n);
+        out->torn = out->torn || (at < out->n && out->inside);
         count_dropped(count_lines(out->bytes + at, out->n - at));
+    }
     out->n = 0;
 }
 
@@ -162,6 +192,7 @@ static void change_target(enum log_file file)
     if (out->fd > STDERR_FILENO)
         close(out->fd);
     out->fd = target->next_fd;
+    out->stuck = out->inside = out->torn = false;
 }
 
 static void write_now(unsigned kind, struct str line)
@@ -495,7 +526,7 @@ bool log_rate(struct log_rate *rate, uint64_t now, unsigned *suppressed)
 
 static int file_open(enum log_file file, const char *path, struct err *err)
 {
-    int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
+    int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NONBLOCK, 0640); /* a FIFO without a reader is an error, no wait */
     if (fd < 0)
         err_set(err, "the %s '%s' cannot be opened: %s", file_names[file], path, strerror(errno));
     return fd;

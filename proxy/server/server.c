@@ -572,6 +572,11 @@ static void drop_switches(const struct conf *conf)
     pthread_mutex_unlock(&server.switches_lock);
 }
 
+static bool use_access_log(const struct conf *conf, struct err *err)
+{
+    return log_target(LOG_ACCESS, conf->process.access_log ? conf->process.access_log : "off", err);
+}
+
 /* Said once for each path: without this log quiver serves as with it. */
 static void use_query_log(const char *target)
 {
@@ -616,6 +621,18 @@ static bool use_pid_file(const char *path, struct err *err)
     return true;
 }
 
+/* The files that are written to, all or none. */
+static bool use_files(const struct conf *conf, struct err *err)
+{
+    struct err ignored;
+    if (!use_access_log(conf, err))
+        return false;
+    if (use_pid_file(conf->process.pid_file, err))
+        return true;
+    use_access_log(server.conf, &ignored);
+    return false;
+}
+
 static void reload(void)
 {
     struct err err = {{0}};
@@ -623,7 +640,7 @@ static void reload(void)
     struct opened opened;
     if (conf && !open_sockets(conf, &opened, &err))
         conf_put(&conf);
-    if (conf && !use_pid_file(conf->process.pid_file, &err)) {
+    if (conf && !use_files(conf, &err)) {
         close_opened(&opened);
         conf_put(&conf);
     }
@@ -636,8 +653,6 @@ static void reload(void)
     drop_switches(conf);
     prepare(conf, ++server.generation);
     log_set_level((enum log_level)conf->process.log_level);
-    if (!log_target(LOG_ACCESS, conf->process.access_log ? conf->process.access_log : "off", &err))
-        log_error("access_log_failed", "why=\"%s\"", err.text);
     use_query_log(conf->process.query_log);
     log_reopen(); /* as after SIGUSR1: whoever moved the files away may tell by either signal */
     for (unsigned i = 0; i <= server.n_workers; i++)
@@ -703,7 +718,7 @@ static bool start(struct err *err)
     struct opened opened;
     log_set_level((enum log_level)p->log_level);
     server.exit_code = EXIT_CONFIG; /* files that cannot be written are the configuration's fault, addresses are not */
-    if (!log_target(LOG_ACCESS, p->access_log ? p->access_log : "off", err) || !log_start(err))
+    if (!use_access_log(server.conf, err) || !log_start(err))
         return false;
     use_query_log(p->query_log);
     server.exit_code = EXIT_LISTEN;

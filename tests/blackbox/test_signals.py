@@ -2,11 +2,14 @@
 
 import os
 import re
+import shutil
 import signal
+import subprocess
 import threading
 
 import pytest
 from lib import ConnClosed, FakeQdrant, Quiver, a_search, wait_until
+from lib.quiver import clean_environment
 
 SEARCH = "/collections/x/points/search"
 
@@ -140,6 +143,20 @@ def test_the_access_log_tells_each_request(fake: FakeQdrant, start, tmp_path) ->
     assert "secret-of-client" not in log.read_text()
 
 
+def test_the_access_log_tells_who_sent_what_was_refused_and_why(fake: FakeQdrant, start) -> None:
+    q = start(fake.url, quiver={"log": {"access": "stderr"}, "limits": {"head_timeout": "100ms"}})
+    for sent, status, why in (
+        (b"GET / HTTP/1.1\r\nHost : h\r\n\r\n", "400", "blank before the ':'"),
+        (b"GET / HTTP/1.1\r\nHost:", "408", "did not arrive in time"),
+    ):
+        with q.conn() as c:
+            assert str(c.send(sent).read().status) == status
+        line = wait_until(
+            lambda why=why: next((l for l in list(q.lines) if why in l), None), 5, "a line that says why"
+        )
+        assert fields_of(line)["client"] == "127.0.0.1" and fields_of(line)["status"] == status
+
+
 def test_usr1_reopens_the_access_log(fake: FakeQdrant, start, tmp_path) -> None:
     log = tmp_path / "access.log"
     q = start(fake.url, quiver={"log": {"access": str(log)}})
@@ -153,6 +170,69 @@ def test_usr1_reopens_the_access_log(fake: FakeQdrant, start, tmp_path) -> None:
     q.ask("GET", "/three")
     wait_until(lambda: "/three" in log.read_text(), 5, "all lines in the new file")
     assert "/three" not in (tmp_path / "old.log").read_text()
+
+
+def test_a_reload_that_cannot_open_its_access_log_changes_nothing(fake: FakeQdrant, start, tmp_path) -> None:
+    log = tmp_path / "access.log"
+    q = start(fake.url, quiver={"log": {"access": str(log)}})
+    q.reload(quiver={"log": {"access": str(tmp_path / "none" / "x.log")}, "limits": {"keep_alive": "3s"}})
+    assert q.metric("quiver_reloads_total", result="failed") == 1
+    assert q.log_has("reload_failed", "none/x.log", "No such file")
+    assert "75s" in q.control("GET", "/api/v1/config").body.decode()
+    q.ask("GET", "/still")
+    wait_until(lambda: "/still" in log.read_text(), 5, "a line in the log that was there")
+
+
+def test_an_access_log_that_would_block_is_refused(fake: FakeQdrant, start, tmp_path) -> None:
+    """Opening a FIFO that nobody reads would stop the thread that signals come to."""
+    os.mkfifo(tmp_path / "fifo")
+    q = start(fake.url)
+    q.reload(quiver={"log": {"access": str(tmp_path / "fifo")}})
+    assert q.log_has("reload_failed", "fifo")
+    assert q.ask("GET", "/telemetry").status == 200
+
+
+def test_a_reader_of_stderr_that_stands_still_stops_neither_reloads_nor_the_end(fake: FakeQdrant) -> None:
+    q = Quiver(fake.url, start=False, quiver={"log": {"access": "stderr"}})
+    unread, stderr = os.pipe()
+    try:
+        q.process = subprocess.Popen(
+            q.command(),
+            stderr=stderr,
+            stdout=subprocess.DEVNULL,
+            env=clean_environment({"QUIVER_STATE_DIR": str(q.folder / "state")}),
+        )
+        os.close(stderr)
+        wait_until(lambda: q._answers("/readyz"), 20, "quiver is ready")
+        with q.conn() as c:
+            for _ in range(1500):  # some 350 KB of lines; a pipe takes 64
+                assert c.ask("GET", "/healthz").status == 200
+        wait_until(lambda: q.metric("quiver_log_dropped_total") > 0, 10, "lines are given up and counted")
+        q.hup()
+        wait_until(lambda: q.reloads() > 0, 10, "the reload is counted")
+        os.set_blocking(unread, False)
+        text = b""
+
+        def read_on() -> bytes:
+            nonlocal text
+            try:
+                while got := os.read(unread, 1 << 16):
+                    text += got
+            except BlockingIOError:
+                pass
+            return text
+
+        wait_until(read_on, 10, "what the pipe held")
+        wait_until(lambda: q.ask("GET", "/back") and b"path=/back" in read_on(), 10, "lines again")
+        assert all(line.startswith(b"time=") for line in text.splitlines()), "what is left of a cut line is no other's"
+        q.term()
+        assert q.process.wait(15) == 0
+    finally:
+        os.close(unread)
+        if q.process and q.process.poll() is None:
+            q.process.kill()
+            q.process.wait()
+        shutil.rmtree(q.folder, ignore_errors=True)
 
 
 def test_the_access_log_is_off_by_default_and_goes_to_stderr_on_demand(fake: FakeQdrant, start) -> None:
