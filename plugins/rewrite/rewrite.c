@@ -118,12 +118,11 @@ static enum verdict rewrite_request(struct tx *tx, const struct plug *plug)
         return CONTINUE;
     const struct query_facts *q = tx_scan(tx, within_strict_mode(tx, rules));
     unsigned model = tx->model->metrics_id;
-    if (!q->known) {
+    if (!q->known || !tx_apply_edits(tx)) {
         metrics_model_add(tx->worker->metrics, model, MM_REWRITE_SKIPPED, 1);
         return CONTINUE;
     }
     if (q->n_edits) {
-        tx_apply_edits(tx);
         tx->n_rewritten = q->n_changed;
         metrics_model_add(tx->worker->metrics, model, MM_REWRITES, 1);
         metrics_model_add(tx->worker->metrics, model, MM_REWRITTEN_KNOBS, q->n_changed);

@@ -160,6 +160,8 @@ static enum tx_state step_request(struct tx *tx)
             verdict = plug->type->resume(tx, plug);
         else if (plug->type->request)
             verdict = plug->type->request(tx, plug);
+        if (tx->doom)
+            return TX_FAIL;
         tx->suspended = verdict == SUSPEND;
         if (verdict == SUSPEND)
             return park(tx, tx->suspend_until ? tx->suspend_until : NEVER);

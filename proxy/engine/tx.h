@@ -171,8 +171,8 @@ static inline bool tx_body_there(const struct tx *tx)
     return tx->client || tx->own || tx->own_body;
 }
 
-/* Puts the scan's edits into the body that goes upstream. */
-void tx_apply_edits(struct tx *);
+/* Puts the scan's edits into the body that goes upstream. False: it goes as it came, or not at all (doomed: no memory). */
+bool tx_apply_edits(struct tx *);
 
 /* The body as it goes upstream, in pieces. */
 void tx_body_parts(struct tx *, const struct str **part, unsigned *n);

@@ -161,16 +161,26 @@ static size_t edited_length(const struct tx *tx)
     return n;
 }
 
-void tx_apply_edits(struct tx *tx)
+bool tx_apply_edits(struct tx *tx)
 {
     const struct query_facts *q = &tx->query;
     if (!q->n_edits || tx->n_parts)
-        return;
+        return true;
     bool together = q->n_edits > EDITS_IN_PLACE;
+    size_t n_edited = edited_length(tx);
+    if (n_edited > tx->snapshot->conf->process.hold_body) { /* Qdrant takes it as it is, and would refuse it longer */
+        query_scan(&tx->arena, tx->route.op, tx->body, NULL, &tx->query);
+        return false;
+    }
+    /* A batch of small searches grows many times over. Of the edits there are twice as many as were put into their growing list. */
+    if (together && !account(tx, n_edited + 2 * q->n_edits * sizeof *q->edit)) {
+        tx->doom = DOOM_NO_MEMORY;
+        return false;
+    }
     unsigned n = 0;
     size_t at = 0;
     tx->part = arena_alloc(&tx->arena, (together ? 1 : 2 * q->n_edits + 1) * sizeof *tx->part);
-    char *whole = together ? arena_alloc(&tx->arena, edited_length(tx)) : NULL;
+    char *whole = together ? arena_alloc(&tx->arena, n_edited) : NULL;
     char *end = whole;
     for (unsigned i = 0; i <= q->n_edits; i++) {
         bool last = i == q->n_edits;
@@ -189,6 +199,7 @@ void tx_apply_edits(struct tx *tx)
     if (together)
         tx->part[n++] = (struct str){whole, (size_t)(end - whole)};
     tx->n_parts = n;
+    return true;
 }
 
 void tx_body_parts(struct tx *tx, const struct str **part, unsigned *n)

@@ -253,3 +253,44 @@ def test_nine_shipped_models_are_rewritten_as_configured(fake: FakeQdrant, tmp_p
 def _without_c(command: list[str]) -> list[str]:
     at = command.index("-c")
     return command[:at] + command[at + 2 :]
+
+
+def test_a_body_that_would_become_too_long_for_qdrant_goes_as_it_came(fake: FakeQdrant, start) -> None:
+    rules = {"m": {"search": {"default": {"hnsw_ef": 64}}}}
+    q = start(fake.url, optimizations=rules, quiver={"limits": {"hold_body": "64KiB"}}, flags=["--cache", "off"])
+    grows = len(b'"params":{"hnsw_ef":64},')
+    for n, changed in ((65536 - grows, True), (65536 - grows + 1, False), (65536, False)):
+        body = b'{"vector":[' + b"1," * 30000 + b"1]"
+        body += b" " * (n - len(body) - 1) + b"}"
+        assert q.post("/collections/m/points/search", body).status == 200
+        assert (b"hnsw_ef" in fake.last.body) == changed and len(fake.last.body) == n + grows * changed
+        assert changed or fake.last.body == body
+    assert q.metric("optimization_rewrites_skipped_total", model="m") == 2
+    assert q.metric("optimization_rewrites_total", model="m") == 1
+
+
+def test_what_a_batch_grows_to_counts_as_held_memory(fake: FakeQdrant, start) -> None:
+    """Sixty thousand searches of two bytes each become fifty times as long."""
+    rules = {"m": {"search": {"default": {"hnsw_ef": 64, "quantization": {"rescore": True, "oversampling": 1.5}}}}}
+    limits = {"limits": {"hold_body": "4MiB", "hold_total": "4MiB"}}
+    q = start(fake.url, optimizations=rules, quiver=limits, workers=1, flags=["--cache", "off"])
+    go = threading.Event()
+    fake.handler = lambda x: x.wait(go) and x.ok([])
+
+    def batch(n: int) -> bytes:
+        return b'{"searches":[' + b",".join([b"{}"] * n) + b"]}"
+
+    with q.conn() as one, q.conn() as other:
+        body = batch(15000)
+        one.send(head_of("POST", "/collections/m/points/search/batch", {"Content-Length": str(len(body))}) + body)
+        wait_until(lambda: fake.requests and fake.last.complete, 10, "the first batch upstream")
+        assert fake.last.body.count(b"oversampling") == 15000
+        assert q.metric("quiver_held_bytes") > len(fake.last.body)
+        r = other.post("/collections/m/points/search/batch", batch(15001))
+        assert r.status == 503 and r.get("retry-after"), r
+        assert "hold_total" in r.json()["status"]["error"]
+        go.set()
+        assert one.read().status == 200
+        wait_until(lambda: q.metric("quiver_held_bytes") == 0, 5, "its memory is given back")
+        assert other.post("/collections/m/points/search/batch", batch(15001)).status == 200
+    assert q.metric("quiver_held_bytes") == 0
