@@ -80,7 +80,9 @@ static bool add_folder(struct arena *a, const char *folder, struct conf_texts *o
         n--;
     for (unsigned i = 0; i < CONF_FILE_COUNT; i++) {
         const char *path = arena_printf(a, "%.*s/%s", (int)n, folder, names[i]).p;
-        if (access(path, F_OK) == 0 && !add(a, path, i, false, out, err))
+        struct stat st;
+        bool missing = lstat(path, &st) != 0 && errno == ENOENT; /* a link that leads nowhere is there: what it stood for is not left out */
+        if (!missing && !add(a, path, i, false, out, err))
             return false;
     }
     return true;

@@ -418,6 +418,20 @@ static void a_missing_path_or_an_empty_folder_is_refused(void **state)
     case_fini(&c);
 }
 
+static void a_file_that_is_there_and_cannot_be_read_is_not_left_out(void **state)
+{
+    struct conf_case c;
+    char path[200];
+    case_init(&c);
+    case_file(&c, "quiver.yaml", "workers: 3\n");
+    snprintf(path, sizeof path, "%s/model-optimizations.yaml", c.folder);
+    assert_int_equal(symlink("/nonexistent/..data/model-optimizations.yaml", path), 0);
+    assert_string_equal(case_refused(&c), "model-optimizations.yaml: cannot be read: No such file or directory");
+    unlink(path);
+    case_loads(&c);
+    case_fini(&c);
+}
+
 static void a_folder_gives_whichever_of_the_five_are_there(void **state)
 {
     struct conf_case c;
@@ -482,6 +496,7 @@ int main(void)
         cmocka_unit_test(listeners_may_not_collide),
         cmocka_unit_test(an_api_key_may_stand_in_a_file),
         cmocka_unit_test(a_missing_path_or_an_empty_folder_is_refused),
+        cmocka_unit_test(a_file_that_is_there_and_cannot_be_read_is_not_left_out),
         cmocka_unit_test(a_folder_gives_whichever_of_the_five_are_there),
         cmocka_unit_test(a_file_over_1_mb_is_refused),
         cmocka_unit_test(a_snapshot_lives_until_its_last_reference_goes),
