@@ -82,7 +82,7 @@ static const struct opt options[] = {
     OPT_BYTES(P, hold_total, "limits.hold_total", Q, "256MiB", "1MiB", "1TiB",
               "memory for held bodies, whole process"),
     OPT_UINT(P, max_connections, "limits.connections", Q, "10000", "1", "1000000",
-             "connections of clients, whole process"),
+             "connections of clients, whole process; of the descriptors that the system allows, an eighth (1024 at most) stays for others"),
     OPT_TEXT(P, state_dir, "state_dir", Q, NULL,
              "where the history of settings is kept; default: /var/lib/quiver, else $XDG_STATE_HOME/quiver, else "
              "~/.local/state/quiver; a change needs a restart"),

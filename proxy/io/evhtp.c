@@ -3,11 +3,13 @@
 #include <errno.h>
 #include <evhtp.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -21,30 +23,43 @@ static const struct timeval accept_pause = {.tv_usec = 100000};
 
 /* ---- listening: shared by both uses ---- */
 
+enum { SPARE_PART = 8, SPARE_MAX = 1024 }; /* one in so many descriptors is kept from clients, this many at most */
+
 /* evhtp with a listening socket; accepting pauses when the process is out of descriptors. */
 struct listening {
     evhtp_t *htp;
     struct event *pause;      /* runs while accepting pauses for want of descriptors */
+    int fd_max;               /* it pauses as well when a new one would be greater: the lowest free one is what the kernel takes */
     struct metrics *metrics;
 };
+
+static void listening_pause(struct listening *l, const char *why)
+{
+    char quoted[128];
+    evconnlistener_disable(l->htp->server);
+    event_add(l->pause, &accept_pause);
+    metrics_add(l->metrics, M_ACCEPT_PAUSES, 1);
+    log_limited(LOG_LEVEL_WARN, clock_usec(), "accept_paused", "msec=100 error=%s",
+                log_quote(quoted, sizeof quoted, str_of(why)));
+}
 
 static void listening_again(evutil_socket_t fd, short what, void *arg)
 {
     struct listening *l = arg;
-    evconnlistener_enable(l->htp->server);
+    int next = fcntl(evconnlistener_get_fd(l->htp->server), F_DUPFD_CLOEXEC, 0);
+    bool room = next >= 0 && next <= l->fd_max;
+    if (next >= 0)
+        close(next);
+    if (room)
+        evconnlistener_enable(l->htp->server);
+    else
+        event_add(l->pause, &accept_pause);
 }
 
 /* libevent hands over the listener's argument, which is libevhtp's htp. */
 static void listening_failed(struct evconnlistener *server, void *htp)
 {
-    struct listening *l = ((evhtp_t *)htp)->arg;
-    int error = errno;
-    char quoted[128];
-    evconnlistener_disable(server);
-    event_add(l->pause, &accept_pause);
-    metrics_add(l->metrics, M_ACCEPT_PAUSES, 1);
-    log_limited(LOG_LEVEL_WARN, clock_usec(), "accept_paused", "msec=100 error=%s",
-                log_quote(quoted, sizeof quoted, str_of(strerror(error))));
+    listening_pause(((evhtp_t *)htp)->arg, strerror(errno));
 }
 
 static void listening_fini(struct listening *l)
@@ -59,7 +74,7 @@ static void listening_fini(struct listening *l)
 static bool listening_init(struct listening *l, struct event_base *base, int fd, evhtp_post_accept_cb accepted,
                            void *arg, struct err *err)
 {
-    *l = (struct listening){.htp = evhtp_new(base, l)};
+    *l = (struct listening){.htp = evhtp_new(base, l), .fd_max = INT_MAX};
     l->pause = evtimer_new(base, listening_again, l);
     if (l->htp)
         evhtp_set_post_accept_cb(l->htp, accepted, arg);
@@ -99,6 +114,16 @@ static void set_options(int fd, const struct sockaddr *address)
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
 }
 
+/* What clients may have: were they to take all descriptors, none of them could be served, for there would be none to Qdrant. */
+static int clients_fd_max(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur > INT_MAX)
+        return INT_MAX;
+    rlim_t spare = limit.rlim_cur / SPARE_PART;
+    return (int)(limit.rlim_cur - (spare < SPARE_MAX ? spare : SPARE_MAX)) - 1;
+}
+
 /* Takes the socket away from libevhtp, which then frees its own part because of the result. */
 static evhtp_res acceptor_take(evhtp_connection_t *conn, void *arg)
 {
@@ -109,6 +134,8 @@ static evhtp_res acceptor_take(evhtp_connection_t *conn, void *arg)
     bufferevent_free(bev);
     set_options(fd, conn->saddr);
     a->accepted(fd, conn->saddr, address_length(conn->saddr), a->arg);
+    if (fd >= a->listening.fd_max)
+        listening_pause(&a->listening, "clients have all descriptors but those kept for Qdrant");
     return EVHTP_RES_ERROR;
 }
 
@@ -122,6 +149,7 @@ struct acceptor *acceptor_open(struct event_base *base, int listen_fd, struct me
         return NULL;
     }
     a->listening.metrics = m;
+    a->listening.fd_max = clients_fd_max();
     a->accepted = accepted;
     a->arg = arg;
     return a;

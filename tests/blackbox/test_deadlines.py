@@ -250,6 +250,21 @@ def test_out_of_descriptors_accepting_pauses_and_comes_back(fake: FakeQdrant, st
     wait_until(lambda: _answers(q), 10, "quiver serves again")
 
 
+def test_clients_cannot_take_the_descriptors_that_their_answers_need(fake: FakeQdrant, start) -> None:
+    q = start(fake.url, nofile=160, workers=1, flags=["--cache", "off"])  # one takes them in their order
+    conns = [q.conn() for _ in range(200)]
+    try:
+        wait_until(lambda: q.log_has("accept_paused"), 10, "a line about accepting")
+        threading.Event().wait(0.5)  # several pauses end meanwhile
+        for c in conns[:60]:
+            assert c.ask("GET", "/collections/x").status == 200
+        assert q.metric("quiver_client_connections") < 160
+    finally:
+        for c in conns:
+            c.close()
+    wait_until(lambda: _answers(q), 10, "quiver serves again")
+
+
 def _answers(q: Quiver) -> bool:
     try:
         with q.conn(timeout=2) as c:
