@@ -14,19 +14,20 @@ static struct set_at at_of(struct build *b, const char *key)
     return (struct set_at){SET_DEFAULT, "default", 0, key};
 }
 
-/* A check's message "key: sentence" gets the place where that key was set, else the model's own. */
+/* A check's message "key: sentence" gets the place where that key was set, else the model's own; of "key, key: sentence" the first that was. */
 static bool check_block(struct build *b, struct block *block, const struct set_at *otherwise)
 {
     char text[300] = "";
     struct opt_ref ref;
     if (!block->table->check || block->table->check(block->filled, text, sizeof text))
         return true;
-    struct str rest = str_of(text), key = str_split(&rest, ':');
+    struct str rest = str_of(text), keys = str_split(&rest, ':');
     if (!rest.p)
         return build_fail(b, otherwise, "%s", text);
     rest = str_trim(rest, " ");
-    if (build_find(block, 1, key, &ref) && ref.at->rank != SET_DEFAULT)
-        return build_fail(b, ref.at, "%.*s", STR_ARG(rest));
+    while (keys.p)
+        if (build_find(block, 1, str_trim(str_split(&keys, ','), " "), &ref) && ref.at->rank != SET_DEFAULT)
+            return build_fail(b, ref.at, "%.*s", STR_ARG(rest));
     return build_fail(b, otherwise, "%s", text);
 }
 

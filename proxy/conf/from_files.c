@@ -84,9 +84,11 @@ static bool unknown(const struct walk *w, struct str key, const struct set_at *a
     if (w->map != CONF_QUIVER && build_find(b->process, b->n_process, key, &ref))
         return build_fail(b, at, "a key of the whole process, expected in %s, not below a model",
                           files_name(CONF_QUIVER));
-    struct str known = below(w, STR(""));
-    return build_fail(b, at, "unknown key, expected one of %.*s", (int)(known.n < 300 ? known.n : 300),
-                      known.p);
+    const char *dot = memrchr(key.p, '.', key.n);
+    struct str parent = dot ? str_slice(key.p, (size_t)(dot - key.p)) : STR("");
+    struct str known = below(w, build_is_prefix(w->block, w->n_blocks, parent) ? parent : STR(""));
+    return build_fail(b, at, "unknown key, expected one of %.*s%s", (int)(known.n < 300 ? known.n : 300), known.p,
+                      known.n < 300 ? "" : "...");
 }
 
 static bool set_leaf(const struct walk *w, struct opt_ref *ref, const struct yaml *node,

@@ -120,9 +120,13 @@ static bool log_place_fits(const char *place)
 static bool check(void *filled, char *text, size_t n)
 {
     struct conf_process *p = filled;
-    if (p->hold_body > p->hold_total)
-        return says(text, n,
-                    "limits.hold_total: smaller than limits.hold_body, expected room for one body at least");
+    if (p->hold_body > p->hold_total) {
+        snprintf(text, n,
+                 "limits.hold_total, limits.hold_body: limits.hold_total, %llu bytes, is smaller than "
+                 "limits.hold_body, %llu bytes; expected room for one body at least",
+                 (unsigned long long)p->hold_total, (unsigned long long)p->hold_body);
+        return false;
+    }
     p->access_on = strcmp(p->access_log, "off") != 0;
     if (!log_place_fits(p->access_log))
         return says(text, n,

@@ -65,8 +65,13 @@ static void unknown_keys_get_the_nearest_known_one(void **state)
             "one.yaml:3: caching.m.cahce_ttl: unknown key, did you mean cache_ttl?");
     refuses("cachin: {}\n", "one.yaml:1: cachin: unknown key, did you mean caching?");
     refuses("upstream:\n  zzzzzzzzz: 5\n",
-            "one.yaml:2: upstream.zzzzzzzzz: unknown key, expected one of listen, api, workers, busy_poll, pid, "
+            "one.yaml:2: upstream.zzzzzzzzz: unknown key, expected one of api_key, api_key_file, connect_timeout, "
+            "queue_timeout, first_byte_timeout, write_timeout, body_timeout, idle_timeout, resolve_interval");
+    refuses("zzzzzzzzz: 5\n",
+            "one.yaml:1: zzzzzzzzz: unknown key, expected one of listen, api, workers, busy_poll, pid, "
             "redis, coherence, upstream, limits, state_dir, tune, log, queries, rewrite, cache");
+    refuses("optimizations: {m: {search: {max: {exact: true}}}}\n",
+            "one.yaml:1: optimizations.m.search.max.exact: unknown key, expected one of hnsw_ef, quantization");
     refuses_with("redis.url: x\n",
                  "a key with dots, expected one mapping inside the other, as in redis: {...}");
     refuses(
@@ -124,7 +129,10 @@ static void contradictions_are_refused_at_their_line(void **state)
                  "expected at least 1");
     refuses(
         "limits: {hold_body: 64MiB,\n  hold_total: 32MiB}\n",
-        "one.yaml:2: limits.hold_total: smaller than limits.hold_body, expected room for one body at least");
+        "one.yaml:2: limits.hold_total: limits.hold_total, 33554432 bytes, is smaller than limits.hold_body, 67108864 "
+        "bytes; expected room for one body at least");
+    refuses_with("limits: {hold_body: 300MiB}\n", "one.yaml:1: limits.hold_body: limits.hold_total, 268435456 bytes, is smaller");
+    refuses_with("limits: {hold_total: 16MiB}\n", "one.yaml:1: limits.hold_total: limits.hold_total, 16777216 bytes, is smaller");
     refuses_with("log: {access: relative}\n", "one.yaml:1: log.access: not an absolute path");
 }
 
