@@ -600,6 +600,17 @@ static bool write_pid(const char *path, struct err *err)
     return fclose(f) == 0 || err_set(err, "%s: cannot write the pid file: %s", path, strerror(errno));
 }
 
+/* Another quiver may have been started while this one drained, and have written its own. */
+static bool is_own_pid(const char *path)
+{
+    long pid = 0;
+    FILE *f = fopen(path, "re");
+    bool found = f && fscanf(f, "%ld", &pid) == 1;
+    if (f)
+        fclose(f);
+    return found && pid == (long)getpid();
+}
+
 static bool is_same_file(const char *a, const char *b)
 {
     struct stat one, other;
@@ -615,7 +626,7 @@ static bool use_pid_file(const char *path, struct err *err)
     if (path && !write_pid(path, err))
         return false;
     server.pid_file = path ? mem_strdup(path) : NULL;
-    if (before && !(path && is_same_file(before, path)))
+    if (before && !(path && is_same_file(before, path)) && is_own_pid(before))
         unlink(before);
     free(before);
     return true;
@@ -682,13 +693,13 @@ static void drain(void)
     metrics_gauge_set(server.metrics, G_DRAINING, 1);
     for (unsigned i = 0; i < server.n_workers; i++)
         thread_order_drain(&server.worker[i], server.conf->process.drain_timeout);
-    for (unsigned i = 0; i < server.n_workers; i++)
-        thread_join(&server.worker[i]);
-    while (server.n_listening) {
+    while (server.n_listening) { /* now, not at the end: the path may be another quiver's by then */
         struct conf_where *w = &server.listening[--server.n_listening];
         listen_forget(w);
         free((char *)w->text);
     }
+    for (unsigned i = 0; i < server.n_workers; i++)
+        thread_join(&server.worker[i]);
     forget_api();
     loop_post(&server.control->worker.loop, &server.close_control);
     thread_order_drain(server.control, 0);

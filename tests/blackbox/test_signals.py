@@ -8,7 +8,7 @@ import subprocess
 import threading
 
 import pytest
-from lib import ConnClosed, FakeQdrant, Quiver, a_search, wait_until
+from lib import Conn, ConnClosed, FakeQdrant, Quiver, a_search, wait_until
 from lib.quiver import clean_environment
 
 SEARCH = "/collections/x/points/search"
@@ -101,6 +101,29 @@ def test_sigpipe_and_unused_signals_do_no_harm(fake: FakeQdrant, start) -> None:
     assert q.ask("GET", "/collections/x").status == 200
 
 
+def test_one_that_drains_leaves_its_successors_socket_and_pid_file(fake: FakeQdrant, start, tmp_path) -> None:
+    path, pid = tmp_path / "q.sock", tmp_path / "pid"
+    flags = ["--listen", f"unix:{path}", "--pid", str(pid)]
+    old = start(fake.url, flags=flags)
+    go = threading.Event()
+    fake.handler = lambda x: x.wait(go) and None
+    with old.conn() as busy:
+        busy.send(a_search(SEARCH))
+        wait_until(lambda: fake.seen(path=SEARCH), what="a request runs")
+        old.term()
+        wait_until(lambda: _refused(old) and not path.exists(), 5, "it lets nobody in any more")
+        fake.handler = None
+        new = start(fake.url, flags=flags)
+        go.set()
+        assert busy.read().status == 200
+    assert old.wait(10) == 0
+    assert pid.read_text() == f"{new.pid}\n"
+    with Conn(str(path)) as c:
+        assert c.ask("GET", "/collections/x").status == 200
+    new.stop()
+    assert not path.exists() and not pid.exists()
+
+
 def fields_of(line: str) -> dict[str, str]:
     return {k: v.strip('"') for k, v in re.findall(r'([a-z_0-9]+)=("(?:[^"\\]|\\.)*"|\S*)', line)}
 
@@ -177,7 +200,7 @@ def test_a_reload_that_cannot_open_its_access_log_changes_nothing(fake: FakeQdra
     q = start(fake.url, quiver={"log": {"access": str(log)}})
     q.reload(quiver={"log": {"access": str(tmp_path / "none" / "x.log")}, "limits": {"keep_alive": "3s"}})
     assert q.metric("quiver_reloads_total", result="failed") == 1
-    assert q.log_has("reload_failed", "none/x.log", "No such file")
+    wait_until(lambda: q.log_has("reload_failed", "none/x.log", "No such file"), 5, "a line that says why")
     assert "75s" in q.control("GET", "/api/v1/config").body.decode()
     q.ask("GET", "/still")
     wait_until(lambda: "/still" in log.read_text(), 5, "a line in the log that was there")
@@ -188,7 +211,7 @@ def test_an_access_log_that_would_block_is_refused(fake: FakeQdrant, start, tmp_
     os.mkfifo(tmp_path / "fifo")
     q = start(fake.url)
     q.reload(quiver={"log": {"access": str(tmp_path / "fifo")}})
-    assert q.log_has("reload_failed", "fifo")
+    wait_until(lambda: q.log_has("reload_failed", "fifo"), 5, "a line that names it")
     assert q.ask("GET", "/telemetry").status == 200
 
 
