@@ -88,6 +88,7 @@ void tx_refused(struct client *client, const struct http_refusal *refusal, void 
     note_peer(tx);
     tx_error(tx, refusal->status, "%s", refusal->why);
     metrics_refused(tx->worker->metrics, refusal->status);
+    metrics_add(tx->worker->metrics, M_CLIENT_TIMEOUTS, refusal->status == 408);
     enter(tx, TX_REPLY);
     loop_wake(&tx->worker->loop, &tx->task);
 }
@@ -338,6 +339,7 @@ static enum tx_state step_fail(struct tx *tx)
             client_abort(&tx->client);
         return TX_CLOSE;
     }
+    metrics_add(tx->worker->metrics, M_CLIENT_TIMEOUTS, tx->doom == DOOM_CLIENT_LATE);
     if (tx->doom == DOOM_CLIENT_LATE || tx->doom == DOOM_BODY_BAD)
         tx->close_after = true;
     tx->doom = DOOM_NONE;
@@ -591,7 +593,10 @@ static enum tx_state step_relay(struct tx *tx)
             tx->any_out = true;
             switch (client_send(tx->client, &tx->out)) {
             case OUT_AGAIN:
-                return tx->client->late ? cut_off(tx) : park(tx, NEVER);
+                if (!tx->client->late)
+                    return park(tx, NEVER);
+                metrics_add(tx->worker->metrics, M_CLIENT_TIMEOUTS, 1);
+                return cut_off(tx);
             case OUT_DEAD:
                 metrics_add(tx->worker->metrics, M_CLIENT_GONE, 1);
                 return cut_off(tx);

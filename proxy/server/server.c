@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -23,6 +22,7 @@
 #include "qdrant/ops.h"
 #include "server/listen.h"
 #include "server/page.h"
+#include "server/pid_file.h"
 #include "server/thread.h"
 #include "server/tuning.h"
 #include "tune/external_poll.h"
@@ -591,54 +591,13 @@ static void use_query_log(const char *target)
         log_target(LOG_QUERIES, "off", &err);
 }
 
-static bool write_pid(const char *path, struct err *err)
-{
-    FILE *f = fopen(path, "we");
-    if (!f)
-        return err_set(err, "%s: cannot write the pid file: %s", path, strerror(errno));
-    fprintf(f, "%ld\n", (long)getpid());
-    return fclose(f) == 0 || err_set(err, "%s: cannot write the pid file: %s", path, strerror(errno));
-}
-
-/* Another quiver may have been started while this one drained, and have written its own. */
-static bool is_own_pid(const char *path)
-{
-    long pid = 0;
-    FILE *f = fopen(path, "re");
-    bool found = f && fscanf(f, "%ld", &pid) == 1;
-    if (f)
-        fclose(f);
-    return found && pid == (long)getpid();
-}
-
-static bool is_same_file(const char *a, const char *b)
-{
-    struct stat one, other;
-    return stat(a, &one) == 0 && stat(b, &other) == 0 && one.st_dev == other.st_dev && one.st_ino == other.st_ino;
-}
-
-/* The file moves with `pid`: the new one is written, then the old one removed. NULL: there is none from now on. */
-static bool use_pid_file(const char *path, struct err *err)
-{
-    char *before = server.pid_file;
-    if (before && path && strcmp(before, path) == 0)
-        return true;
-    if (path && !write_pid(path, err))
-        return false;
-    server.pid_file = path ? mem_strdup(path) : NULL;
-    if (before && !(path && is_same_file(before, path)) && is_own_pid(before))
-        unlink(before);
-    free(before);
-    return true;
-}
-
 /* The files that are written to, all or none. */
 static bool use_files(const struct conf *conf, struct err *err)
 {
     struct err ignored;
     if (!use_access_log(conf, err))
         return false;
-    if (use_pid_file(conf->process.pid_file, err))
+    if (pid_file_use(&server.pid_file, conf->process.pid_file, err))
         return true;
     use_access_log(server.conf, &ignored);
     return false;
@@ -741,7 +700,7 @@ static bool start(struct err *err)
         return false;
     use_sockets(server.conf, &opened);
     server.exit_code = EXIT_CONFIG;
-    if (!use_pid_file(p->pid_file, err))
+    if (!pid_file_use(&server.pid_file, p->pid_file, err))
         return false;
     server.exit_code = EXIT_OK;
     atomic_store(&server.up, true);
@@ -790,7 +749,7 @@ int server_run(const struct args *args, const struct conf_sources *sources, stru
         drain();
     resolver_stop();
     know_own(NULL);
-    use_pid_file(NULL, &err);
+    pid_file_use(&server.pid_file, NULL, &err);
     coherence_free(&server.coherence);
     while (server.n_switches)
         free((char *)server.switches[--server.n_switches].model);

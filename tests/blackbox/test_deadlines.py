@@ -97,6 +97,18 @@ def test_a_reader_that_takes_nothing_is_cut(fake: FakeQdrant, start) -> None:
         assert len(got) < 30_000_000
 
 
+def test_deadlines_of_clients_are_counted(fake: FakeQdrant, start) -> None:
+    q = start(fake.url, quiver=LIMITS)
+    fake.handler = lambda x: x.reply(200, b"z" * 30_000_000, content_type="application/octet-stream")
+    with q.conn() as head, q.conn() as body, q.conn() as held, Conn(q.port, rcvbuf=4096) as answer, q.conn():
+        head.send(b"GET / HTTP/1.1\r\nHost:")
+        body.send(head_of("PUT", "/collections/x/points", {"Content-Length": "100"}) + b"{")
+        held.send(head_of("POST", SEARCH, {"Content-Length": "100"}) + b"{")
+        answer.send(head_of("GET", "/collections/x/snapshots/s"))
+        wait_until(lambda: q.metric("quiver_client_connections") == 0, 10, "all are closed")
+    assert q.metric("quiver_client_timeouts_total") == 4  # the fifth said nothing at all: idle
+
+
 def test_a_refused_connect_is_502(start) -> None:
     q = start(f"http://127.0.0.1:{free_port()}", ready=False)
     for _ in range(3):

@@ -42,6 +42,14 @@ def test_every_c_test_that_is_written_is_run() -> None:
             assert len(re.findall(rf"\b{name}\b", text)) > 1, f"{path}: {name} is never run"
 
 
+def test_every_metric_is_counted_somewhere() -> None:
+    rows = re.findall(r"^(MODEL_)?(COUNTER|GAUGE|HIST)\((\w+),", (ROOT / "proxy/base/metrics.def").read_text(), re.M)
+    code = "".join(path.read_text() for path in committed("proxy/*.c", "plugins/*.c"))
+    ids = ["M" * bool(model) + {"COUNTER": "M_", "GAUGE": "G_", "HIST": "H_"}[kind] + name for model, kind, name in rows]
+    assert len(ids) > 80
+    assert not [i for i in ids if not re.search(rf"\b{i}\b", code)], "a metric that is always 0"
+
+
 def test_files_that_readmes_name_exist() -> None:
     missing = []
     for readme in committed("*.md"):
