@@ -65,15 +65,15 @@ void tx_read_proof(struct tx *tx, struct str body)
     tx->proof = reply_write_proof(tx->route.op, tx->answer.status, body, &tx->hold.operation_id);
     if (tx->proof == PROOF_NONE && !body.p && tx->answer.status == 200 && waited(tx))
         tx->proof = PROOF_COMPLETED;
-    if (tx->route.op->id == OP_UNKNOWN && tx->answer.status == 404)
-        tx->proof = PROOF_REFUSED; /* no such route: Qdrant has done nothing */
+    if (tx->route.op->id == OP_UNKNOWN && tx->answer.status == 404 && tx->collected && !body.n)
+        tx->proof = PROOF_REFUSED; /* no such route: Qdrant has done nothing. Who knows the route says what is not found */
     if (is_over(tx))
         tx->proof = PROOF_COMPLETED;
     tx->hold.acknowledged = tx->answer.status == 200 && tx->hold.operation_id;
     tx_name_written(tx);
     bool one_shard = map_was_right(tx) && has_one_shard(tx, tx->hold.collection);
     tx->hold.linger = tx->proof == PROOF_COMPLETED ? agreeing_takes(tx) : 0;
-    tx->hold.barrier = one_shard && !tx->hold.by_alias;
+    tx->hold.barrier = one_shard && !tx->hold.by_alias && tx->hold.operation_id; /* one without a number was in no queue */
     tx->hold.rejection_is_final = one_shard && waited(tx);
     if (fact && fact->prevents_unoptimized && tx->proof == PROOF_COMPLETED && tx->hold.acknowledged)
         tx->proof = PROOF_NONE; /* applied, but hidden until it is indexed: the prover waits for that */

@@ -200,5 +200,6 @@ enum write_proof reply_write_proof(const struct op *op, unsigned status, struct 
         return PROOF_NONE;
     if (reply_ok_is_done(op))
         return PROOF_COMPLETED;
-    return readable && v.n_completed == v.n ? PROOF_COMPLETED : PROOF_NONE;
+    bool any = v.n || op->id != OP_UNKNOWN; /* a batch of nothing is done, but who knows what no results mean elsewhere */
+    return readable && any && v.n_completed == v.n ? PROOF_COMPLETED : PROOF_NONE;
 }

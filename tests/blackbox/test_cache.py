@@ -563,6 +563,33 @@ def test_an_operation_without_wait_is_over_when_it_is_answered_unless_it_failed(
     assert (time.monotonic() - begin > 0.5) is holds
 
 
+@pytest.mark.parametrize(
+    "status, body, holds",
+    [
+        (404, b"", False),  # no such route
+        (404, b'{"status":{"error":"Not found: Point 7"},"time":0.0}', True),
+        (400, b'{"status":{"error":"Bad request"},"time":0.0}', True),
+        (200, b'{"result":{"operation_id":1,"status":"completed"},"status":"ok","time":0.0}', False),
+        (200, b'{"result":[{"operation_id":1,"status":"completed"}],"status":"ok","time":0.0}', False),
+        (200, b'{"result":{"operation_id":1,"status":"acknowledged"},"status":"ok","time":0.0}', True),
+        (200, b'{"result":[],"status":"ok","time":0.0}', True),
+        (200, b'{"result":true,"status":"ok","time":0.0}', True),
+        (200, b"", True),
+    ],
+)
+def test_an_operation_that_is_not_known_is_over_when_its_answer_says_so(
+    q: Quiver, fake: FakeQdrant, status: int, body: bytes, holds: bool
+) -> None:
+    """A newer Qdrant's: it may have a `wait`, and have done a part of it."""
+    cached(q)
+    fake.handler = lambda x: x.reply(status, body) if x.request.path.endswith("/points/new") else None
+    begin = time.monotonic()
+    assert q.post("/collections/mine/points/new?wait=true", {}).status == status
+    assert not served(q).hit
+    cached(q)
+    assert (time.monotonic() - begin > 0.5) is holds
+
+
 def test_shards_by_key_are_more_than_their_number(fake: FakeQdrant, start) -> None:
     """shard_number counts those of one key: a finished write proves nothing about one to another key."""
     fake.params = {"sharding_method": "custom"}

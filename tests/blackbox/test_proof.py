@@ -200,6 +200,26 @@ def test_a_finished_write_ends_the_holds_of_those_before_it(fake: FakeQdrant, st
     cached(q, within=3)
 
 
+@pytest.mark.parametrize(
+    "method, target, result",
+    [
+        ("POST", "points/batch", []),  # of no operations
+        ("POST", "shards/0/cleanup", {"operation_id": None, "status": "completed"}),
+        ("POST", "debug", {"operation_id": 7, "status": "acknowledged"}),
+        ("POST", "points/something-new", {"operation_id": None, "status": "completed"}),
+    ],
+    ids=["an empty batch", "a cleanup", "one that did not wait", "something new"],
+)
+def test_what_did_not_stand_in_the_queue_ends_none(fake: FakeQdrant, start, method: str, target: str, result) -> None:
+    """It is done, and the one before it may not be."""
+    fake.handler = lambda x: x.ok(result) if x.request.path.endswith(target) else None
+    q = patient(fake, start)
+    cached(q)
+    assert write(q).status == 200
+    assert q.ask(method, f"/collections/mine/{target}?wait=true", b"{}").status == 200
+    stays_held(q, 1)
+
+
 def test_with_two_replicas_it_ends_none(fake: FakeQdrant, start) -> None:
     fake.params = {"replication_factor": 2}
     q = patient(fake, start)

@@ -191,6 +191,7 @@ static void answers_to_writes_prove_what_they_prove(void **state)
         {OP_RECOVER_SNAPSHOT, 202, NULL, PROOF_NONE, 0},
         {OP_UNKNOWN, 200, RESULT("true"), PROOF_NONE, 0},
         {OP_UNKNOWN, 200, RESULT("{\"operation_id\":1,\"status\":\"completed\"}"), PROOF_COMPLETED, 1},
+        {OP_UNKNOWN, 200, RESULT("[]"), PROOF_NONE, 0},
         {OP_UNKNOWN, 404, NULL, PROOF_REJECTED, 0},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
