@@ -167,7 +167,7 @@ struct write_hold {
     uint64_t linger;
     bool told;               /* the last open or close was confirmed by Redis, or there is no Redis */
     /* private */
-    bool open, closing, late;
+    bool open, closing, late, heard;
     struct fingerprint map_cells;
     uint64_t row[2];         /* what holds its names after it has ended without a proof; zero: none */
     struct coherence_worker *worker;

@@ -29,15 +29,19 @@
 #define FAREWELL (200 * MSEC)
 #define CLOCK_GOOD_FOR (10 * SEC)
 
-/* KEYS: roster, alive, token of everything, its holds, settle. ARGV: what to do, whose, until when, lease and
+/* KEYS: roster, alive, token of everything, its holds, settle, the reign. ARGV: what to do, whose, until when, lease and
  * forget in ms, a fresh token, whether it is to become the one of everything, members that should be there.
+ * A primary that becomes a replica and then the primary again is the same process, with what it had under its own name as it
+ * was when it ceased to be one, or before; but its replication id is another: another reign, and everything is new. So is the
+ * roster: leases that came with a copy were given by another, who may live and hear of its members' writes still.
  * join: the first one of a roster waits one lease before anybody answers, so that others who lost their place
  * can come back. If it was a member before, it knows them: they hold the rest up until they come or are
  * forgotten, and it waits for those only that came since it last heard. Until when is a value, not a time to live: a full Redis may evict
  * what has one (volatile-*). solo: there should be nobody else;
  * who is, crashed. Who is forgotten may have had something to tell: everything is new then. What a full Redis
  * refuses comes first, so that it changes nothing.
- * Answer: whether done (0: no such member), the time, alive, how many were forgotten, members. */
+ * Answer: whether done (0: no such member; 2: and everything is new, by another reign), the time, alive, how many were
+ * forgotten, members. */
 static const char lease_script[] =
     "local t = redis.call('TIME')\n"
     "local now = t[1] * 1000 + math.floor(t[2] / 1000)\n"
@@ -55,7 +59,15 @@ static const char lease_script[] =
     "for _, m in ipairs(gone) do\n"
     "  if m ~= id and m ~= '?' .. id then n_gone = n_gone + 1 end\n"
     "end\n"
-    "if fresh or n_gone > 0 then\n"
+    "local info = redis.pcall('INFO', 'replication')\n"
+    "local reign = type(info) == 'string' and string.match(info, 'master_replid:(%x+)')\n"
+    "local before = redis.call('GET', KEYS[6])\n"
+    "local another = reign and before ~= reign\n"
+    "if another then\n"
+    "  redis.call('SET', KEYS[6], reign)\n"
+    "  for _, m in ipairs(redis.call('ZRANGEBYSCORE', roster, now, '+inf')) do redis.call('ZADD', roster, now - 1, m) end\n"
+    "end\n"
+    "if fresh or another or n_gone > 0 then\n"
     "  local held = redis.call('ZCARD', KEYS[4]) > 0 and '1' or '0'\n"
     "  redis.call('SET', KEYS[3], held .. ARGV[6])\n"
     "end\n"
@@ -85,7 +97,7 @@ static const char lease_script[] =
     "else\n"
     "  redis.call('DEL', KEYS[2])\n"
     "end\n"
-    "local answer = {1, now, alive, n_gone}\n"
+    "local answer = {another and before and 2 or 1, now, alive, n_gone}\n"
     "for _, m in ipairs(redis.call('ZRANGE', roster, 0, 63)) do\n"
     "  answer[#answer + 1] = m\n"
     "end\n"
@@ -105,6 +117,27 @@ uint64_t lease_in_force(struct coherence_worker *w, uint64_t now)
     uint64_t until = now < lease->until ? lease->until : 0;
     pthread_mutex_unlock(&lease->lock);
     return until;
+}
+
+uint64_t lease_elsewhere(struct coherence_worker *w)
+{
+    struct lease *lease = &w->coherence->lease;
+    if (!w->shared)
+        return 0;
+    pthread_mutex_lock(&lease->lock);
+    uint64_t until = lease->elsewhere;
+    pthread_mutex_unlock(&lease->lock);
+    return until;
+}
+
+/* The generation changes under the lease's lock: after that the old Redis is asked for no lease (promise). */
+void lease_moves(struct coherence *c)
+{
+    pthread_mutex_lock(&c->lease.lock);
+    c->lease.elsewhere = c->lease.until;
+    atomic_store(&c->alive, false);
+    atomic_fetch_add(&c->generation, 1);
+    pthread_mutex_unlock(&c->lease.lock);
 }
 
 static void detach(struct coherence_worker *w, const char *why)
@@ -205,7 +238,7 @@ static bool promise(struct coherence_worker *w, enum lease_act act, uint64_t *no
     pthread_mutex_lock(&lease->lock);
     *now = clock_usec();
     *was = lease->until;
-    bool may = !atomic_load(&c->n_late) &&
+    bool may = !atomic_load(&c->n_late) && w->generation == atomic_load(&c->generation) &&
                (act == ACT_RENEW ? lease->attached && *now < lease->until : !atomic_load(&c->n_untold));
     if (may) {
         lease->until = *now + LEASE + MARGIN;
@@ -230,21 +263,23 @@ static bool send_script(struct coherence_worker *w, enum lease_act act, uint64_t
 {
     struct lease *lease = &w->coherence->lease;
     struct str argv[REDIS_ARGS_MAX];
-    char key[4][KEY_MAX], id[40], end[24], span[24], forget[24], token[TOKEN_N * 2 + 1];
-    uint64_t random[2];
+    char key[5][KEY_MAX], id[40], end[24], span[24], forget[24], token[TOKEN_N * 2 + 1];
+    uint64_t random[2] = {0, 0};
     unsigned argc = 0;
-    worker_random(w, random);
+    if (!BREAK_COUNTER_TOKENS)
+        worker_random(w, random);
     token_text(token, (struct fingerprint){random[0], random[1]});
     snprintf(id, sizeof id, "%016" PRIx64 "%016" PRIx64, w->coherence->id[0], w->coherence->id[1]);
     snprintf(end, sizeof end, "%" PRIu64, w->clock_msec + (now - w->clock_at + LEASE) / MSEC);
     snprintf(span, sizeof span, "%" PRIu64, LEASE / MSEC);
     snprintf(forget, sizeof forget, "%" PRIu64, w->forget / MSEC);
     snprintf(key[3], KEY_MAX, "%ssettle", w->prefix);
+    snprintf(key[4], KEY_MAX, "%sreign", w->prefix);
     const struct str head[] = {
-        STR("EVAL"), str_of(lease_script), STR("5"), STR("quiver:roster"), alive_key(w, key[0]),
+        STR("EVAL"), str_of(lease_script), STR("6"), STR("quiver:roster"), alive_key(w, key[0]),
         name_key(w, key[1], 't', w->coherence->everything),
         name_key(w, key[2], 'w', w->coherence->everything),
-        str_of(key[3]), str_of(act_word[act]), str_of(id), str_of(end), str_of(span), str_of(forget),
+        str_of(key[3]), str_of(key[4]), str_of(act_word[act]), str_of(id), str_of(end), str_of(span), str_of(forget),
         str_of(token), fresh ? STR("1") : STR("0")};
     for (; argc < sizeof head / sizeof *head; argc++)
         argv[argc] = head[argc];
@@ -270,7 +305,7 @@ static void remember_members(struct coherence_worker *w, const struct redis_valu
     atomic_store(&w->coherence->n_members, redis_count(v) - 4);
 }
 
-static void joined(struct coherence_worker *w, uint64_t now)
+static void joined(struct coherence_worker *w, uint64_t now, bool made_new)
 {
     struct lease *lease = &w->coherence->lease;
     pthread_mutex_lock(&lease->lock);
@@ -279,7 +314,7 @@ static void joined(struct coherence_worker *w, uint64_t now)
     pthread_mutex_unlock(&lease->lock);
     w->stats.joins++;
     log_info("redis_joined", "members=%u everything_new=%s", atomic_load(&w->coherence->n_members),
-             lease->alone_when_sent ? "true" : "false");
+             made_new ? "true" : "false");
 }
 
 static void confirmed(struct coherence_worker *w, const struct redis_value *v, uint64_t now)
@@ -289,14 +324,13 @@ static void confirmed(struct coherence_worker *w, const struct redis_value *v, u
     uint64_t gone = (uint64_t)redis_number(redis_item(v, 3)), span = w->clock_span + MARGIN;
     remember_members(w, v);
     w->stats.forgotten += gone;
-    w->stats.epochs += gone > 0;
+    bool made_new = gone > 0 || redis_number(redis_item(v, 0)) == 2 || (w->lease_act == ACT_JOIN && lease->alone_when_sent);
+    w->stats.epochs += made_new;
     atomic_store(&c->alive, redis_number(redis_item(v, 2)) == 1);
     if (w->lease_act == ACT_RENEW)
         w->stats.renewals++;
-    if (w->lease_act == ACT_JOIN) {
-        w->stats.epochs += lease->alone_when_sent;
-        joined(w, now);
-    }
+    if (w->lease_act == ACT_JOIN)
+        joined(w, now, made_new);
     lease->confirmed = w->generation;
     if (w->lease_act == ACT_SOLO)
         atomic_store(&c->present, w->generation);
@@ -325,7 +359,7 @@ static void lease_done(struct redis_op *op, const struct redis_value *v)
         return;
     w->clock_msec = (uint64_t)redis_number(redis_item(v, 1));
     w->clock_at = now;
-    if (redis_number(redis_item(v, 0)) == 1) {
+    if (redis_number(redis_item(v, 0)) > 0) {
         confirmed(w, v, now);
     } else {
         w->coherence->lease.confirmed = 0;

@@ -26,6 +26,7 @@ extern const uint64_t WRITE_WAIT; /* what a write waits for Redis at most, open 
 struct lease {
     pthread_mutex_t lock; /* the following; taken by the keeper, and by writes that wait for Redis */
     uint64_t until;       /* every lease that was ever asked for has surely passed by then */
+    uint64_t elsewhere;   /* so have those that were asked of another Redis than the one the process follows now */
     bool attached;        /* and since then no write has gone on without Redis */
     bool alone;           /* one has: the next join makes everything new */
     /* the keeper's only */
@@ -161,6 +162,10 @@ void lease_tick(struct coherence_worker *, uint64_t now);
 void lease_end(struct coherence_worker *);
 bool is_keeper(struct coherence_worker *);
 uint64_t lease_in_force(struct coherence_worker *, uint64_t now); /* until when; 0: none */
+/* Until when others may rely on a Redis that the process has left, and do not hear what this one is told. */
+uint64_t lease_elsewhere(struct coherence_worker *);
+/* The process goes to another Redis. */
+void lease_moves(struct coherence *);
 /* A write that is counted as untold asks whether it may go on without Redis. */
 bool lease_passed(struct coherence_worker *);
 /* Something was never told: the next join makes everything new. */

@@ -115,6 +115,7 @@ static void tale_untold(struct tale *tale)
 }
 
 static void wait_over(struct write_hold *hold, bool told);
+static void heard(struct write_hold *hold);
 
 static bool tale_send(struct tale *tale, bool whole);
 
@@ -152,7 +153,7 @@ static void tale_done(struct redis_op *op, const struct redis_value *v)
             see_map(hold, v);
         tale_free(tale);
         if (hold)
-            wait_over(hold, true);
+            heard(hold);
         return;
     }
     if (v && str_starts(redis_text(v), STR("NOSCRIPT")) && tale_send(tale, true))
@@ -283,6 +284,7 @@ void retell_state(struct coherence_worker *w)
         if (!hold->tale)
             hold->tale = tale_new(w, hold, hold->name, hold->n, running(hold, now));
         tale_untold(hold->tale);
+        hold->heard = false;
     }
     if (is_keeper(w))
         holds_each(w, retell);
@@ -306,11 +308,17 @@ static void finish_close(struct write_hold *hold)
     hold->open = hold->closing = false;
 }
 
-static void stop_waiting(struct write_hold *hold)
+static void not_late(struct write_hold *hold)
 {
     if (hold->late)
         atomic_fetch_sub(&hold->worker->coherence->n_late, 1);
     hold->late = false;
+}
+
+static void stop_waiting(struct write_hold *hold)
+{
+    not_late(hold);
+    hold->heard = false;
     hold->waited += clock_usec() - hold->waits_since;
     hold->waits_until = NEVER;
     hold->wake = NULL;
@@ -333,6 +341,21 @@ static void wait_over(struct write_hold *hold, bool told)
     }
     stop_waiting(hold);
     wake(arg);
+}
+
+/* Redis has heard it. Who relies on another Redis, which this process has left, has not: an open waits for the end of that too. */
+static void heard(struct write_hold *hold)
+{
+    struct coherence_worker *w = hold->worker;
+    uint64_t until = hold->wake && !hold->closing ? lease_elsewhere(w) : 0;
+    if (clock_usec() >= until) {
+        wait_over(hold, true);
+        return;
+    }
+    not_late(hold);
+    hold->heard = true;
+    hold->waits_until = until;
+    worker_arm(w, until);
 }
 
 /* Without Redis: the process counts it as untold first, then sees that no lease is in force. A close needs no
@@ -508,6 +531,13 @@ bool coherence_everything(struct coherence_worker *w, uint64_t hold_usec)
 static void look_at_clock(struct write_hold *hold, uint64_t now)
 {
     struct coherence_worker *w = hold->worker;
+    if (hold->heard) {
+        if (now >= hold->waits_until)
+            wait_over(hold, true);
+        else
+            worker_arm(w, hold->waits_until);
+        return;
+    }
     if (!hold->closing && w->shared && !hold->late) {
         if (now < hold->waits_since + LATE) {
             worker_arm(w, hold->waits_since + LATE);

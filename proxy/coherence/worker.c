@@ -65,18 +65,14 @@ bool worker_current(struct coherence_worker *w)
     return false;
 }
 
-static void next_generation(struct coherence *c)
-{
-    atomic_store(&c->alive, false);
-    atomic_fetch_add(&c->generation, 1);
-}
-
 void begin_generation(struct coherence_worker *w, const char *why)
 {
     struct coherence *c = w->coherence;
     pthread_mutex_lock(&c->lock);
-    if (atomic_load(&c->generation) == w->generation)
-        next_generation(c);
+    if (atomic_load(&c->generation) == w->generation) {
+        atomic_store(&c->alive, false);
+        atomic_fetch_add(&c->generation, 1);
+    }
     pthread_mutex_unlock(&c->lock);
     worker_unusable(w, why);
 }
@@ -184,7 +180,7 @@ static void adopt(struct coherence_worker *w)
     pthread_mutex_lock(&c->lock);
     if (strcmp(c->run_id, run_id)) {
         snprintf(c->run_id, sizeof c->run_id, "%s", run_id);
-        next_generation(c);
+        lease_moves(c);
     }
     w->generation = atomic_load(&c->generation);
     pthread_mutex_unlock(&c->lock);

@@ -6,7 +6,7 @@ import asyncio
 import pytest
 from checker import Bench, alias, run
 from clients import Pen, Question
-from lib import Conn, Quiver, Response, wait_until
+from lib import Conn, Quiver, Redis, Response, wait_until
 
 pytestmark = pytest.mark.usefixtures("binary")
 NO_POLL = {"coherence": {"alias_poll": "60s", "quarantine": "3s"}, "redis": {"budget": "50ms"}}
@@ -196,5 +196,85 @@ def test_who_leaves_a_purge_before_its_answer_leaves_no_hold() -> None:
             finally:
                 bench.relays[0].thaw()
             await asyncio.to_thread(wait_until, lambda: search_quiet(other).hit, 10, "answers come from the cache again")
+
+    run(main())
+
+
+def search_calm(q: Quiver) -> Response:
+    return q.post("/collections/calm/points/search", {"vector": [0.5, 0.25], "limit": 3, "n": 1})
+
+
+async def follows(replica: Redis, primary: Redis) -> None:
+    """Replicates until all is there."""
+    await asyncio.to_thread(replica.command, "REPLICAOF", "127.0.0.1", str(primary.port))
+    up = lambda: b"master_link_status:up" in bytes(replica.command("INFO", "replication"))  # noqa: E731
+    await asyncio.to_thread(wait_until, up, 10, "it replicates")
+
+
+async def takes_over(bench: Bench, replica: Redis, primary: Redis) -> None:
+    """A planned change of roles: nothing is lost, and who was the primary lives on."""
+    await follows(replica, primary)
+    await asyncio.to_thread(replica.command, "REPLICAOF", "NO", "ONE")
+    await asyncio.to_thread(primary.command, "REPLICAOF", "127.0.0.1", str(replica.port))
+    lines = [len(q.lines) for q in bench.quivers]
+    for r in bench.relays:
+        r.target = ("127.0.0.1", replica.port)
+        r.reset_all()
+    there = lambda: all("redis_joined" in "".join(q.lines[n:]) for q, n in zip(bench.quivers, lines))  # noqa: E731
+    await bench.until(there, 5, "both use the new primary")
+
+
+def test_a_primary_that_becomes_one_again_has_not_heard_of_what_was_written_meanwhile() -> None:
+    """It is the same process, and what it had of its own when it was the primary is there again."""
+
+    async def main() -> None:
+        async with Bench(relays=True, settings=NO_POLL) as bench:
+            first, other = bench.redis, await asyncio.to_thread(Redis)
+            try:
+                _, two = bench.quivers
+                await asyncio.to_thread(wait_until, lambda: search_calm(two).hit, 10, "an answer is kept")
+                old = await asyncio.to_thread(search_calm, two)
+                for replica, primary in ((other, first), (first, other)):
+                    await takes_over(bench, replica, primary)
+                    await asyncio.to_thread(wait_until, lambda: search_quiet(two).hit, 20, "hits again")
+                    if replica is other:
+                        assert await write(Pen(bench, 0), "calm") == 200
+                new = await asyncio.to_thread(search_calm, two)
+                assert new.json()["result"] != old.json()["result"], new
+            finally:
+                other.close()
+
+    run(main())
+
+
+@pytest.mark.parametrize("first_moved", ["the writer", "the reader"])
+@pytest.mark.parametrize("demoted", [True, False])
+def test_primaries_of_which_each_quiver_reaches_another(demoted: bool, first_moved: str) -> None:
+    """For a second. What quiver 0 writes it tells to one, quiver 1 reads what the other says."""
+
+    async def main() -> None:
+        async with Bench(relays=True, settings=NO_POLL) as bench:
+            first, other = bench.redis, await asyncio.to_thread(Redis)
+            try:
+                read(bench, "calm", 1)
+                await bench.hits_come(50, group="calm")
+                await follows(other, first)
+                await asyncio.to_thread(other.command, "REPLICAOF", "NO", "ONE")
+                if demoted:
+                    await asyncio.to_thread(first.command, "REPLICAOF", "127.0.0.1", str(other.port))
+                relays = bench.relays if first_moved == "the writer" else bench.relays[::-1]
+                relays[0].target = ("127.0.0.1", other.port)
+                relays[0].reset_all()
+                pen, end = Pen(bench, 0), asyncio.get_running_loop().time() + 1
+                while asyncio.get_running_loop().time() < end:
+                    assert await write(pen, "calm") == 200
+                    await asyncio.sleep(0.02)
+                relays[1].target = ("127.0.0.1", other.port)
+                relays[1].reset_all()
+                await bench.hits_come(20, group="calm")
+                await nothing_was_stale(bench)
+                assert bench.report.slowest_write < 1.2, bench.report
+            finally:
+                other.close()
 
     run(main())
