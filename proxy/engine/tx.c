@@ -339,8 +339,9 @@ static enum tx_state step_fail(struct tx *tx)
             client_abort(&tx->client);
         return TX_CLOSE;
     }
-    metrics_add(tx->worker->metrics, M_CLIENT_TIMEOUTS, tx->doom == DOOM_CLIENT_LATE);
-    if (tx->doom == DOOM_CLIENT_LATE || tx->doom == DOOM_BODY_BAD)
+    bool late = tx->doom == DOOM_CLIENT_LATE || tx->doom == DOOM_CLIENT_SLOW;
+    metrics_add(tx->worker->metrics, M_CLIENT_TIMEOUTS, late);
+    if (late || tx->doom == DOOM_BODY_BAD)
         tx->close_after = true;
     tx->doom = DOOM_NONE;
     return TX_RESPONSE;

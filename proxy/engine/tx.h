@@ -38,6 +38,7 @@ extern const char *const tx_state_names[TX_COUNT];
     X(NONE, 0, "")                                            \
     X(CLIENT_GONE, 499, "the client hung up")                 \
     X(CLIENT_LATE, 408, "the request's body did not arrive in time") \
+    X(CLIENT_SLOW, 408, "the request's body came slowly while others waited for its room (limits.hold_total)") \
     X(BODY_BAD, 400, "the request's chunked body is malformed") \
     X(BODY_BIG, 400, "JSON payload has exceeded limit") /* Qdrant's own words, the number is added */ \
     X(NO_MEMORY, 503, "too many request bodies are held (limits.hold_total)")
@@ -101,6 +102,7 @@ struct tx {
     bool held, is_write, identity;     /* body is whole; opens and closes; asks the upstream for an uncompressed answer */
     bool chunked_up;                   /* the streamed body goes up in chunks */
     size_t n_held;                     /* bytes accounted to hold_total */
+    bool waits_for_room;               /* there; counted in engine_shared */
     char *own_body;                    /* a held chunked body, heap */
     size_t n_own_body;
     uint64_t hold_until;
@@ -151,6 +153,9 @@ void tx_refused(struct client *, const struct http_refusal *, void *worker);
  * says. Both are copied. done() comes later, never from here. */
 void tx_start_own(struct worker *, struct tx_own *, struct str head, struct str body);
 void tx_cancel_own(struct tx_own *); /* done() will not come; no-op when nothing runs */
+
+/* Now and then: whose body comes slowly gives its place up while others wait for room. */
+void tx_shed_slow(struct worker *);
 
 /* Ends all that run: a drain that took too long. */
 void tx_abort_all(struct worker *);

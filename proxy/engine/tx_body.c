@@ -9,6 +9,19 @@
 enum { EDITS_IN_PLACE = 24 }; /* up to so many edits go out as slices; more are put together first */
 #define HOLD_RETRY (5 * MSEC)
 
+/* Few slow bodies could keep all that limits.hold_total allows from everybody else: room is taken for a whole body when its head says how long
+ * it will be. While others wait for room, who sends less than this gives it up. */
+enum { SLOW_RATE = 64 * 1024 }; /* bytes a second, since the request began */
+#define SLOW_GRACE (1 * SEC)
+
+static void note_waiting(struct tx *tx, bool waits)
+{
+    if (tx->waits_for_room == waits)
+        return;
+    tx->waits_for_room = waits;
+    atomic_fetch_add_explicit(&tx->worker->shared->n_wait_for_room, waits ? 1 : -1, memory_order_relaxed);
+}
+
 static bool account(struct tx *tx, size_t n)
 {
     _Atomic uint64_t *held = &tx->worker->shared->n_held;
@@ -17,6 +30,7 @@ static bool account(struct tx *tx, size_t n)
         return false;
     }
     tx->n_held += n;
+    note_waiting(tx, false);
     metrics_gauge_add(tx->worker->metrics, G_HELD_BYTES, (int64_t)n);
     return true;
 }
@@ -42,6 +56,7 @@ bool tx_wants_hold(const struct tx *tx)
 static enum hold_result wait_for_room(struct tx *tx)
 {
     uint64_t now = tx->worker->loop.now;
+    note_waiting(tx, true);
     uint64_t limit = tx->snapshot->conf->process.queue_timeout;
     if (now >= tx->began + limit) {
         tx->doom = DOOM_NO_MEMORY;
@@ -125,8 +140,30 @@ enum hold_result tx_hold_body(struct tx *tx)
     return result;
 }
 
+/* It has had SLOW_GRACE, and less of its body has come than SLOW_RATE brings. */
+static bool is_slow(const struct tx *tx, uint64_t now)
+{
+    uint64_t took = now > tx->began ? now - tx->began : 0;
+    size_t came = tx->head.framing == HTTP_BODY_LENGTH ? client_received(tx->client) : tx->n_own_body;
+    return took > SLOW_GRACE && came < took / MSEC * SLOW_RATE / 1000;
+}
+
+void tx_shed_slow(struct worker *w)
+{
+    if (!atomic_load_explicit(&w->shared->n_wait_for_room, memory_order_relaxed))
+        return;
+    for (struct link *k = list_first(&w->running); k; k = list_next(&w->running, k)) {
+        struct tx *tx = LIST_OF(tx, link, k);
+        if (tx->state != TX_BODY || !tx->client || !tx->n_held || tx->waits_for_room || tx->doom || !is_slow(tx, w->loop.now))
+            continue;
+        tx->doom = DOOM_CLIENT_SLOW;
+        loop_wake(&w->loop, &tx->task);
+    }
+}
+
 void tx_release_body(struct tx *tx)
 {
+    note_waiting(tx, false);
     if (tx->n_held)
         unaccount(tx, tx->n_held);
     free(tx->own_body);

@@ -37,6 +37,7 @@ void snapshot_put(struct snapshot **);
 /* What all workers share besides slots, cells and stores. */
 struct engine_shared {
     _Atomic uint64_t n_held;     /* bytes of request bodies held: limits.hold_total */
+    _Atomic unsigned n_wait_for_room; /* requests that wait for that limit */
     _Atomic uint64_t n_clients;  /* connections: limits.connections */
     struct foreign foreign;      /* numbers of our own writes */
     struct query_log_budget query_log[2]; /* lines this second: of others, of slow ones */

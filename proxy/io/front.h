@@ -94,6 +94,12 @@ enum body_result client_body_whole(struct client *, struct str *whole);
 /* Sends; OUT_AGAIN arms the write deadline and wakes the owner when there is room. */
 enum out_result client_send(struct client *, struct outq *);
 
+/* Bytes that were received and not used yet. */
+static inline size_t client_received(const struct client *c)
+{
+    return c->in.end - c->in.start;
+}
+
 /* Is the whole of the request's body here, used or not? */
 bool client_body_came(const struct client *);
 

@@ -115,7 +115,7 @@ static uint64_t figure(const struct worker *w, unsigned row)
     return sum;
 }
 
-/* What is done now and then: figures are told, memory that a burst has left behind is given back. */
+/* What is done now and then: figures are told, memory that a burst has left behind is given back, and that of the slow if it is short. */
 static void tell_figures(void *arg)
 {
     struct thread *t = arg;
@@ -139,6 +139,7 @@ static void tell_figures(void *arg)
     rbuf_pool_rest(&w->front.buffers);
     rbuf_pool_rest(&w->upstream.buffers);
     tx_rest(w);
+    tx_shed_slow(w);
     timer_set(&t->figures, w->loop.now + FIGURES_EVERY);
 }
 

@@ -210,3 +210,19 @@ def test_a_search_in_chunks_needs_no_more_room_than_one_with_a_length(fake: Fake
         assert c.send(b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)).read().status == 200
     assert held == [len(body)] * 2
     wait_until(lambda: q.metric("quiver_held_bytes") == 0, 5, "nothing is held")
+
+
+def test_slow_bodies_do_not_keep_the_room_of_others(fake: FakeQdrant, start) -> None:
+    """All room belongs to one whose body hardly comes: it is given up when somebody else needs it, not before."""
+    limits = {"limits": {"hold_body": "1MiB", "hold_total": "1MiB"}}
+    q = start(fake.url, quiver=limits, flags=["--cache", "off"])
+    with q.conn() as slow:
+        slow.send(head_of("POST", "/collections/x/points/search", {"Content-Length": str(1 << 20)}) + b"{")
+        wait_until(lambda: q.metric("quiver_held_bytes") == 1 << 20, 5, "the room is taken")
+        threading.Event().wait(2)  # longer than it is given when others wait
+        assert q.post("/collections/x/points/search", {"vector": [1.0], "limit": 1}).status == 200
+        r = slow.read()
+        assert r.status == 408 and "hold_total" in r.json()["status"]["error"]
+        assert slow.is_closed()
+    assert q.metric("quiver_client_timeouts_total") == 1
+    wait_until(lambda: q.metric("quiver_held_bytes") == 0, 5, "its room is free again")
