@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -13,6 +14,7 @@
 enum {
     LINGER_BYTES = 64 << 20,  /* how much of an unwanted body is read away after an answer */
 };
+#define LOOK_USEC (500 * MSEC) /* how often one is asked whether it has hung up behind what it pipelined */
 #define LINGER_USEC (2 * SEC)       /* without a byte */
 #define LINGER_MOST_USEC (10 * SEC) /* in all */
 
@@ -126,7 +128,21 @@ static bool linger(struct client *c, enum rbuf_result got)
     return c->linger_bytes <= LINGER_BYTES;
 }
 
-/* While a request is with its owner nothing is received: pipelined requests wait in the kernel. But a hang-up is seen at once. */
+/* Bytes that wait in the kernel hide an end behind them from recv, and to have the loop watch for it costs a turn for each of them. */
+static void look_behind(struct client *c)
+{
+    struct pollfd p = {.fd = c->fd, .events = POLLRDHUP};
+    poll(&p, 1, 0);
+    c->dead = p.revents & (POLLERR | POLLHUP);
+    c->eof = (p.revents & POLLRDHUP) && client_body_came(c); /* the rest of a body is read before its end is */
+    c->looks = !c->dead && !c->eof;
+    if (c->looks)
+        timer_set(&c->timer, c->front->loop->now + LOOK_USEC);
+    else
+        wake_owner(c);
+}
+
+/* While a request is with its owner nothing is received: pipelined requests wait in the kernel. But a hang-up is seen at once, or soon. */
 static void watch_hang_up(struct client *c)
 {
     char byte;
@@ -138,6 +154,8 @@ static void watch_hang_up(struct client *c)
     c->dead = n < 0;
     if (n <= 0)
         wake_owner(c);
+    else if (!c->writing) /* who is being written to shows it there */
+        look_behind(c);
 }
 
 static void on_readable(evutil_socket_t fd, short what, void *arg)
@@ -211,6 +229,10 @@ static void on_late(void *arg)
         refuse(c, 408, "the request's head did not arrive in time");
         return;
     case CLIENT_BUSY:
+        if (c->looks) {
+            look_behind(c);
+            return;
+        }
         c->late = true;
         wake_owner(c);
         return;
@@ -296,6 +318,7 @@ static enum body_result wait_for_body(struct client *c)
     }
     if (!c->waits_for_body) {
         c->waits_for_body = true;
+        c->looks = false;
         timer_set(&c->timer, c->front->loop->now + c->front->limits.body);
     }
     set_reading(c, true);
@@ -397,6 +420,7 @@ enum out_result client_send(struct client *c, struct outq *q)
     if (c->dead)
         return OUT_DEAD;
     waited_for_body(c); /* an answer goes out: nobody waits for the rest of the request */
+    c->looks = false;
     enum out_result result = outq_send(q, c->fd, &n);
     if (result == OUT_AGAIN) {
         if (n || !c->writing)
@@ -445,7 +469,7 @@ void client_next(struct client **slot, bool keep)
     }
     c->state = CLIENT_IDLE;
     c->scanned = 0;
-    c->late = false;
+    c->late = c->looks = false;
     timer_set(&c->timer, c->front->loop->now + c->front->limits.keep_alive);
     set_reading(c, true);
     if (c->in.start != c->in.end)

@@ -56,6 +56,7 @@ struct client {
     size_t slice_left;            /* HTTP_BODY_CHUNKED: decoded and not used yet */
     struct chunk_decoder chunk;
     bool body_done, body_bad, must_continue, waits_for_body;
+    bool looks;                   /* the timer is for looking whether it has hung up, no deadline */
     uint64_t n_requests, linger_until; /* when lingering ends at the latest */
     size_t linger_bytes;
     struct sockaddr_storage peer;

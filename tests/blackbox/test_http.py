@@ -42,6 +42,33 @@ def test_pipelined_requests_are_answered_in_order(quiver: Quiver, fake: FakeQdra
         assert [c.read().json()["result"]["said"] for _ in range(8)] == [f"n={n}" for n in range(8)]
 
 
+@pytest.mark.parametrize("how", ["close", "reset"])
+def test_a_client_that_pipelines_and_hangs_up_frees_its_place(quiver: Quiver, fake: FakeQdrant, how: str) -> None:
+    """What waits in the socket hides the end behind it."""
+    fake.handler = lambda x: x.wait_for_hang_up()
+    c = quiver.conn()
+    c.send(head_of("GET", "/telemetry"))
+    wait_until(lambda: fake.requests, what="the first request upstream")
+    c.send(head_of("GET", "/collections/x"))
+    threading.Event().wait(0.3)  # it is looked at, and left where it is
+    c.reset() if how == "reset" else c.close()
+    wait_until(lambda: fake.open_now == 0, 5, "the upstream connection is given up")
+    wait_until(lambda: quiver.metric("quiver_client_connections") == 0, 5, "and the client's")
+    assert [r.target for r in fake.requests] == ["/telemetry"]
+    fake.handler = None
+    assert quiver.ask("GET", "/collections/x").status == 200
+
+
+def test_a_pipelining_client_that_stays_is_waited_for(quiver: Quiver, fake: FakeQdrant) -> None:
+    fake.handler = lambda x: threading.Event().wait(1.3) and None
+    with quiver.conn() as c:
+        c.send(head_of("GET", "/telemetry"))
+        wait_until(lambda: fake.requests, what="the first request upstream")
+        c.send(head_of("GET", "/collections/x"))
+        assert c.read().status == 200
+        assert c.read().status == 200
+
+
 def test_pipelined_requests_with_bodies_keep_their_bodies(quiver: Quiver, fake: FakeQdrant) -> None:
     fake.handler = lambda x: x.ok({"n": x.request.json()["n"]})
     with quiver.conn() as c:
