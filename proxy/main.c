@@ -1,5 +1,7 @@
 /* main.c - the table of contents: arguments, configuration, run. */
+#include <fcntl.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "server/cli.h"
 #include "server/server.h"
@@ -18,11 +20,23 @@ static int print_check(const struct conf *conf)
     return EXIT_OK;
 }
 
+/* Who started us may have closed some of 0, 1 and 2: the next files and sockets would get their numbers, and what is meant for stderr. */
+static void hold_standard_descriptors(void)
+{
+    int fd;
+    do
+        fd = open("/dev/null", O_RDWR);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd >= 0)
+        close(fd);
+}
+
 int main(int argc, char **argv)
 {
     struct args args;
     struct err err = {{0}};
     int code = EXIT_OK;
+    hold_standard_descriptors();
     if (cli_wants(argc > 1 ? argv[1] : NULL))
         return cli_main(argc, argv);
     if (!args_parse(argc, argv, &args, &err)) {

@@ -193,10 +193,17 @@ static void add_listener(const struct opened_at *at)
     struct conf_where *mine = &server.listening[server.n_listening++];
     *mine = *at->where;
     mine->text = mem_strdup(at->where->text);
-    for (unsigned i = 0; i < at->n_fds; i++)
-        if (at->fd[i] >= 0)
-            thread_order_listen(&server.worker[i], mine->text, at->fd[i]);
-    log_info("listening", "address=%s", mine->text);
+    bool any = false;
+    for (unsigned i = 0; i < at->n_fds; i++) {
+        if (at->fd[i] < 0)
+            continue;
+        thread_order_listen(&server.worker[i], mine->text, at->fd[i]);
+        any = true;
+    }
+    if (any)
+        log_info("listening", "address=%s", mine->text);
+    else
+        log_info("not_listening", "address=%s why=\"the host has no such address\"", mine->text);
 }
 
 static void drop_listener(unsigned at)

@@ -1,6 +1,8 @@
 """The command line: exit codes, -t, -T, and what is refused before anything listens."""
 
+import os
 import re
+import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -310,6 +312,18 @@ def test_sighup_before_anything_else_is_survived(fake: FakeQdrant, start) -> Non
     q = start(fake.url)
     q.signal(signal.SIGHUP)
     wait_until(lambda: q.metric("quiver_reloads_total", result="ok") == 1, 5, "the reload")
+
+
+def test_closed_standard_descriptors_are_nobodys_sockets(fake: FakeQdrant) -> None:
+    q = Quiver(fake.url, start=False)
+    with subprocess.Popen(["sh", "-c", 'exec "$0" "$@" <&- >&- 2>&-', *q.command()], env=clean_environment()) as p:
+        try:
+            wait_until(lambda: q._answers("/healthz"), 20, "quiver answers")
+            assert {os.readlink(f"/proc/{p.pid}/fd/{n}") for n in range(3)} == {"/dev/null"}
+        finally:
+            p.terminate()
+    assert p.returncode == 0
+    shutil.rmtree(q.folder)
 
 
 def test_health_and_ready_ask_the_one_that_runs(fake: FakeQdrant, start) -> None:
