@@ -115,7 +115,8 @@ static void frame(struct tx *tx, bool *has_length)
     bool no_body = tx->head.is_head_method || (!tx->answer.local && tx->fetch.head.framing == HTTP_BODY_NONE);
     *has_length = tx->answer.whole || (!tx->answer.local && tx->fetch.head.framing == HTTP_BODY_LENGTH) || no_body;
     tx->chunked_down = !*has_length && tx->head.minor == 1;
-    if (!tx->head.keep_alive || tx->worker->draining || (!*has_length && !tx->chunked_down))
+    bool never_kept = tx->worker->front.limits.keep_alive == 0; /* it would be closed at once: the client is to know */
+    if (!tx->head.keep_alive || never_kept || tx->worker->draining || (!*has_length && !tx->chunked_down))
         tx->close_after = true;
     if (!client_body_came(tx->client))
         tx->close_after = true; /* answered before the request was read */

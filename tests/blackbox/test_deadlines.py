@@ -86,6 +86,14 @@ def test_an_idle_connection_is_closed(fake: FakeQdrant, start) -> None:
         closed_within(c, 0.3, 5)
 
 
+def test_a_connection_that_is_not_kept_is_closed_in_order(fake: FakeQdrant, start) -> None:
+    q = start(fake.url, quiver={"limits": {"keep_alive": "0s"}})
+    with q.conn() as c:
+        r = c.ask("GET", "/collections/x")
+        assert r.status == 200 and (r.get("connection") or "").lower() == "close"
+        assert c.is_closed()
+
+
 def test_a_reader_that_takes_nothing_is_cut(fake: FakeQdrant, start) -> None:
     q = start(fake.url, quiver=LIMITS)
     fake.handler = lambda x: x.reply(200, b"z" * 30_000_000, content_type="application/octet-stream")
