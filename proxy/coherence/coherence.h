@@ -59,7 +59,7 @@ void coherence_free(struct coherence **); /* after the last worker was closed */
  * over memory at all times. */
 struct coherence_worker *coherence_worker_open(struct coherence *, struct loop *, const struct conf *);
 /* After a reload; from an event or a letter. Connections stay unless where or how to connect changed: then
- * what waits for them is woken. */
+ * looks that wait for them are woken, and writes once no other process relies on what this one told the old Redis. */
 void coherence_worker_configure(struct coherence_worker *, const struct conf *);
 /* Looks and holds of this worker must have ended. Clears the pointer. */
 /* takes up to 0.4 s where Redis must hear something */

@@ -130,6 +130,13 @@ uint64_t lease_elsewhere(struct coherence_worker *w)
     return until;
 }
 
+void lease_left(struct coherence *c)
+{
+    pthread_mutex_lock(&c->lease.lock);
+    c->lease.elsewhere = c->lease.until;
+    pthread_mutex_unlock(&c->lease.lock);
+}
+
 /* The generation changes under the lease's lock: after that the old Redis is asked for no lease (promise). */
 void lease_moves(struct coherence *c)
 {

@@ -164,8 +164,9 @@ bool is_keeper(struct coherence_worker *);
 uint64_t lease_in_force(struct coherence_worker *, uint64_t now); /* until when; 0: none */
 /* Until when others may rely on a Redis that the process has left, and do not hear what this one is told. */
 uint64_t lease_elsewhere(struct coherence_worker *);
-/* The process goes to another Redis. */
+/* The process goes to another Redis; this worker needs none any more. */
 void lease_moves(struct coherence *);
+void lease_left(struct coherence *);
 /* A write that is counted as untold asks whether it may go on without Redis. */
 bool lease_passed(struct coherence_worker *);
 /* Something was never told: the next join makes everything new. */
@@ -177,7 +178,7 @@ void tell_all(struct coherence_worker *);     /* sends what is not under way */
 /* this Redis has never heard of us: running writes and holds become tales */
 void retell_state(struct coherence_worker *);
 void tell_timer(struct coherence_worker *, uint64_t now);
-/* Redis is no longer used: nobody waits for it, nothing is left to tell */
+/* Redis is no longer used: nothing is left to tell, and nobody waits but for who relies on it still */
 void tell_forget(struct coherence_worker *);
 /* Changes names in Redis. token: the new one, "" to keep the old. The hold id lasts hold_msec from now (0:
  * none such); the hold drop is over (NULL or zero: none such). whole: sends the script itself. */

@@ -343,19 +343,30 @@ static void wait_over(struct write_hold *hold, bool told)
     wake(arg);
 }
 
-/* Redis has heard it. Who relies on another Redis, which this process has left, has not: an open waits for the end of that too. */
-static void heard(struct write_hold *hold)
+/* Until when others may rely on a Redis that this process has left: for another, or for none. */
+static uint64_t relied_on_until(struct coherence_worker *w, uint64_t now)
 {
-    struct coherence_worker *w = hold->worker;
-    uint64_t until = hold->wake && !hold->closing ? lease_elsewhere(w) : 0;
-    if (clock_usec() >= until) {
-        wait_over(hold, true);
-        return;
-    }
+    uint64_t elsewhere = lease_elsewhere(w), last = w->on ? 0 : lease_in_force(w, now);
+    return elsewhere > last ? elsewhere : last;
+}
+
+static void wait_for_others(struct write_hold *hold, uint64_t until)
+{
     not_late(hold);
     hold->heard = true;
     hold->waits_until = until;
-    worker_arm(w, until);
+    worker_arm(hold->worker, until);
+}
+
+/* There is nothing more to tell. But who relies on a Redis that this process has left has not heard of it: an open waits for the
+ * end of that. */
+static void heard(struct write_hold *hold)
+{
+    uint64_t now = clock_usec(), until = hold->wake && !hold->closing ? relied_on_until(hold->worker, now) : 0;
+    if (now >= until)
+        wait_over(hold, true);
+    else
+        wait_for_others(hold, until);
 }
 
 /* Without Redis: the process counts it as untold first, then sees that no lease is in force. A close needs no
@@ -379,6 +390,13 @@ static uint64_t patience(const struct write_hold *hold, uint64_t now)
     return w->usable || until < w->away_since + WRITE_WAIT ? until : w->away_since + WRITE_WAIT;
 }
 
+static void begin_wait(struct write_hold *hold, uint64_t now, void (*wake)(void *), void *arg)
+{
+    hold->waits_since = now;
+    hold->wake = wake;
+    hold->arg = arg;
+}
+
 /* Waits for hold->tale if that is needed or worth it; false: no. */
 static bool wait_for_tale(struct write_hold *hold, void (*wake)(void *), void *arg)
 {
@@ -389,12 +407,10 @@ static bool wait_for_tale(struct write_hold *hold, void (*wake)(void *), void *a
         hold->told = false;
         return false;
     }
-    hold->waits_since = now;
+    begin_wait(hold, now, wake, arg);
     if (!hold->closing && w->shared)
         worker_arm(w, now + LATE);
     hold->waits_until = until;
-    hold->wake = wake;
-    hold->arg = arg;
     worker_arm(w, until);
     return true;
 }
@@ -417,9 +433,14 @@ bool coherence_open(struct coherence_worker *w, struct write_hold *hold, const s
         return true;
     cells_open(c->cells, hold->name, hold->n);
     see_cells(hold, &hold->map);
+    uint64_t now = clock_usec(), relied_on = w->on ? 0 : relied_on_until(w, now);
+    if (now < relied_on) {
+        begin_wait(hold, now, wake, arg);
+        wait_for_others(hold, relied_on);
+        return false;
+    }
     if (!w->on)
         return true;
-    uint64_t now = clock_usec();
     hold->renew_at = now + w->hold_usec / 3;
     worker_arm(w, hold->renew_at);
     hold->tale = tale_new(w, hold, hold->name, hold->n, running(hold, now));
@@ -532,10 +553,7 @@ static void look_at_clock(struct write_hold *hold, uint64_t now)
 {
     struct coherence_worker *w = hold->worker;
     if (hold->heard) {
-        if (now >= hold->waits_until)
-            wait_over(hold, true);
-        else
-            worker_arm(w, hold->waits_until);
+        heard(hold);
         return;
     }
     if (!hold->closing && w->shared && !hold->late) {
@@ -582,7 +600,7 @@ void tell_forget(struct coherence_worker *w)
         struct write_hold *hold = LIST_OF(write_hold, link, k);
         if (hold->tale)
             tale_free(hold->tale);
-        wait_over(hold, true);
+        heard(hold);
     }
     struct link *k;
     while ((k = list_first(&w->tales)))

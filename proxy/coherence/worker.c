@@ -292,6 +292,7 @@ void coherence_worker_configure(struct coherence_worker *w, const struct conf *c
         if (moved)
             coherence_everything(w, 0);
     } else {
+        lease_left(w->coherence);
         tell_forget(w);
     }
 }

@@ -406,6 +406,26 @@ def test_what_was_written_while_redis_was_switched_off_is_not_forgotten(
     assert q.post(SEARCH, body()).json()["result"] != old
 
 
+@pytest.mark.parametrize("how", ["off", "another"])
+def test_who_leaves_a_redis_by_a_reload_waits_for_those_who_stay(fake: FakeQdrant, start, redis: Redis, how: str) -> None:
+    """They rely on its lease there, which a reload does not end."""
+    on = {**FAST, "redis": {"url": redis.url, "budget": "500ms"}}
+    one, other = start(fake.url, quiver=on), start(fake.url, quiver=on)
+    settled(one)
+    settled(other)
+    with Redis() as second:
+        for _ in range(3):
+            wait_until(lambda: from_cache(other), 10, "cached")
+            old = other.post(SEARCH, body()).json()["result"]
+            one.reload(quiver=FAST if how == "off" else {**on, "redis": {"url": second.url}})
+            begin = time.monotonic()
+            assert one.ask("PUT", "/collections/mine/points?wait=true", b"{}").status == 200
+            assert time.monotonic() - begin < 1.2
+            assert other.post(SEARCH, body()).json()["result"] != old
+            one.reload(quiver=on)
+            settled(one)
+
+
 def test_flushall_makes_misses_not_old_answers(fake: FakeQdrant, start, redis: Redis) -> None:
     q = start(fake.url, flags=["--redis", redis.url], quiver=FAST)
     settled(q)
