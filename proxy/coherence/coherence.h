@@ -174,7 +174,7 @@ struct write_hold {
     struct link link;        /* worker's running writes */
     unsigned n;
     struct name_id name[COHERENCE_NAMES_MAX];
-    uint64_t id[2], opened, renew_at, held_until;
+    uint64_t id[2], opened, renew_at;
     uint64_t waited, waits_since, waits_until; /* for Redis: before, since when, until when */
     struct tale *tale;       /* what Redis has not confirmed yet */
     void (*wake)(void *arg); /* NULL: not waiting */

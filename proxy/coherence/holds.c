@@ -148,6 +148,19 @@ static struct hold_row *row_seen(struct coherence *c, const struct unproven_hold
     return NULL;
 }
 
+void holds_close(struct coherence_worker *w, const struct name_id *name, unsigned n, const uint64_t id[2])
+{
+    struct coherence *c = w->coherence;
+    struct unproven_hold seen = {.id = {id[0], id[1]}};
+    bool held = id[0] | id[1];
+    if (held)
+        pthread_mutex_lock(&c->holds_lock);
+    struct hold_row *row = held ? row_seen(c, &seen) : NULL;
+    cells_close(c->cells, name, n, row ? row->hold.until : 0);
+    if (held)
+        pthread_mutex_unlock(&c->holds_lock);
+}
+
 static bool take_expired(struct coherence *c, uint64_t now, struct held *out)
 {
     bool found = false;

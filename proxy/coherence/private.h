@@ -200,6 +200,8 @@ void tell_released(struct coherence_worker *, const struct held *);
 /* The write joins a row: what now holds, and until when; its names are the write's or "everything". */
 void holds_add(struct coherence_worker *, const struct hold_of *, uint64_t now, uint64_t until,
                struct held *out);
+/* The write runs no longer: its cells stay held as long as its row says now, which may have been proven since. */
+void holds_close(struct coherence_worker *, const struct name_id *name, unsigned n, const uint64_t id[2]);
 /* Ends the holds of writes to that collection that were acknowledged before then. */
 void holds_barrier(struct coherence_worker *, struct str collection, uint64_t place, uint64_t before);
 /* Once for each write that joined by an alias. Names that did not stay as they were: the row can no longer be proven,

@@ -301,7 +301,7 @@ static void finish_close(struct write_hold *hold)
         hold->tale->waiter = NULL;
         hold->tale = NULL;
     }
-    cells_close(w->coherence->cells, hold->name, hold->n, hold->held_until);
+    holds_close(w, hold->name, hold->n, hold->row);
     if (hold->by_alias && write_hold_stays(hold))
         holds_settle(w, hold->row, fingerprint_eq(hold->map, hold->map_after));
     list_remove(&w->running, &hold->link);
@@ -460,7 +460,6 @@ static void keep_hold(struct write_hold *hold, uint64_t usec, struct held *held)
     uint64_t now = w->loop->now;
     struct hold_of of = {hold->name, hold->n, hold->collection, hold->place, hold->operation_id, hold->acknowledged, hold->by_alias};
     holds_add(w, &of, now, now + usec, held);
-    hold->held_until = held->until;
     memcpy(hold->row, held->id, sizeof hold->row);
     if (held->n == hold->n && !memcmp(held->name, hold->name, held->n * sizeof *held->name))
         return;
@@ -487,7 +486,6 @@ static void begin_close(struct write_hold *hold, enum write_proof proof)
         cells_open(w->coherence->cells, hold->name, hold->n);
     w->stats.closes++;
     w->stats.unproven += !done;
-    hold->held_until = 0;
     see_cells(hold, &hold->map_after);
     uint64_t usec = done ? hold->linger : w->quarantine;
     if (usec)

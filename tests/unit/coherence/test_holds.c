@@ -358,6 +358,24 @@ static void a_write_through_an_alias_is_not_proven_before_its_close_was_told(voi
     }
 }
 
+static void a_proof_that_comes_while_the_close_is_told_ends_the_hold_all_the_same(void **state)
+{
+    struct unproven_hold row[1];
+    struct write_hold hold;
+    both_up();
+    open_write(&world.a, &hold, "x");
+    hold.collection = STR("x");
+    hold.acknowledged = true;
+    hold.operation_id = 7;
+    unsigned closed = 0;
+    assert_false(coherence_close(&hold, PROOF_NONE, count, &closed));
+    assert_int_equal(rows(row, 1), 1);
+    assert_true(coherence_prove(world.a.worker[0], &row[0]));
+    assert_true(run_until(&world.loop, counted, &closed, 1000));
+    assert_true(becomes(&world.a, "x", LOOK_CLEAR, 1000));
+    assert_true(becomes(&world.b, "x", LOOK_CLEAR, 1000));
+}
+
 static void a_prolonged_hold_is_prolonged_in_the_other_too(void **state)
 {
     struct unproven_hold row[1];
@@ -405,6 +423,7 @@ int main(void)
         IN_A_WORLD(a_proof_of_one_process_ends_the_hold_in_the_other),
         IN_A_WORLD(a_map_is_the_same_for_reads_and_writes_and_ends_when_the_other_changes_names),
         IN_A_WORLD(a_write_through_an_alias_is_not_proven_before_its_close_was_told),
+        IN_A_WORLD(a_proof_that_comes_while_the_close_is_told_ends_the_hold_all_the_same),
         IN_A_WORLD(a_prolonged_hold_is_prolonged_in_the_other_too),
         IN_A_WORLD(making_everything_new_reaches_the_other),
     };
