@@ -65,7 +65,7 @@ void tx_read_proof(struct tx *tx, struct str body)
     tx->proof = reply_write_proof(tx->route.op, tx->answer.status, body, &tx->hold.operation_id);
     if (tx->proof == PROOF_NONE && !body.p && tx->answer.status == 200 && waited(tx))
         tx->proof = PROOF_COMPLETED;
-    if (tx->route.op->id == OP_UNKNOWN && tx->answer.status == 404 && tx->collected && !body.n)
+    if (tx->route.op->id == OP_UNKNOWN && (tx->answer.status == 405 || (tx->answer.status == 404 && tx->collected && !body.n)))
         tx->proof = PROOF_REFUSED; /* no such route: Qdrant has done nothing. Who knows the route says what is not found */
     if (is_over(tx))
         tx->proof = PROOF_COMPLETED;

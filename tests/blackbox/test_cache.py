@@ -567,6 +567,8 @@ def test_an_operation_without_wait_is_over_when_it_is_answered_unless_it_failed(
     "status, body, holds",
     [
         (404, b"", False),  # no such route
+        (405, b"", False),  # not by this method
+        (405, b"Request did not meet this resource's requirements.", False),
         (404, b'{"status":{"error":"Not found: Point 7"},"time":0.0}', True),
         (400, b'{"status":{"error":"Bad request"},"time":0.0}', True),
         (200, b'{"result":{"operation_id":1,"status":"completed"},"status":"ok","time":0.0}', False),
