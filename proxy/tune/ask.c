@@ -5,7 +5,7 @@
 #include "base/mem.h"
 #include "conf/conf.h"
 
-enum { ASK_BODY_MAX = 4 << 20 };
+enum { ASK_BODY_MAX = 32 << 20 }; /* telemetry of as many collections as there are facts of */
 #define ASK_TIMEOUT (2 * SEC)
 
 static void finish(struct ask *a)

@@ -79,6 +79,17 @@ def test_a_batch_with_a_result_that_has_no_number_is_not_proven_by_numbers(q: Qu
     cached(q)
 
 
+def test_it_is_found_among_thousands_of_collections(fake: FakeQdrant, start) -> None:
+    """Telemetry tells of all, in some kilobytes each."""
+    fake.config = {"hnsw_config": {"more": "x" * 2000}}
+    fake.telemetry_of = [f"c{n}" for n in range(3000)] + ["mine"]
+    q = patient(fake, start)
+    cached(q)
+    assert write(q).status == 200
+    fake.op_num = 1000
+    cached(q, within=10)
+
+
 def test_a_client_that_takes_compressed_answers_is_proven_as_soon(fake: FakeQdrant, start) -> None:
     """As Python's does, and Qdrant prefers brotli, which quiver does not read."""
 

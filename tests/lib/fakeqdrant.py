@@ -372,7 +372,8 @@ class FakeQdrant:
             queue = {"length": self.queue_length, "op_num": self.op_num}
             shards = [{"id": 0, "local": {"update_queue": queue}, "remote": self.remote}]
             known = [{"id": name, "config": self.config, "shards": shards} for name in self.telemetry_of]
-            x.ok({"id": "fake", "app": app, "collections": {"number_of_collections": len(known), "collections": known}})
+            told = {"collections": known} if "details_level" in r.query else {}
+            x.ok({"id": "fake", "app": app, "collections": {"number_of_collections": len(known), **told}})
         elif r.method == "GET" and path == "/collections":
             x.ok({"collections": []})  # it has whatever is asked for, and lists nothing
         elif r.method == "GET" and path == "/aliases":
