@@ -25,6 +25,7 @@ struct prover {
     struct unproven_hold row[COHERENCE_UNPROVEN_MAX];
     unsigned n, deferred_at;          /* rows; which one's collection is asked for deferred points */
     bool applied[COHERENCE_UNPROVEN_MAX];               /* telemetry has shown it; deferred points are still to be asked */
+    bool ending[COHERENCE_UNPROVEN_MAX];                /* it will run out without a proof; deferred points are to be asked before */
     uint64_t pause, next_at;
     struct said {                     /* that a collection is not cached */
         uint64_t name, at;            /* the name's hash; when */
@@ -108,6 +109,7 @@ static void on_time(void *arg)
         p->pause = PAUSE_FIRST;
     say_streams(p);
     memset(p->applied, 0, sizeof p->applied);
+    memset(p->ending, 0, sizeof p->ending);
     if (!p->n || p->worker->loop.now < p->next_at || !next_group(p, 0)) {
         timer_set(&p->timer, p->worker->loop.now + LOOK_EVERY);
         return;
@@ -186,6 +188,16 @@ static void read_telemetry(struct prover *p, struct str body)
     cJSON_Delete(doc);
 }
 
+/* Nothing will have proven these when they run out. Where points are hidden until they are indexed time alone proves nothing. */
+static void note_ending(struct prover *p)
+{
+    uint64_t soon = p->worker->loop.now + p->worker->snapshot->conf->process.quarantine / 2;
+    for (unsigned i = 0; i < p->n; i++) {
+        const struct fact_collection *fact = facts_collection(p->worker->facts, str_of(p->row[i].collection));
+        p->ending[i] = fact && fact->prevents_unoptimized && p->row[i].until < soon && is_of_group(p, &p->row[i]);
+    }
+}
+
 static void next_question(struct prover *p)
 {
     if (next_group(p, p->group + 1)) {
@@ -198,11 +210,11 @@ static void next_question(struct prover *p)
     p->pause = p->pause < PAUSE_MOST ? 2 * p->pause : PAUSE_MOST;
 }
 
-/* What is applied but hidden: asked for one collection at a time. */
+/* What may be applied but hidden: asked for one collection at a time. */
 static void ask_deferred(struct prover *p)
 {
     char path[32 + 3 * COHERENCE_COLLECTION_MAX], name[3 * COHERENCE_COLLECTION_MAX];
-    while (p->deferred_at < p->n && !p->applied[p->deferred_at])
+    while (p->deferred_at < p->n && !p->applied[p->deferred_at] && !p->ending[p->deferred_at])
         p->deferred_at++;
     if (p->deferred_at >= p->n) {
         p->asks_deferred = false;
@@ -233,20 +245,21 @@ static void answered(struct ask *ask)
     }
     if (p->asks_deferred) {
         struct unproven_hold *row = &p->row[p->deferred_at];
-        p->applied[p->deferred_at++] = false;
-        if (ask->status == 200 && none_deferred(ask->body))
+        bool none = ask->status == 200 && none_deferred(ask->body);
+        if (none && p->applied[p->deferred_at])
             coherence_prove(p->worker->coherence, row);
-        else /* hidden points may appear at any time without a further write */
+        else if (!none) /* hidden points may appear at any time without a further write */
             coherence_prolong(p->worker->coherence, row, p->worker->loop.now + p->worker->snapshot->conf->process.quarantine);
-    } else if (ask->status == 200) {
-        read_telemetry(p, ask->body);
+        p->applied[p->deferred_at] = p->ending[p->deferred_at] = false;
+        p->deferred_at++;
+    } else {
+        if (ask->status == 200)
+            read_telemetry(p, ask->body);
+        note_ending(p);
         p->deferred_at = 0;
     }
     fetch_finish(&ask->fetch);
-    if (ask->status)
-        ask_deferred(p);
-    else
-        next_question(p);
+    ask_deferred(p);
 }
 
 struct prover *prover_open(struct worker *control)

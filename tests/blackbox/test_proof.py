@@ -255,3 +255,18 @@ def test_each_streamed_collection_is_said_once(fake: FakeQdrant, start) -> None:
     while time.monotonic() < end:
         stream()
     assert (said("one"), said("two")) == (1, 1)
+
+
+@pytest.mark.parametrize("wait", [False, True])
+def test_hidden_points_keep_it_out_of_the_cache_where_nothing_is_proven(fake: FakeQdrant, start, wait: bool) -> None:
+    """Telemetry tells nothing; when the quarantine is over the points are hidden still, and will appear without a write."""
+    fake.config = {"optimizer_config": {"prevent_unoptimized": True}}
+    fake.update_queue = {"length": 0, "deferred_points": 0}
+    fake.telemetry_status = 403
+    q = start(fake.url, quiver={"coherence": {"quarantine": "600ms"}})
+    cached(q)
+    fake.update_queue = {"length": 0, "deferred_points": 5}
+    assert write(q, wait=wait).status == 200
+    stays_held(q, 3 * QUARANTINE)
+    fake.update_queue = {"length": 0, "deferred_points": 0}
+    cached(q, within=10)
