@@ -200,11 +200,11 @@ bool peer_is_up(const struct peer *peer)
            atomic_load_explicit(&peer->n_failed, memory_order_relaxed) == 0;
 }
 
-/* Until then on the condition's clock. */
+/* The clock that nobody sets: names would not be looked up for as long as the other was put back. */
 static struct timespec after(uint64_t usec)
 {
     struct timespec t;
-    clock_gettime(CLOCK_REALTIME, &t);
+    clock_gettime(CLOCK_MONOTONIC, &t);
     usec += (uint64_t)t.tv_nsec / 1000;
     t.tv_sec += (time_t)(usec / SEC);
     t.tv_nsec = (long)(usec % SEC) * 1000;
@@ -223,11 +223,11 @@ static void *resolver_main(void *arg)
         pthread_mutex_lock(&resolver.lock);
         struct timespec until = after(resolver.interval);
         while (!resolver.stop && !resolver.kicked &&
-               pthread_cond_timedwait(&resolver.rung, &resolver.lock, &until) != ETIMEDOUT)
+               pthread_cond_clockwait(&resolver.rung, &resolver.lock, CLOCK_MONOTONIC, &until) != ETIMEDOUT)
             ;
         if (!resolver.stop && resolver.kicked) { /* at most two rounds a second, however often connects fail */
             until = after(KICKED_PAUSE);
-            while (!resolver.stop && pthread_cond_timedwait(&resolver.rung, &resolver.lock, &until) != ETIMEDOUT)
+            while (!resolver.stop && pthread_cond_clockwait(&resolver.rung, &resolver.lock, CLOCK_MONOTONIC, &until) != ETIMEDOUT)
                 ;
         }
     }
