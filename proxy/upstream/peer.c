@@ -16,12 +16,13 @@
 #define BACKOFF_FIRST (50 * MSEC)
 #define BACKOFF_MOST (2 * SEC)
 #define KICKED_PAUSE (500 * MSEC)
+#define STOP_WAIT (500 * MSEC) /* for a lookup that is under way at the end */
 
 static struct {
     pthread_mutex_t lock;
     pthread_cond_t rung;
     pthread_t thread;
-    bool running, stop, kicked;
+    bool running, stop, ended, kicked;
     uint64_t interval;
     bool (*is_own)(const struct sockaddr *, uint16_t port);
     struct peer *_Atomic peers;
@@ -42,15 +43,19 @@ static bool same_addresses(const struct peer_addresses *a, const struct peer_add
     return true;
 }
 
+/* A set that was there before is used again: names that give another few of many addresses each time cost no more than those few sets. */
 static void publish(struct peer *peer, const struct peer_addresses *found)
 {
-    struct peer_addresses *now = atomic_load_explicit(&peer->addresses, memory_order_relaxed);
-    if (now && same_addresses(now, found))
-        return;
-    struct peer_addresses *copy = mem_alloc(sizeof *copy);
-    *copy = *found;
-    copy->older = now;
-    atomic_store_explicit(&peer->addresses, copy, memory_order_release);
+    struct peer_addresses *set = peer->sets;
+    while (set && !same_addresses(set, found))
+        set = set->older;
+    if (!set) {
+        set = mem_alloc(sizeof *set);
+        *set = *found;
+        set->older = peer->sets;
+        peer->sets = set;
+    }
+    atomic_store_explicit(&peer->addresses, set, memory_order_release);
 }
 
 static bool resolve_literal(struct peer *peer)
@@ -231,6 +236,8 @@ static void *resolver_main(void *arg)
                 ;
         }
     }
+    resolver.ended = true;
+    pthread_cond_broadcast(&resolver.rung);
     pthread_mutex_unlock(&resolver.lock);
     return NULL;
 }
@@ -249,7 +256,7 @@ void resolver_set_interval(uint64_t usec)
 
 void resolver_start(void)
 {
-    resolver.stop = false;
+    resolver.stop = resolver.ended = false;
     resolver.running = pthread_create(&resolver.thread, NULL, resolver_main, NULL) == 0;
 }
 
@@ -260,8 +267,15 @@ void resolver_stop(void)
     pthread_mutex_lock(&resolver.lock);
     resolver.stop = true;
     pthread_cond_broadcast(&resolver.rung);
+    struct timespec until = after(STOP_WAIT);
+    while (!resolver.ended && pthread_cond_clockwait(&resolver.rung, &resolver.lock, CLOCK_MONOTONIC, &until) != ETIMEDOUT)
+        ;
+    bool ended = resolver.ended;
     pthread_mutex_unlock(&resolver.lock);
-    pthread_join(resolver.thread, NULL);
+    if (ended)
+        pthread_join(resolver.thread, NULL);
+    else
+        pthread_detach(resolver.thread); /* a name server that is silent: getaddrinfo takes half a minute, the process ends before */
     resolver.running = false;
 }
 

@@ -12,7 +12,7 @@
 enum { PEER_ADDRESSES_MAX = 8 };
 
 struct peer_addresses {
-    struct peer_addresses *older; /* replaced ones are kept: a reader may still look, and they change rarely */
+    struct peer_addresses *older; /* replaced ones are kept: a reader may still look */
     unsigned n;
     struct {
         struct sockaddr_storage address;
@@ -25,6 +25,7 @@ struct peer {
     char *url, *host;
     uint16_t port;
     _Atomic(struct peer_addresses *) addresses; /* NULL: not resolved yet */
+    struct peer_addresses *sets;                /* all that there ever were; the resolver's */
     _Atomic unsigned turn;                      /* which address the next connect takes: moved by failures */
     _Atomic unsigned n_failed;                  /* connects that failed since the last good one */
     _Atomic uint64_t down_until;                /* others of the group are preferred until then */
