@@ -25,7 +25,7 @@ struct prover {
     struct unproven_hold row[COHERENCE_UNPROVEN_MAX];
     unsigned n, deferred_at;          /* rows; which one's collection is asked for deferred points */
     bool applied[COHERENCE_UNPROVEN_MAX];               /* telemetry has shown it; deferred points are still to be asked */
-    bool ending[COHERENCE_UNPROVEN_MAX];                /* it will run out without a proof; deferred points are to be asked before */
+    bool ending[COHERENCE_UNPROVEN_MAX];                /* it will run out without a proof; its collection is to be asked before */
     uint64_t pause, next_at;
     struct said {                     /* that a collection is not cached */
         uint64_t name, at;            /* the name's hash; when */
@@ -188,13 +188,20 @@ static void read_telemetry(struct prover *p, struct str body)
     cJSON_Delete(doc);
 }
 
-/* Nothing will have proven these when they run out. Where points are hidden until they are indexed time alone proves nothing. */
-static void note_ending(struct prover *p)
+static bool may_hide(const struct prover *p, const struct unproven_hold *row)
+{
+    const struct fact_collection *fact = facts_collection(p->worker->facts, str_of(row->collection));
+    return fact && fact->prevents_unoptimized;
+}
+
+/* Nothing will have proven these when they run out. Where points are hidden until they are indexed time alone proves nothing, and where
+ * telemetry tells nothing the collection itself may tell that it is behind. */
+static void note_ending(struct prover *p, bool refused)
 {
     uint64_t soon = p->worker->loop.now + p->worker->snapshot->conf->process.quarantine / 2;
     for (unsigned i = 0; i < p->n; i++) {
-        const struct fact_collection *fact = facts_collection(p->worker->facts, str_of(p->row[i].collection));
-        p->ending[i] = fact && fact->prevents_unoptimized && p->row[i].until < soon && is_of_group(p, &p->row[i]);
+        const struct unproven_hold *row = &p->row[i];
+        p->ending[i] = row->collection[0] && row->until < soon && is_of_group(p, row) && (refused || may_hide(p, row));
     }
 }
 
@@ -226,13 +233,36 @@ static void ask_deferred(struct prover *p)
     ask_start(&p->ask, slots_of(p), path);
 }
 
-static bool none_deferred(struct str body)
+/* What a collection says of its queue; *n_waiting: updates, 0 if it does not say. */
+static bool none_deferred(struct str body, double *n_waiting)
 {
     cJSON *doc = cJSON_ParseWithLength(body.p, body.n);
-    const cJSON *deferred = doc_at(doc, "result.update_queue.deferred_points");
+    const cJSON *deferred = doc_at(doc, "result.update_queue.deferred_points"), *length = doc_at(doc, "result.update_queue.length");
     bool none = cJSON_IsNumber(deferred) && deferred->valuedouble == 0;
+    *n_waiting = cJSON_IsNumber(length) ? length->valuedouble : 0;
     cJSON_Delete(doc);
     return none;
+}
+
+/* none: no points are deferred. Those that are may appear at any time without a further write. */
+static void judge(struct prover *p, unsigned at, bool none, bool behind)
+{
+    struct unproven_hold *row = &p->row[at];
+    if (none && p->applied[at])
+        coherence_prove(p->worker->coherence, row);
+    else if (behind || (!none && (p->applied[at] || may_hide(p, row))))
+        coherence_prolong(p->worker->coherence, row, p->worker->loop.now + p->worker->snapshot->conf->process.quarantine);
+    p->applied[at] = p->ending[at] = false;
+}
+
+static void answered_collection(struct prover *p, const struct ask *ask)
+{
+    double n_waiting = 0;
+    bool none = ask->status == 200 && none_deferred(ask->body, &n_waiting);
+    judge(p, p->deferred_at++, none, n_waiting > 0);
+    for (; !ask->status && p->deferred_at < p->n; p->deferred_at++) /* it does not answer: the others would take as long */
+        if (p->applied[p->deferred_at] || p->ending[p->deferred_at])
+            judge(p, p->deferred_at, false, false);
 }
 
 static void answered(struct ask *ask)
@@ -244,18 +274,11 @@ static void answered(struct ask *ask)
         return;
     }
     if (p->asks_deferred) {
-        struct unproven_hold *row = &p->row[p->deferred_at];
-        bool none = ask->status == 200 && none_deferred(ask->body);
-        if (none && p->applied[p->deferred_at])
-            coherence_prove(p->worker->coherence, row);
-        else if (!none) /* hidden points may appear at any time without a further write */
-            coherence_prolong(p->worker->coherence, row, p->worker->loop.now + p->worker->snapshot->conf->process.quarantine);
-        p->applied[p->deferred_at] = p->ending[p->deferred_at] = false;
-        p->deferred_at++;
+        answered_collection(p, ask);
     } else {
         if (ask->status == 200)
             read_telemetry(p, ask->body);
-        note_ending(p);
+        note_ending(p, ask->status && ask->status != 200);
         p->deferred_at = 0;
     }
     fetch_finish(&ask->fetch);

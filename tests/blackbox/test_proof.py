@@ -116,6 +116,19 @@ def test_updates_that_wait_in_the_queue_keep_the_hold(q: Quiver, fake: FakeQdran
     cached(q)
 
 
+@pytest.mark.parametrize("wait", [False, True])
+def test_so_they_do_where_telemetry_tells_nothing(q: Quiver, fake: FakeQdrant, wait: bool) -> None:
+    """The collection tells the same; what has failed holds as well."""
+    fake.telemetry_status = 403
+    fake.update_queue = {"length": 3}
+    fake.handler = lambda x: x.error(500, "no") if wait and x.request.method == "PUT" else None
+    cached(q)
+    write(q, wait=wait)
+    stays_held(q, 3 * QUARANTINE)
+    fake.update_queue = {"length": 0}
+    cached(q)
+
+
 def test_so_they_do_for_three_hundred_collections(fake: FakeQdrant, start) -> None:
     q = start(fake.url, quiver={"coherence": {"quarantine": "2s"}})  # telemetry of so many takes its time on a busy machine
     names = [f"c{n}" for n in range(300)]
