@@ -3,9 +3,9 @@
 #include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 
-#include "base/ensure.h"
 #include "base/mem.h"
 
 struct redis_resolve {
@@ -87,8 +87,14 @@ struct redis_resolve *redis_resolve_start(struct loop *loop, const char *host, u
     pthread_mutex_init(&resolve->lock, NULL);
     pthread_t thread;
     int bad = pthread_create(&thread, NULL, run, resolve);
-    ensure(bad == 0);
-    pthread_detach(thread);
+    if (bad) { /* as many threads as the system allows: it is tried again, like a name that does not resolve */
+        snprintf(resolve->why, sizeof resolve->why, "%s: no thread to look it up: %s", host, strerror(bad));
+        resolve->posted = true;
+        disown(resolve);
+        loop_post(loop, &resolve->letter);
+    } else {
+        pthread_detach(thread);
+    }
     return resolve;
 }
 
