@@ -434,6 +434,7 @@ bool coherence_open(struct coherence_worker *w, struct write_hold *hold, const s
     cells_open(c->cells, hold->name, hold->n);
     see_cells(hold, &hold->map);
     uint64_t now = clock_usec(), relied_on = w->on ? 0 : relied_on_until(w, now);
+    hold->renew_at = now + w->hold_usec / 3; /* also without Redis: one may come */
     if (now < relied_on) {
         begin_wait(hold, now, wake, arg);
         wait_for_others(hold, relied_on);
@@ -441,7 +442,6 @@ bool coherence_open(struct coherence_worker *w, struct write_hold *hold, const s
     }
     if (!w->on)
         return true;
-    hold->renew_at = now + w->hold_usec / 3;
     worker_arm(w, hold->renew_at);
     hold->tale = tale_new(w, hold, hold->name, hold->n, running(hold, now));
     return !wait_for_tale(hold, wake, arg);

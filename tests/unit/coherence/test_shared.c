@@ -254,6 +254,27 @@ static void switching_redis_off_wakes_who_waits_once_nobody_relies_on_it(void **
     assert_int_equal(just_look(&world.a, "y", NULL), LOOK_CLEAR);
 }
 
+static void a_write_that_began_without_redis_is_renewed_in_the_one_that_comes(void **state)
+{
+    struct write_hold hold;
+    world.conf.process.quarantine = 0; /* a running write holds for a second, and is renewed */
+    both_up();
+    struct conf off = world.conf;
+    off.process.redis = (struct conf_redis){0};
+    off.process.redis_url = "off";
+    coherence_worker_configure(world.a.worker[0], &off);
+    open_write(&world.a, &hold, "x");
+    coherence_worker_configure(world.a.worker[0], &world.conf);
+    wait_ready(&world.a);
+    assert_true(becomes(&world.b, "x", LOOK_HELD, 3000));
+    for (unsigned i = 0; i < 20; i++) {
+        run_for(&world.loop, 100);
+        assert_int_equal(just_look(&world.b, "x", NULL), LOOK_HELD);
+    }
+    close_write(&hold, PROOF_COMPLETED);
+    assert_true(becomes(&world.b, "x", LOOK_CLEAR, 1000));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -268,6 +289,7 @@ int main(void)
         IN_A_WORLD(all_share_one_secret),
         IN_A_WORLD(cancel_while_waiting_is_silent),
         IN_A_WORLD(switching_redis_off_wakes_who_waits_once_nobody_relies_on_it),
+        IN_A_WORLD(a_write_that_began_without_redis_is_renewed_in_the_one_that_comes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
