@@ -43,6 +43,7 @@ BRINGS: dict[str, tuple[str, ...]] = {
     "older_rdb": BOTH,
     "empty_restart": BOTH,
     "promoted": BOTH,
+    "switched_apart": BOTH,
     "cut_off": BOTH,  # one quiver each
     "silent": BOTH,
     "deaf": BOTH,
@@ -236,6 +237,29 @@ async def promoted(bench: Bench) -> None:
     finally:
         bench.redis.close()
         bench.redis = replica
+
+
+@schedule("switched_apart", "the primary changes, and back, and one quiver comes to the new one half a second after the other", **RELAYED)
+async def switched_apart(bench: Bench) -> None:
+    from lib import Redis
+
+    first = bench.redis
+    assert first
+    other = await asyncio.to_thread(Redis)
+    try:
+        for old, new, relays in ((first, other, bench.relays), (other, first, bench.relays[::-1])):
+            await asyncio.to_thread(new.command, "REPLICAOF", "127.0.0.1", str(old.port))
+            await bench.until(
+                lambda new=new: b"master_link_status:up" in bytes(new.command("INFO", "replication")), 10, "it replicates"
+            )
+            await asyncio.to_thread(new.command, "REPLICAOF", "NO", "ONE")
+            for r in relays:
+                r.target = ("127.0.0.1", new.port)
+                r.reset_all()
+                await asyncio.sleep(0.5)
+            await bench.hits_come(50)
+    finally:
+        await asyncio.to_thread(other.close)
 
 
 # ---- the way to Redis ----
