@@ -215,6 +215,22 @@ void tx_reuse_anew(struct tx *tx)
     judge(tx, tx->reuse);
 }
 
+/* With more than Qdrant's answers do: requests with the former of these pass by, the last is not passed on. */
+static bool varies(const struct http_field *f)
+{
+    static const struct str known[] = {{"origin", 6}, {"access-control-request-method", 29}, {"access-control-request-headers", 30},
+                                       {"accept-encoding", 15}};
+    struct str rest = f->value, item;
+    while (http_list_item(&rest, &item)) {
+        bool is_known = false;
+        for (unsigned i = 0; i < sizeof known / sizeof *known; i++)
+            is_known = is_known || str_ieq(item, known[i]);
+        if (!is_known)
+            return true;
+    }
+    return false;
+}
+
 bool tx_reuse_is_anyones(const struct tx *tx)
 {
     const struct http_head *h = &tx->fetch.head;
@@ -222,7 +238,7 @@ bool tx_reuse_is_anyones(const struct tx *tx)
                                        http_list_has(h, HF_CACHE_CONTROL, STR("private"))))
         return false;
     for (unsigned i = 0; i < h->n_fields; i++)
-        if (str_ieq(h->field[i].name, STR("set-cookie")))
+        if (str_ieq(h->field[i].name, STR("set-cookie")) || (h->field[i].id == HF_VARY && varies(&h->field[i])))
             return false;
     return !h->first[HF_CONTENT_ENCODING];
 }

@@ -197,6 +197,17 @@ def test_credentials_do_not_share_answers(q: Quiver, fake: FakeQdrant) -> None:
         assert r.hit and r.json()["result"] == json.loads(body)["result"]
 
 
+@pytest.mark.parametrize(
+    "vary, kept",
+    [("Origin, Access-Control-Request-Method, Access-Control-Request-Headers", True), ("accept-encoding, Origin", True),
+     ("X-Tenant", False), ("Origin, Accept-Language", False), ("*", False)],
+)  # fmt: skip
+def test_what_varies_with_more_than_the_key_has_is_not_kept(q: Quiver, fake: FakeQdrant, vary: str, kept: bool) -> None:
+    """Qdrant's own varies with headers that send a request past the cache, or are not passed on."""
+    fake.handler = lambda x: x.ok([fake.serial()], [("vary", vary)]) if x.request.path == SEARCH else None
+    assert [served(q).hit for _ in range(3)][2] is kept
+
+
 def test_route_affinity_is_part_of_the_key(q: Quiver) -> None:
     assert not served(q, headers={"x-qdrant-route-affinity": "1"}).hit
     assert not served(q, headers={"x-qdrant-route-affinity": "2"}).hit

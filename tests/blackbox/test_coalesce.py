@@ -231,9 +231,10 @@ def test_an_answer_too_large_to_hold_is_asked_for_by_each(fake: FakeQdrant, star
 @pytest.mark.parametrize("cache", ["on", "off"])
 @pytest.mark.parametrize(
     "line",
-    [("set-cookie", "session=1"), ("cache-control", "max-age=3, private"), ("Cache-Control", "no-store"), ("content-encoding", "br")],
+    [("set-cookie", "session=1"), ("cache-control", "max-age=3, private"), ("Cache-Control", "no-store"), ("content-encoding", "br"),
+     ("vary", "Origin, X-Tenant"), ("Vary", "*")],
     ids=" ".join,
-)
+)  # fmt: skip
 def test_an_answer_for_one_client_alone_is_asked_for_by_each(fake: FakeQdrant, start, line, cache: str) -> None:
     """Not Qdrant's: a box between says so."""
     q = start(fake.url, workers=1, flags=["--cache", cache])
