@@ -72,6 +72,13 @@ class Bench:
         self.servers.append(server)
         return server
 
+    def relay(self) -> Server:
+        """Passes on what it does not read, with as many threads as quiver has."""
+        self.port += 1
+        command = [str(RELEASE / "bench" / "bench_relay"), str(self.port), self.address, str(len(ALL))]
+        self.servers.append(Server("relay", self.port, command, cores=ALL))
+        return self.servers[-1]
+
     def stop(self) -> None:
         for server in reversed(self.servers):
             server.stop()
@@ -105,16 +112,18 @@ class Bench:
         h = latency.histogram(log)
         return latency.usec(h, 50) / 1000, latency.usec(h, 99) / 1000
 
-    def side_by_side(self, ways: dict[str, Way], model: Model, true: np.ndarray) -> tuple[dict[str, Measured], list[float]]:
-        """Medians of rounds in turn, each first as often as the other; and of each round the last way's rate against the first's."""
+    def side_by_side(
+        self, ways: dict[str, Way], model: Model, true: np.ndarray
+    ) -> tuple[dict[str, Measured], dict[str, list[float]]]:
+        """Medians of rounds in turn, in one order as often as in the other; and of each round each way's rate against the first's."""
         rounds: dict[str, list[tuple[float, float]]] = {title: [] for title in ways}
         for way in ways.values():
             self.closed(way, model, min(self.seconds, 1))
         for at in range(ROUNDS):
             for title in list(ways)[:: -1 if at % 2 else 1]:
                 rounds[title].append(self.closed(ways[title], model, self.seconds / 2))
-        first, *_, last = rounds.values()
-        ratios = [b / a for (a, _), (b, _) in zip(first, last)]
+        first = next(iter(rounds.values()))
+        ratios = {title: [b / a for (a, _), (b, _) in zip(first, found)] for title, found in rounds.items()}
         found = {}
         for title, way in ways.items():
             rate, busy = (median(column) for column in zip(*rounds[title]))
@@ -153,6 +162,10 @@ def apply(bench: Bench, chosen: list[Model]) -> None:
     bench.stop()
 
 
+def share(ratios: list[float]) -> str:
+    return f"{median(ratios):.3f} (half of the rounds {quarter(ratios, 1):.2f} to {quarter(ratios, 3):.2f})"
+
+
 def quarter(values: list[float], n: int) -> float:
     return quantiles(values, n=4)[n - 1]
 
@@ -166,6 +179,7 @@ def milliseconds(text: str | float) -> float:
 
 
 PLAIN, DIRECT = "direct, tuned, no parameters", "direct, tuned, quiver's parameters"
+RELAY = "through a relay that reads nothing"
 COLD, WARM = "through quiver, cold", "through quiver, warm"
 
 
@@ -199,22 +213,27 @@ def compare(bench: Bench, chosen: list[Model], fresh: bool) -> dict:
             show(f"{model.name} {model.dim}-D direct, as made", m)
     print("  applying conf/ ...", flush=True)
     apply(bench, chosen)
-    cold, warm = bench.quiver("quiver-cold", "--cache", "off"), bench.quiver("quiver-warm")
+    relay, cold, warm = bench.relay(), bench.quiver("quiver-cold", "--cache", "off"), bench.quiver("quiver-warm")
     for model in chosen:
         name, nearest = f"{model.name} {model.dim}-D", true[model.name]
         rows = found[model.name]
         rows[PLAIN] = bench.measure(bench.address, model, nearest)
         show(f"{name} {PLAIN}", rows[PLAIN])
-        beside = {DIRECT: Way(bench.address, model.search), COLD: Way(f"127.0.0.1:{cold.port}")}
+        beside = {
+            DIRECT: Way(bench.address, model.search),
+            RELAY: Way(f"127.0.0.1:{relay.port}", model.search),
+            COLD: Way(f"127.0.0.1:{cold.port}"),
+        }
         two, ratios = bench.side_by_side(beside, model, nearest)
         rows.update(two)
         show(f"{name} {DIRECT}", rows[DIRECT])
-        show(f"{name} {COLD}", rows[COLD], verdict(model, rows[COLD], median(ratios), bench.engine.is_edge))
-        print(f"    of direct: {median(ratios):.3f} (half of the rounds {quarter(ratios, 1):.2f} to {quarter(ratios, 3):.2f})", flush=True)
+        show(f"{name} {RELAY}", rows[RELAY])
+        show(f"{name} {COLD}", rows[COLD], verdict(model, rows[COLD], median(ratios[COLD]), bench.engine.is_edge))
+        print(f"    of direct: {share(ratios[COLD])}; the relay: {share(ratios[RELAY])}", flush=True)
         bench.fill(f"127.0.0.1:{warm.port}", [model])
         rows[WARM] = bench.measure(f"127.0.0.1:{warm.port}", model, nearest)
         show(f"{name} {WARM}", rows[WARM])
-        of_direct[model.name] = ratios
+        of_direct[model.name] = {title: ratios[title] for title in (RELAY, COLD)}
     bench.fill(f"127.0.0.1:{warm.port}", chosen)
     paths = {m.path: bench.file(m) for m in chosen}
     together = load(warm.port, paths, 32, bench.seconds, any_answer=True, cores=ALL)

@@ -3,8 +3,10 @@
 import json
 import os
 import random
+import socket
 import struct
 import subprocess
+import threading
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -107,3 +109,59 @@ def test_a_ratio_is_the_median_of_the_ratios_within_the_rounds() -> None:
     found = {"nginx cache": samples(1, 1, 1, hits=0), "varnish cache": samples(90, 90, 90), "quiver memory": samples(30, 3, 9)}
     cell = paths.judge(found, "memory")[384]
     assert (cell.peer, cell.ratio, cell.met, cell.unsure) == ("varnish cache", 0.1, True, True)
+
+
+def test_a_relay_passes_on_what_it_does_not_read(bodies: Path) -> None:
+    with upstream(bodies) as behind:
+        port = free_port()
+        process = subprocess.Popen([str(TOOLS / "bench_relay"), str(port), f"127.0.0.1:{behind}", "2"])
+        try:
+            wait_until(lambda: counts(port))
+            found = load(port, bodies, "-c", "8", "-n", "400")
+            assert (found["requests"], found["wrong"], found["broken"]) == (400, 0, 0)
+            assert counts(behind)["requests"] == 400
+        finally:
+            process.terminate()
+            process.wait(10)
+
+
+def test_a_relay_holds_what_its_receiver_does_not_take_yet() -> None:
+    """Each side is slow for a while: nothing is lost, and an end on one side is one on the other."""
+    sent = random.Random(2).randbytes(3_000_000)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = free_port()
+        process = subprocess.Popen([str(TOOLS / "bench_relay"), str(port), f"127.0.0.1:{server.getsockname()[1]}"])
+        try:
+            wait_until(lambda: is_open(port))
+            server.accept()[0].close()  # the one that asked
+            client = socket.create_connection(("127.0.0.1", port), 20)
+            behind, _ = server.accept()
+            behind.settimeout(20)
+            for a, b in ((client, behind), (behind, client)):
+                writer = threading.Thread(target=a.sendall, args=(sent,))
+                writer.start()
+                assert received(b, len(sent)) == sent
+                writer.join(20)
+            client.close()
+            assert behind.recv(1) == b""
+            behind.close()
+        finally:
+            process.terminate()
+            process.wait(10)
+
+
+def is_open(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+        return True
+    except OSError:
+        return False
+
+
+def received(side: socket.socket, n: int) -> bytes:
+    out = b""
+    while len(out) < n:
+        piece = side.recv(65536)
+        assert piece, f"it ended after {len(out)} of {n} bytes"
+        out += piece
+    return out
