@@ -113,6 +113,7 @@ def test_deadlines_of_clients_are_counted(fake: FakeQdrant, start) -> None:
         body.send(head_of("PUT", "/collections/x/points", {"Content-Length": "100"}) + b"{")
         held.send(head_of("POST", SEARCH, {"Content-Length": "100"}) + b"{")
         answer.send(head_of("GET", "/collections/x/snapshots/s"))
+        wait_until(lambda: q.metric("quiver_client_timeouts_total") >= 4, 10, "all deadlines pass")
         wait_until(lambda: q.metric("quiver_client_connections") == 0, 10, "all are closed")
     assert q.metric("quiver_client_timeouts_total") == 4  # the fifth said nothing at all: idle
 

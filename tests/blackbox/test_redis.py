@@ -420,7 +420,7 @@ def test_who_leaves_a_redis_by_a_reload_waits_for_those_who_stay(fake: FakeQdran
             one.reload(quiver=FAST if how == "off" else {**on, "redis": {"url": second.url}})
             begin = time.monotonic()
             assert one.ask("PUT", "/collections/mine/points?wait=true", b"{}").status == 200
-            assert time.monotonic() - begin < 1.2
+            assert time.monotonic() - begin < 1.5  # 0.9 s at most, and what a busy machine takes
             assert other.post(SEARCH, body()).json()["result"] != old
             one.reload(quiver=on)
             settled(one)
