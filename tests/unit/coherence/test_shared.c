@@ -243,8 +243,8 @@ static void switching_redis_off_wakes_who_waits_once_nobody_relies_on_it(void **
     look_cancel(&look);
     uint64_t begin = clock_usec();
     assert_int_equal(opened, 0); /* the other answers by this one's lease, and may not have heard */
-    assert_true(run_until(&world.loop, counted, &opened, 1000));
-    assert_int_equal(clock_usec() - begin < 900 * MSEC, 1);
+    assert_true(run_until(&world.loop, counted, &opened, 3000));
+    assert_in_range(clock_usec() - begin, 0, 1500 * MSEC); /* below 0.8 s, but where the machine is busy */
     assert_int_equal(just_look(&world.b, "y", NULL), LOOK_AWAY);
     assert_int_equal(just_look(&world.a, "y", NULL), LOOK_CLEAR);
     assert_int_equal(just_look(&world.a, "x", NULL), LOOK_HELD);
